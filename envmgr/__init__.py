@@ -1,0 +1,1 @@
+"""envmgr: the operations platform for AI coding agents on shared code."""
