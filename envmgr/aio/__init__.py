@@ -1,0 +1,1 @@
+"""Blocking work and deadlines for async code."""

@@ -1,0 +1,1 @@
+"""What envmgr can do, independent of any face."""

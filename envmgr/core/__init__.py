@@ -1,0 +1,1 @@
+"""Decisions: pure functions from state to state, without I/O or clock."""

@@ -1,0 +1,1 @@
+"""Faces: they render, and decide nothing."""

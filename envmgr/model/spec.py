@@ -1,0 +1,146 @@
+"""What to spawn: a template after params, defaults and inheritance are resolved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from envmgr.model.service import Dependency, ProcessLimits, ServiceSpec, StopPolicy
+
+
+class SecretSource(StrEnum):
+    """Where a secret's value comes from, at the moment it is needed."""
+
+    ENV = "env"
+    FILE = "file"
+    COMMAND = "command"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretRef:
+    """A reference, never a value.
+
+    Attributes:
+        key: Variable name in the spawning person's environment, file path or command line.
+    """
+
+    name: str
+    source: SecretSource
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskCommand:
+    """A command of a hook or of the workspace set-up, run in the worktree."""
+
+    command: str | tuple[str, ...]
+    timeout_s: float = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkspaceSpec:
+    """The agent's files.
+
+    Attributes:
+        base: Commit-ish the branch starts from.
+        branch: Branch to create; must not exist.
+        copy: Globs of git-ignored files to copy from the main checkout.
+        submodules: Whether to initialise submodules.
+        relative_paths: Whether git's worktree pointers are relative, where git can (2.48).
+    """
+
+    base: str = "HEAD"
+    branch: str = ""
+    copy: tuple[str, ...] = ()
+    setup: tuple[TaskCommand, ...] = ()
+    submodules: bool = True
+    relative_paths: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssistantSpec:
+    """The AI program of the agent.
+
+    Attributes:
+        kind: `command`, `claude_code`, ...
+        command: Program for `command`; for the others an override of the executable.
+        prompt: First prompt, delivered when the assistant is ready.
+        keys: tmux key names sent first when stopping, before the signal.
+    """
+
+    kind: str = "command"
+    command: str | tuple[str, ...] = ""
+    model: str | None = None
+    args: tuple[str, ...] = ()
+    prompt: str | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    depends_on: tuple[Dependency, ...] = ()
+    stop: StopPolicy = StopPolicy(grace_s=15.0)
+    keys: tuple[str, ...] = ()
+    ready_s: float = 60.0
+    permission_mode: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hooks:
+    """Commands around an agent's life, run in its worktree with its environment."""
+
+    on_create: tuple[TaskCommand, ...] = ()
+    on_start: tuple[TaskCommand, ...] = ()
+    pre_stop: tuple[TaskCommand, ...] = ()
+    post_stop: tuple[TaskCommand, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortsPolicy:
+    """Pool and block size; bounds of the pool are inclusive."""
+
+    first: int = 20000
+    last: int = 29999
+    block: int = 20
+    bind: str = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Of the whole agent. `memory_bytes` is what admission reserves and the processes get as a limit."""
+
+    memory_bytes: int | None = None
+    process: ProcessLimits = ProcessLimits()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """What becomes of the worktree when the agent stops: `keep`, or `remove-if-clean`."""
+
+    worktree: str = "keep"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentSpec:
+    """Everything needed to spawn one agent, except ports and secret values.
+
+    JSON-able, and stored; therefore it never holds a secret's value.
+
+    Attributes:
+        template: Name of the template.
+        source: Where the template was found, for `why` and `show`.
+        repo: Absolute path of the main checkout.
+        env: Base environment, template env and env files merged, lowest precedence first.
+    """
+
+    template: str
+    source: str
+    repo: str
+    name: str
+    params: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)
+    secrets: tuple[SecretRef, ...] = ()
+    workspace: WorkspaceSpec = WorkspaceSpec()
+    ports: PortsPolicy = PortsPolicy()
+    services: tuple[ServiceSpec, ...] = ()
+    assistant: AssistantSpec = AssistantSpec()
+    hooks: Hooks = Hooks()
+    limits: Limits = Limits()
+    retention: Retention = Retention()

@@ -1,0 +1,152 @@
+"""What can happen to an agent: requests may be refused, facts never are.
+
+A fact carries the generation it is about; one of another generation changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from envmgr.model.agent import Activity, Source
+from envmgr.model.service import ServiceState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpawnRequested:
+    """Somebody wants the agent to run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopRequested:
+    """Somebody wants the agent stopped. `by` is shown in the reason."""
+
+    by: str = "request"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveRequested:
+    """Somebody wants agent and worktree gone; what is at risk was settled before."""
+
+
+Request = SpawnRequested | StopRequested | RemoveRequested
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpawnSucceeded:
+    """Every step is done; `holds` names them."""
+
+    generation: int
+    holds: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpawnFailed:
+    """A step failed and the started ones were undone, save `leaked` (step names)."""
+
+    generation: int
+    step: str
+    reason: str
+    leaked: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopSucceeded:
+    """Verified: process set empty, ports bindable, session gone."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopLeaked:
+    """The stop ended with survivors, each a short description."""
+
+    generation: int
+    survivors: tuple[str, ...]
+    holds: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removed:
+    """Worktree and files are gone (or were never there)."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemovalFailed:
+    """Removal stopped before anything was lost."""
+
+    generation: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssistantExited:
+    """The assistant's process ended. `code` is None when only its absence was seen."""
+
+    generation: int
+    code: int | None
+    signal: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionLost:
+    """The terminal session is gone (seen absent twice), or its server."""
+
+    generation: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActivityReported:
+    """The assistant, or envmgr's look at it, says what it is doing."""
+
+    generation: int
+    activity: Activity
+    source: Source
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceChanged:
+    """A service became ready, was lost, or ended."""
+
+    generation: int
+    service: str
+    state: ServiceState
+    detail: str = ""
+    critical: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObservationLost:
+    """A system did not answer; nothing is concluded from that."""
+
+    generation: int
+    subject: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObservationRegained:
+    """It answers again."""
+
+    generation: int
+    subject: str
+
+
+Fact = (
+    SpawnSucceeded
+    | SpawnFailed
+    | StopSucceeded
+    | StopLeaked
+    | Removed
+    | RemovalFailed
+    | AssistantExited
+    | SessionLost
+    | ActivityReported
+    | ServiceChanged
+    | ObservationLost
+    | ObservationRegained
+)
+Stimulus = Request | Fact

@@ -1,0 +1,1 @@
+"""Seams between what envmgr decides and the systems that carry it out."""

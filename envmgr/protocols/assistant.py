@@ -1,0 +1,70 @@
+"""Assistants: what one agent CLI needs, how it starts, and how it says what it is doing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+from envmgr.model.agent import Activity
+from envmgr.model.spec import AssistantSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where an assistant is to run.
+
+    Attributes:
+        worktree: Its working directory (resolved).
+        home: The agent's private folder (0700) for configuration that must not be in the worktree.
+        env: The environment it will get, secrets included.
+        hook_command: argv prefix that reports a hook's JSON (stdin) to the daemon; the hook's name is appended.
+    """
+
+    worktree: Path
+    home: Path
+    env: Mapping[str, str]
+    hook_command: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """What to execute. `env` is added to the place's."""
+
+    argv: Sequence[str]
+    env: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """A hook call, understood: what the assistant is doing now, or nothing new (None)."""
+
+    activity: Activity | None
+    detail: str
+
+
+class Assistant(Protocol):
+    """Stateless; one instance serves all agents of its kind."""
+
+    kind: ClassVar[str]
+    reports: ClassVar[bool]
+    """Whether hooks report its activity; if not, the screen and the process are all there is."""
+
+    def check(self, spec: AssistantSpec, env: Mapping[str, str]) -> str:
+        """Path of the executable. Raises Unavailable with how to install it."""
+
+    def prepare(self, spec: AssistantSpec, place: Place) -> Start:
+        """Write its configuration (first-run questions answered for exactly this worktree) and say how to start.
+
+        Blocking, short. May be repeated. Nothing is written into the worktree.
+        """
+
+    def forget(self, spec: AssistantSpec, place: Place) -> None:
+        """Take back what `prepare` wrote outside `place.home`; harmless if there is nothing."""
+
+    def understand(self, hook: str, payload: Mapping[str, object]) -> Report:
+        """Translate a hook call. Never raises on odd payloads."""
+
+    def read_screen(self, screen: str) -> Report:
+        """Guess from the live tail of the screen; used where hooks are silent."""

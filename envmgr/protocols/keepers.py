@@ -1,0 +1,98 @@
+"""Keepers: small processes that hold an agent's process services and outlive the daemon."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from envmgr.model.observe import ProcessIdentity, Seen
+from envmgr.model.service import LogPolicy, ProcessLimits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """A process to hold.
+
+    Attributes:
+        service: Name; one process per name at a time.
+        argv: Executed directly.
+        env: The whole environment; nothing is inherited from the keeper.
+    """
+
+    service: str
+    generation: int
+    argv: tuple[str, ...]
+    cwd: Path
+    env: Mapping[str, str]
+    logs: LogPolicy = LogPolicy()
+    limits: ProcessLimits = ProcessLimits()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A service as its keeper knows it.
+
+    Attributes:
+        launch: Grows with each launch of the same service.
+        identity: The process; kept after its end.
+        exit_code, exit_signal: How it ended; both None while alive.
+        error: Why it could not be executed, such as "No such file or directory: npm".
+        log: Path of the current log file.
+        log_offset: Bytes of log written (over all rotations) when this launch began.
+    """
+
+    service: str
+    generation: int
+    launch: int
+    identity: ProcessIdentity | None
+    started_at: float
+    ended_at: float | None
+    exit_code: int | None
+    exit_signal: str | None
+    error: str
+    log: Path
+    log_offset: int
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the main process runs."""
+        return self.identity is not None and self.ended_at is None
+
+
+class Keeper(Protocol):
+    """The keeper of one agent, reached through its socket."""
+
+    async def launch(self, what: Launch) -> Held:
+        """Start a process in a session of its own. The same service and generation, alive: returned as it is."""
+
+    async def status(self) -> Mapping[str, Held]:
+        """All services it was asked to hold. Raises Unobservable when it does not answer within 2 s."""
+
+    async def signal(self, service: str, signal: str) -> None:
+        """Signal every process of the service's session."""
+
+    async def stop(self, service: str, *, signal: str = "SIGTERM", grace_s: float = 10.0) -> tuple[int, ...]:
+        """Signal the set, grace, KILL, verify; returns pids that survived. Stopping twice is harmless."""
+
+    def changes(self) -> AsyncIterator[Held]:
+        """Starts and ends as they happen, beginning with the present state of each service."""
+
+    async def dismiss(self) -> None:
+        """End the keeper; refuses (Conflict) while it holds living processes."""
+
+
+class Keepers(Protocol):
+    """Start, find and adopt keepers. `home` is the agent's folder; socket, lock, logs and exit records live there."""
+
+    async def hire(self, home: Path, *, owner: str) -> Keeper:
+        """The running keeper of this folder, or a new one, detached from the daemon.
+
+        Raises:
+            Conflict: A keeper of another owner holds the folder.
+            Unobservable: One holds the folder's lock and does not answer.
+        """
+
+    async def find(self, home: Path, *, owner: str) -> Seen[Keeper]:
+        """Absent when nobody holds the lock."""

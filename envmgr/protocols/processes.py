@@ -1,0 +1,61 @@
+"""Processes of this host: who they are, which belong together, how they end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from envmgr.model.observe import ProcessIdentity, Seen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A process found to belong to an agent. `proof` says why: session, descendant, marker+cwd, ..."""
+
+    identity: ProcessIdentity
+    command: str
+    proof: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marks:
+    """What ties a process to an agent.
+
+    Attributes:
+        roots: Processes known to be ours; their sessions and descendants belong too.
+        marker: Environment variables all of which a stray must carry.
+        cwd: A stray must also work in here, or listen on one of `ports`.
+    """
+
+    roots: tuple[ProcessIdentity, ...] = ()
+    marker: Mapping[str, str]
+    cwd: Path
+    ports: tuple[int, ...] = ()
+
+
+class Processes(Protocol):
+    """Identity is pid + start time + boot id; when that is unsure, nothing is signalled."""
+
+    def identify(self, pid: int) -> ProcessIdentity | None:
+        """None if there is no such process (or it is a zombie)."""
+
+    async def members(self, marks: Marks) -> Seen[Sequence[Member]]:
+        """All living processes of an agent, never this process or its ancestors. `Absent` means none."""
+
+    async def end(self, marks: Marks, *, signal: str = "SIGTERM", grace_s: float = 10.0) -> Sequence[Member]:
+        """Signal the whole set, wait up to `grace_s`, KILL the rest, look again; returns the survivors.
+
+        Processes that appear meanwhile (forks) are taken in. Ending an empty set is harmless.
+        """
+
+
+class Sockets(Protocol):
+    """TCP ports of this host."""
+
+    def is_free(self, port: int) -> bool:
+        """Whether v4 and v6, loopback and wildcard can all be bound just now."""
+
+    def listener(self, port: int) -> Seen[ProcessIdentity]:
+        """Who listens on a port; Unknown when /proc does not tell (another user's process)."""

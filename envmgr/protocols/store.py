@@ -1,0 +1,174 @@
+"""Durable state: one writer, group commit, typed records.
+
+A change is a function of a `Transaction`; it runs in the store's writer thread, inside its own savepoint,
+possibly in one commit with the changes of others, and is durable (fsync) when `write` returns. It must not
+block, wait, or keep the transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from envmgr.model.agent import AgentState
+from envmgr.model.effect import Effect
+from envmgr.model.event import Event, NewEvent
+from envmgr.model.ids import AgentId
+from envmgr.model.lease import PortLease, StepRecord, Tombstone
+from envmgr.model.spec import AgentSpec
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentRecord:
+    """An agent as stored. `version` grows with each save; `created_at` is Unix time."""
+
+    state: AgentState
+    spec: AgentSpec
+    version: int = 0
+    created_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwedEffect:
+    """An effect that was committed and is not yet settled. `id` is the store's."""
+
+    id: int
+    agent: AgentId
+    effect: Effect
+    cause: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """Work saved before a removal, and what is needed to bring the agent back.
+
+    Attributes:
+        ref: Git ref in `repo` that keeps the commit alive.
+        head: Commit the branch pointed to.
+        restored: Whether `undo` has brought it back.
+    """
+
+    id: int
+    agent: AgentId
+    name: str
+    repo: str
+    ref: str
+    branch: str
+    head: str
+    path: str
+    at: float
+    spec: AgentSpec
+    restored: bool = False
+
+
+class Transaction(Protocol):
+    """Reads and writes of one change. Everything it does is kept, or none of it."""
+
+    def agents(self) -> Sequence[AgentRecord]:
+        """All agents, oldest first."""
+
+    def agent(self, agent: AgentId) -> AgentRecord | None:
+        """One agent."""
+
+    def insert_agent(self, record: AgentRecord) -> None:
+        """Raises Conflict if the id or the name is taken."""
+
+    def save_state(self, state: AgentState, *, expect: int) -> int:
+        """Write a new state if the stored version is `expect`; returns the new version.
+
+        Raises:
+            StaleState: Somebody saved in between, or the agent is gone.
+        """
+
+    def save_spec(self, agent: AgentId, spec: AgentSpec) -> None:
+        """Replace the spec (a new generation may bring new parameters)."""
+
+    def delete_agent(self, agent: AgentId) -> None:
+        """Remove the agent with its journal, leases and effects; its events stay."""
+
+    def append(self, event: NewEvent, *, at: float) -> int:
+        """Add an event; returns its sequence number, which only grows."""
+
+    def events(self, *, after: int = 0, agent: str = "", limit: int = 1000) -> Sequence[Event]:
+        """Events with a number above `after`, oldest first."""
+
+    def last_events(self, *, agent: str, limit: int) -> Sequence[Event]:
+        """The newest events of an agent, oldest first."""
+
+    def owe(self, agent: AgentId, effect: Effect, *, cause: str = "") -> int:
+        """Record an effect as owed; returns its id."""
+
+    def settle(self, effect: int) -> None:
+        """The effect is done; settling twice is harmless."""
+
+    def owed(self) -> Sequence[OwedEffect]:
+        """Effects not yet settled, oldest first."""
+
+    def journal(self, agent: AgentId, generation: int, record: StepRecord) -> None:
+        """Write the trail of one step; replaces the earlier record of the same step."""
+
+    def trail(self, agent: AgentId, generation: int) -> Sequence[StepRecord]:
+        """The journal of one generation in the order in which the steps were started."""
+
+    def leases(self, agent: AgentId | None = None) -> Sequence[PortLease]:
+        """Port leases, of one agent or of all."""
+
+    def save_leases(self, leases: Sequence[PortLease]) -> None:
+        """Insert or replace by (agent, service, name).
+
+        Raises:
+            Conflict: A port is held by another agent.
+        """
+
+    def release_ports(self, agent: AgentId, *, forget: bool = False) -> None:
+        """Mark the agent's leases as not held; `forget` drops the memory of the numbers too."""
+
+    def bury(self, tombstone: Tombstone) -> None:
+        """Record a name that must not exist; replaces one of the same kind and name."""
+
+    def tombstones(self) -> Sequence[Tombstone]:
+        """All of them."""
+
+    def exhume(self, kind: str, name: str) -> None:
+        """The name is surely gone: drop its tombstone."""
+
+    def add_snapshot(self, snapshot: Snapshot) -> int:
+        """Record saved work (its `id` is ignored); returns the id."""
+
+    def snapshots(self) -> Sequence[Snapshot]:
+        """All snapshots, oldest first."""
+
+    def mark_restored(self, snapshot: int) -> None:
+        """`undo` brought it back."""
+
+    def get(self, key: str) -> str | None:
+        """A small setting of this installation, such as the instance id."""
+
+    def put(self, key: str, value: str) -> None:
+        """Set it."""
+
+
+class Store(Protocol):
+    """Opens at start-up, refuses a database from a newer envmgr, survives SIGKILL at any instruction."""
+
+    async def write(self, change: Callable[[Transaction], T]) -> T:
+        """Run `change` and return its result once it is durable.
+
+        An exception from `change` undoes that change alone and is raised here. Cancelling the caller does
+        not undo a change that the writer has taken.
+
+        Raises:
+            Unavailable: The disk is full or the database cannot be written; nothing was changed.
+        """
+
+    async def read(self, query: Callable[[Transaction], T]) -> T:
+        """Run a query on a reading connection; sees everything committed before the call."""
+
+    async def close(self) -> None:
+        """Finish the writes taken, then close. Later calls raise Unavailable."""
+
+
+JsonObject = Mapping[str, object]

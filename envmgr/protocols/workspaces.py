@@ -1,0 +1,134 @@
+"""Git repositories and the worktrees that agents work in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from envmgr.model.observe import Seen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repository:
+    """A checkout that agents are spawned from.
+
+    Attributes:
+        root: Top of the main checkout (symlinks resolved); for a bare repository its folder.
+        common_dir: The shared `.git` directory.
+        key: `<folder name>-<8 hex of the path's hash>`: unique on this host, safe in paths.
+    """
+
+    root: Path
+    common_dir: Path
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worktree:
+    """A registered worktree of an agent.
+
+    Attributes:
+        base: Commit the branch was created at (full id).
+    """
+
+    path: Path
+    branch: str
+    base: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What a worktree holds that exists nowhere else.
+
+    Attributes:
+        changed: Paths with uncommitted changes, untracked ones included (at most 200 named).
+        unpushed: Commits on the branch that are in no remote and not in the base it started from.
+        in_progress: A merge, rebase or cherry-pick under way, by name; empty if none.
+    """
+
+    changed: tuple[str, ...] = ()
+    unpushed: int = 0
+    in_progress: str = ""
+
+    @property
+    def is_safe_to_drop(self) -> bool:
+        """Nothing would be lost."""
+        return not self.changed and not self.unpushed and not self.in_progress
+
+
+class Workspaces(Protocol):
+    """All calls have deadlines; none touches the main checkout's files, index or HEAD."""
+
+    async def find(self, path: Path) -> Repository:
+        """The repository that `path` lies in; a worktree answers with its main checkout.
+
+        Raises:
+            ConfigError: Not in a git repository, or the repository has no commit yet.
+        """
+
+    async def resolve(self, repo: Repository, base: str) -> str:
+        """Full commit id of a commit-ish. Raises ConfigError naming close branch names."""
+
+    async def branch_exists(self, repo: Repository, branch: str) -> bool:
+        """Whether a local branch of that name exists; ConfigError if the name is not valid for git."""
+
+    async def register(self, repo: Repository, *, path: Path, branch: str, base: str, owner: str) -> Worktree:
+        """Create branch and worktree without files (`worktree add --no-track --no-checkout`) and lock it.
+
+        Takes the cross-process lock of the repository for this step only. A stale registration of
+        the same path (its folder is gone) is pruned first. `owner` (agent id, generation) goes into the reason of git's worktree
+        lock. Calling it again for the same owner, path and branch returns the existing one.
+
+        Raises:
+            Conflict: The branch exists, or the folder exists and is not this owner's.
+        """
+
+    async def checkout(self, worktree: Worktree) -> None:
+        """Write the files. At most `cores` run at a time. May be repeated after a failure.
+
+        Raises:
+            Unavailable: Disk full or git failed; the message carries git's words.
+        """
+
+    async def populate(self, repo: Repository, worktree: Worktree, patterns: Sequence[str]) -> int:
+        """Copy git-ignored files that match `patterns` or `.worktreeinclude`; returns how many.
+
+        Copies only files that git ignores *and* a pattern matches, never `.git`, never envmgr's own folders
+        or other worktrees, by reflink where the file system can. Existing files are kept.
+        """
+
+    async def submodules(self, worktree: Worktree) -> None:
+        """`git submodule update --init --recursive` if the tree has any."""
+
+    async def look(self, repo: Repository, path: Path, owner: str) -> Seen[Worktree]:
+        """Whether the worktree is registered, present, and locked for this owner."""
+
+    async def work(self, worktree: Worktree) -> Work:
+        """What would be lost with it. Raises Unobservable when git cannot tell."""
+
+    async def snapshot(self, worktree: Worktree, ref: str) -> str:
+        """Save HEAD, index and all files (untracked too, ignored not) as a commit under `ref`.
+
+        Uses a private index; HEAD, the real index and hooks are not touched. Returns the commit id, after reading
+        its tree back.
+        """
+
+    async def remove(self, repo: Repository, worktree: Worktree, *, owner: str, root: Path) -> None:
+        """Unregister the worktree and delete its folder. Removing twice is harmless.
+
+        Refuses (Conflict) unless the resolved path lies strictly inside `root`, is not the main checkout nor
+        a git directory, and the worktree's lock names `owner`. The folder is first renamed into a trash folder
+        in `root`, then deleted by a niced background process. Asks nothing about work: that is the caller's decision.
+        """
+
+    async def drop_branch(self, repo: Repository, branch: str, *, at: str) -> bool:
+        """Delete the branch if it still points to `at`; returns whether it is gone."""
+
+    async def restore(self, repo: Repository, *, path: Path, branch: str, head: str, ref: str, owner: str) -> Worktree:
+        """Bring a snapshot back: branch at `head`, uncommitted changes as they were.
+
+        Raises:
+            Conflict: Branch or folder exist again.
+        """

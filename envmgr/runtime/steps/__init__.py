@@ -1,0 +1,1 @@
+"""One step a spawn is made of, each with its undo."""

@@ -1,0 +1,1 @@
+"""Shipped test parts: the scripted model server, the leak audit."""
