@@ -1,0 +1,141 @@
+"""Find what envmgr left behind: processes, listening ports, sockets, tmux servers, worktrees.
+
+Looks at the system itself, never at envmgr's own records, so that a wrong record cannot hide a leak.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+STATE_VARIABLE = "ENVMGR_STATE_DIR"
+PORTS = range(20000, 30000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Finding:
+    """One thing that is still there.
+
+    Attributes:
+        kind: `process`, `listener`, `tmux`, `socket` or `worktree`.
+        what: Enough to find it by hand: pid and command, address, or path.
+    """
+
+    kind: str
+    what: str
+
+
+def audit(*roots: Path, repositories: Iterable[Path] = ()) -> list[Finding]:
+    """List everything under `roots` that is alive or registered; empty means nothing was left.
+
+    Ours is a process that says so in its environment (`ENVMGR_STATE_DIR` at or below a root), works in a folder
+    below a root, or listens on a Unix socket below one. The caller and its ancestors are never findings.
+    Blocks, for some milliseconds per hundred processes.
+
+    Args:
+        roots: State directories, and whatever other folders envmgr was given.
+        repositories: Where worktrees may still be registered although their folder is gone.
+    """
+    real = [root.resolve() for root in roots]
+    processes = list(_processes(real))
+    return sorted(
+        {
+            *(Finding(kind=_kind(process), what=_describe(process)) for process in processes),
+            *_listeners(processes),
+            *_files(real),
+            *_registrations(real, repositories),
+        }
+    )
+
+
+def _processes(roots: list[Path]) -> Iterator[psutil.Process]:
+    own = psutil.Process()
+    spared = {own.pid, *(parent.pid for parent in own.parents())}
+    serving = _socket_owners(roots)
+    for process in psutil.process_iter():
+        if process.pid not in spared and (process.pid in serving or _belongs(process, roots)):
+            yield process
+
+
+def _belongs(process: psutil.Process, roots: list[Path]) -> bool:
+    # Unreadable means another user's, or gone by now: neither is ours.
+    try:
+        if _is_under(process.environ().get(STATE_VARIABLE, ""), roots):
+            return True
+        return _is_under(process.cwd().removesuffix(" (deleted)"), roots)
+    except (psutil.Error, OSError):
+        return False
+
+
+def _is_under(path: str, roots: list[Path]) -> bool:
+    if not os.path.isabs(path):  # noqa: PTH117 - an empty Path would mean the current folder
+        return False
+    real = Path(path).resolve()
+    return any(real.is_relative_to(root) for root in roots)
+
+
+def _socket_owners(roots: list[Path]) -> set[int]:
+    try:
+        connections = psutil.net_connections(kind="unix")
+    except psutil.AccessDenied:  # macOS shows them to root only; environment and folder must do there
+        return set()
+    return {link.pid for link in connections if link.pid and _is_under(str(link.laddr), roots)}
+
+
+def _kind(process: psutil.Process) -> str:
+    try:
+        return "tmux" if process.name().startswith("tmux") else "process"
+    except psutil.Error:
+        return "process"
+
+
+def _describe(process: psutil.Process) -> str:
+    try:
+        return f"{process.pid} {' '.join(process.cmdline()) or process.name()}"
+    except psutil.Error:
+        return f"{process.pid} (ended while being looked at)"
+
+
+def _listeners(processes: list[psutil.Process]) -> Iterator[Finding]:
+    for process in processes:
+        try:
+            links = process.net_connections(kind="inet")
+        except psutil.Error:
+            continue
+        for link in links:
+            if link.status == psutil.CONN_LISTEN and link.laddr.port in PORTS:
+                yield Finding(kind="listener", what=f"{link.laddr.ip}:{link.laddr.port} of pid {process.pid}")
+
+
+def _files(roots: list[Path]) -> Iterator[Finding]:
+    for root in roots:
+        for folder, names, files in os.walk(root):
+            here = Path(folder)
+            # A worktree has a `.git` file where a repository has a folder.
+            if ".git" in files and (here / ".git").read_bytes().startswith(b"gitdir:"):
+                yield Finding(kind="worktree", what=folder)
+            names[:] = [name for name in names if name != ".git"]
+            for name in files:
+                if stat.S_ISSOCK((here / name).lstat().st_mode):
+                    yield Finding(kind="socket", what=str(here / name))
+
+
+def _registrations(roots: list[Path], repositories: Iterable[Path]) -> Iterator[Finding]:
+    for repository in repositories:
+        listing = subprocess.run(
+            ["git", "-C", str(repository), "worktree", "list", "--porcelain", "-z"],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=30,
+        ).stdout
+        for field in listing.split("\0"):
+            path = field.removeprefix("worktree ")
+            if path != field and _is_under(path, roots) and Path(path).resolve() != repository.resolve():
+                yield Finding(kind="worktree", what=path)

@@ -1,0 +1,117 @@
+# What the scripts share: the checkout's own Python, the system's git and tmux, a real Claude Code for the tests.
+# Sourced, never run. Talk goes to stderr, so that a script's stdout stays its result.
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+VENV=$ROOT/.venv
+CACHE=$ROOT/.cache
+CLAUDE_VERSION=2.1.328
+
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore
+
+say() { printf '== %s\n' "$*" >&2; }
+
+# die MESSAGE HINT: what happened, and what to do about it.
+die() {
+    printf 'error: %s\nhint: %s\n' "$1" "$2" >&2
+    exit 1
+}
+
+# quietly COMMAND...: show its output only if it fails.
+quietly() {
+    local output
+    output=$("$@" 2>&1 </dev/null) && return 0
+    printf '%s\n' "$output" | tail -n 40 >&2
+    return 1
+}
+
+# from_network COMMAND...: three tries, because downloads fail for reasons that pass.
+from_network() {
+    local try
+    for try in 1 2 3; do
+        quietly "$@" && return 0
+        [ "$try" = 3 ] || { say "try $try failed, trying again: $1"; sleep $((try * 2)); }
+    done
+    return 1
+}
+
+# need_package PACKAGE WHY: install with apt as root, otherwise say what to install.
+need_package() {
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+        die "$2" "Install $1 with your system's package manager, then run this again."
+    fi
+    if [ -z "${APT_UPDATED:-}" ]; then
+        say "apt: reading package lists"
+        from_network apt-get update || die "apt-get update failed" "See its output above."
+        APT_UPDATED=1
+    fi
+    say "apt: installing $1"
+    DEBIAN_FRONTEND=noninteractive from_network apt-get install -y --no-install-recommends "$1" ||
+        die "apt could not install $1" "Install it by hand, then run this again."
+}
+
+need_command() {
+    command -v "$1" >/dev/null || need_package "$1" "$1 is not installed"
+}
+
+# Prints the first Python that runs, is new enough and can make environments.
+find_python() {
+    local name
+    for name in python3.13 python3.12 python3.11 python3; do
+        if "$name" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            command -v "$name"
+            return 0
+        fi
+    done
+    return 1
+}
+
+# After this .venv/bin comes first in PATH and envmgr is installed in it, editable. Does nothing when nothing changed.
+need_python() {
+    local wanted python
+    cd "$ROOT"
+    wanted=$({ echo "$ROOT"; cat requirements.txt pyproject.toml; } | cksum)
+    if ! "$VENV/bin/python" -c '' 2>/dev/null || [ "$(cat "$VENV/stamp" 2>/dev/null)" != "$wanted" ]; then
+        python=$(find_python) || {
+            need_package python3-venv "no Python 3.11 or newer that can make environments"
+            python=$(find_python) || die "this system's Python is older than 3.11" "Install Python 3.11 or newer."
+        }
+        say "python: installing the pinned packages into .venv ($("$python" --version))"
+        quietly "$python" -m venv --clear "$VENV" || die "could not make $VENV" "See the output above."
+        from_network "$VENV/bin/python" -m pip install --quiet -r requirements.txt ||
+            die "pip could not install requirements.txt" "See its output above."
+        quietly "$VENV/bin/python" -m pip install --quiet --no-deps --no-build-isolation -e . ||
+            die "pip could not install envmgr" "See its output above."
+        echo "$wanted" >"$VENV/stamp"
+    fi
+    export PATH=$VENV/bin:$PATH
+}
+
+need_system() {
+    need_command git
+    need_command tmux
+}
+
+claude_works() {
+    [[ "$("$1" --version 2>/dev/null </dev/null)" == "$CLAUDE_VERSION"* ]]
+}
+
+# Exports ENVMGR_TEST_CLAUDE, the real Claude Code CLI. It is downloaded once; tests run it without any account.
+need_claude() {
+    local claude=${ENVMGR_TEST_CLAUDE:-$CACHE/claude/node_modules/.bin/claude} node=$CACHE/node/node_modules/.bin
+    if ! claude_works "$claude"; then
+        [ -z "${ENVMGR_TEST_CLAUDE:-}" ] ||
+            die "ENVMGR_TEST_CLAUDE is not Claude Code $CLAUDE_VERSION: $claude" "Unset it, then it is downloaded."
+        need_command npm
+        mkdir -p "$CACHE/node" "$CACHE/claude"
+        # With an older node npm silently takes an older Claude Code, so a fitting node comes first.
+        say "npm: installing node 22 into .cache"
+        from_network npm install --no-audit --no-fund --prefix "$CACHE/node" node@22 ||
+            die "npm could not install node 22" "See its output above."
+        say "npm: installing Claude Code $CLAUDE_VERSION into .cache"
+        PATH=$node:$PATH from_network npm install --no-audit --no-fund --prefix "$CACHE/claude" \
+            "@anthropic-ai/claude-code@$CLAUDE_VERSION" || die "npm could not install Claude Code" "See its output above."
+        claude_works "$claude" ||
+            die "the installed Claude Code does not say version $CLAUDE_VERSION" "Delete .cache, then run this again."
+    fi
+    export ENVMGR_TEST_CLAUDE=$claude
+}

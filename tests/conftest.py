@@ -1,0 +1,45 @@
+"""What holds for every test: its own home, one event loop library, nothing skipped in CI."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["tests.support.no_skips"]
+
+_home = pytest.StashKey[Path]()
+
+# What a person's shell may bring along and a test must not see.
+_FOREIGN = ("ENVMGR_", "GIT_", "TMUX", "XDG_", "ANTHROPIC_", "CLAUDE", "NO_COLOR", "FORCE_COLOR")
+_KEPT = {"ENVMGR_TEST_CLAUDE"}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give this process a home of its own, so that no test reads or writes the user's."""
+    for name in list(os.environ):
+        if name.startswith(_FOREIGN) and name not in _KEPT:
+            del os.environ[name]
+    # Short, because socket paths below it must stay under 108 bytes (unix(7)).
+    home = Path(tempfile.mkdtemp(prefix="em-"))
+    (home / ".gitconfig").write_text(
+        "[user]\n\tname = Test\n\temail = test@example.invalid\n[init]\n\tdefaultBranch = main\n",
+        encoding="utf-8",
+    )
+    os.environ["HOME"] = str(home)
+    os.environ["GIT_CONFIG_NOSYSTEM"] = "1"
+    config.stash[_home] = home
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove the home again."""
+    shutil.rmtree(config.stash[_home], ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Envmgr runs on asyncio only (docs/adr/0005)."""
+    return "asyncio"
