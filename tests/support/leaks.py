@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -41,10 +41,11 @@ def nothing_left(folder: Path, *, grace_s: float = 2.0) -> Iterator[None]:
     try:
         eventually(lambda: not _left(mark, before, folder), within_s=grace_s)
     except AssertionError:
-        left = _left(mark, before, folder)
+        left = {process: _line(process) for process in _left(mark, before, folder)}
         for process in left:
-            process.kill()
-        raise AssertionError(f"the test left behind: {[_line(process) for process in left]}") from None
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        raise AssertionError(f"the test left behind: {list(left.values())}") from None
 
 
 def living(folder: Path) -> list[Finding]:
