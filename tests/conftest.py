@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -15,13 +16,13 @@ _home = pytest.StashKey[Path]()
 
 # What a person's shell may bring along and a test must not see.
 _FOREIGN = ("ENVMGR_", "GIT_", "TMUX", "XDG_", "ANTHROPIC_", "CLAUDE", "NO_COLOR", "FORCE_COLOR")
-_KEPT = {"ENVMGR_TEST_CLAUDE"}
+_OURS = "ENVMGR_TEST_"
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Give this process a home of its own, so that no test reads or writes the user's."""
     for name in list(os.environ):
-        if name.startswith(_FOREIGN) and name not in _KEPT:
+        if name.startswith(_FOREIGN) and not name.startswith(_OURS):
             del os.environ[name]
     # Short, because socket paths below it must stay under 108 bytes (unix(7)).
     home = Path(tempfile.mkdtemp(prefix="em-"))
@@ -30,6 +31,8 @@ def pytest_configure(config: pytest.Config) -> None:
         encoding="utf-8",
     )
     os.environ["HOME"] = str(home)
+    # `python` and `envmgr` in commands of tests are the ones under test, not a version switcher that needs the real home.
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     os.environ["GIT_CONFIG_NOSYSTEM"] = "1"
     config.stash[_home] = home
 
