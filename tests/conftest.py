@@ -6,11 +6,18 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from blockbuster import blockbuster_ctx
+from hypothesis import settings
 
 pytest_plugins = ["tests.support.no_skips"]
+
+# A busy machine is not a failed property; an example that fails is printed so that it can be run again.
+settings.register_profile("envmgr", deadline=None, print_blob=True)
+settings.load_profile("envmgr")
 
 _home = pytest.StashKey[Path]()
 
@@ -46,3 +53,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def anyio_backend() -> str:
     """Envmgr runs on asyncio only (docs/adr/0005)."""
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def _loop_never_blocks(request: pytest.FixtureRequest) -> Iterator[None]:
+    """In async tests a call of envmgr that blocks the event loop raises BlockingError."""
+    if request.node.get_closest_marker("anyio") is None:
+        yield
+        return
+    with blockbuster_ctx("envmgr"):
+        yield
