@@ -41,6 +41,8 @@ class Held:
         error: Why it could not be executed, such as "No such file or directory: npm".
         log: Path of the current log file.
         log_offset: Bytes of log written (over all rotations) when this launch began.
+        log_base: Bytes written before the current file's first one; so this launch begins at byte
+            `log_offset - log_base` of `log`, and further back in `log`.1, .2, ... when that is negative.
     """
 
     service: str
@@ -54,6 +56,7 @@ class Held:
     error: str
     log: Path
     log_offset: int
+    log_base: int = 0
 
     @property
     def is_alive(self) -> bool:

@@ -41,8 +41,14 @@ class Processes(Protocol):
     def identify(self, pid: int) -> ProcessIdentity | None:
         """None if there is no such process (or it is a zombie)."""
 
+    def command(self, pid: int) -> str:
+        """Command line of a process for people, at most 80 characters; empty when it cannot be read."""
+
     async def members(self, marks: Marks) -> Seen[Sequence[Member]]:
         """All living processes of an agent, never this process or its ancestors. `Absent` means none."""
+
+    def belongs(self, process: ProcessIdentity, marks: Marks) -> bool:
+        """Whether one living process is a member; blocking, cheap, no scan of the whole table."""
 
     async def end(self, marks: Marks, *, signal: str = "SIGTERM", grace_s: float = 10.0) -> Sequence[Member]:
         """Signal the whole set, wait up to `grace_s`, KILL the rest, look again; returns the survivors.

@@ -98,6 +98,9 @@ class Transaction(Protocol):
     def last_events(self, *, agent: str, limit: int) -> Sequence[Event]:
         """The newest events of an agent, oldest first."""
 
+    def prune(self, *, before_at: float, keep: int) -> int:
+        """Drop events older than `before_at` except the newest `keep` (at least one); returns how many."""
+
     def owe(self, agent: AgentId, effect: Effect, *, cause: str = "") -> int:
         """Record an effect as owed; returns its id."""
 

@@ -1,0 +1,58 @@
+"""One agent in memory: its state, who may change it, and what runs for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import anyio
+
+from envmgr.model.agent import AgentState, Desired, Lifecycle
+from envmgr.model.spec import AgentSpec
+from envmgr.runtime.incarnation import Incarnation
+from envmgr.runtime.reports import Reports
+from envmgr.runtime.services import Outcome
+
+
+class Actor:
+    """All changes of the state happen under `lock`, in the order of asking: one writer per agent.
+
+    Attributes:
+        version: The store's version of `state`, for the optimistic write.
+        incarnation: The present generation; None while nothing of it exists in memory.
+        environment: The spawning person's environment; never stored.
+        spawning: Cancels the running saga.
+        busy: Held while an effect of this agent runs, so that a stop waits for the spawn it cancelled.
+        services: How each service stands, as last seen.
+    """
+
+    def __init__(self, state: AgentState, spec: AgentSpec, version: int, created_at: float) -> None:
+        self.state = state
+        self.spec = spec
+        self.version = version
+        self.created_at = created_at
+        self.lock = anyio.Lock()
+        self.busy = anyio.Lock()
+        self.incarnation: Incarnation | None = None
+        self.environment: Mapping[str, str] = {}
+        self.spawning: anyio.CancelScope | None = None
+        self.watching: anyio.CancelScope | None = None
+        self.reports = Reports()
+        self.services: dict[str, Outcome] = {}
+        self.is_gone = False
+        self._changed = anyio.Event()
+
+    def changed(self) -> None:
+        """Wake everybody who waits for the next state."""
+        self._changed.set()
+        self._changed = anyio.Event()
+
+    async def settled(self) -> AgentState:
+        """The state once no spawn, stop or removal is under way."""
+        while not self.is_gone and self.state.lifecycle in (Lifecycle.SPAWNING, Lifecycle.STOPPING):
+            await self._changed.wait()
+        return self.state
+
+    async def gone(self) -> None:
+        """Until the removal under way has ended, well or not."""
+        while not self.is_gone and self.state.desired is Desired.REMOVED:
+            await self._changed.wait()

@@ -1,0 +1,64 @@
+"""Deliver a prompt: one clean paste, a separate submit, and proof that it was taken (R-22)."""
+
+from __future__ import annotations
+
+import anyio
+
+from envmgr.errors import Conflict, Unavailable
+from envmgr.runtime.incarnation import Incarnation
+from envmgr.runtime.reports import Reports
+
+_SHOWN_S = 1.0
+_TAKEN_S = 5.0
+_SETTLED_S = 0.3
+_POLL_S = 0.02
+
+
+async def deliver(inc: Incarnation, text: str, reports: Reports) -> None:
+    """Paste `text` into the agent pane, submit it, and see that the assistant took it.
+
+    The caller has checked that the assistant is ready; a paste into a dialog could approve something.
+
+    Raises:
+        Conflict: There is no living session.
+        Unavailable: The prompt was pasted but not taken, even after a second Enter; it was not sent twice.
+    """
+    terminal = await inc.find_terminal()
+    if terminal is None:
+        raise Conflict(f"{inc.name} has no terminal session", hint=f"Run `envmgr start {inc.name}`.")
+    pane, terminals = terminal.agent_pane, inc.systems.terminals
+    await _settle(inc, pane)
+    before = await terminals.screen(pane)
+    await terminals.paste(pane, text)
+    pasted = await _changed(inc, pane, before, _SHOWN_S)
+    for _ in range(2):
+        mark = reports.count
+        await terminals.keys(pane, "Enter")
+        if not inc.assistant.reports or await reports.after(mark, within_s=_TAKEN_S) is not None:
+            return
+        if await terminals.screen(pane) != pasted:
+            return
+    raise Unavailable(
+        f"{inc.name} did not take the prompt; it stands in its input line",
+        hint=f"Look with `envmgr attach {inc.name}`, and press Enter there or clear the line.",
+    )
+
+
+async def _settle(inc: Incarnation, pane: str) -> None:
+    """Until the screen stands still for 300 ms: a program that is still starting drops keys."""
+    last, same_for = await inc.systems.terminals.screen(pane), 0.0
+    with anyio.move_on_after(_TAKEN_S):
+        while same_for < _SETTLED_S:
+            await anyio.sleep(_POLL_S * 2)
+            now = await inc.systems.terminals.screen(pane)
+            same_for = same_for + _POLL_S * 2 if now == last else 0.0
+            last = now
+
+
+async def _changed(inc: Incarnation, pane: str, before: str, within_s: float) -> str:
+    now = before
+    with anyio.move_on_after(within_s):
+        while now == before:
+            await anyio.sleep(_POLL_S)
+            now = await inc.systems.terminals.screen(pane)
+    return now

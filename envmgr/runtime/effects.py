@@ -1,0 +1,232 @@
+"""Carry out owed effects, and end each with the fact that settles it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+
+import anyio
+
+from envmgr.errors import EnvmgrError
+from envmgr.model.effect import EffectKind
+from envmgr.model.event import Event, NewEvent
+from envmgr.model.lease import StepRecord, StepState
+from envmgr.model.service import ServiceState
+from envmgr.model.stimulus import (
+    RemovalFailed,
+    Removed,
+    SpawnFailed,
+    SpawnSucceeded,
+    Stimulus,
+    StopLeaked,
+    StopSucceeded,
+)
+from envmgr.protocols.store import OwedEffect, Transaction
+from envmgr.runtime import removal, stopping
+from envmgr.runtime.actor import Actor
+from envmgr.runtime.health import Health
+from envmgr.runtime.incarnation import Incarnation
+from envmgr.runtime.saga import Receipt, Saga, Stage, Step, StepFailed, never
+from envmgr.runtime.services import Outcome
+from envmgr.runtime.steps.assistant import AwaitReadiness, StartAssistant
+from envmgr.runtime.steps.environment import WriteEnvironment
+from envmgr.runtime.steps.ports import LeasePorts
+from envmgr.runtime.steps.services import StartServices
+from envmgr.runtime.steps.session import OpenSession, show_services
+from envmgr.runtime.steps.worktree import AddWorktree, SetUp
+from envmgr.runtime.supervisor import Supervisor
+
+log = logging.getLogger(__name__)
+
+
+class Performer:
+    """Runs one effect at a time per agent; all kinds may run twice."""
+
+    def __init__(self, *, reach: Callable[[str], None] = never) -> None:
+        """`reach` is called at each named crash point."""
+        self._reach = reach
+        self._supervisor: Supervisor | None = None
+        self._health: Health | None = None
+
+    def attach(self, supervisor: Supervisor, health: Health) -> None:
+        """Close the circle: the supervisor hands effects here, facts go back to it."""
+        self._supervisor, self._health = supervisor, health
+
+    @property
+    def supervisor(self) -> Supervisor:
+        """Whose effects these are."""
+        assert self._supervisor is not None, "attach() comes first"
+        return self._supervisor
+
+    @property
+    def health(self) -> Health:
+        """Watches running agents."""
+        assert self._health is not None, "attach() comes first"
+        return self._health
+
+    async def __call__(self, actor: Actor, owed: OwedEffect) -> None:
+        """Carry it out; never raises but on cancellation."""
+        try:
+            match owed.effect.kind:
+                case EffectKind.CANCEL_SPAWN:
+                    await self._cancel(actor, owed)
+                case EffectKind.TELL:
+                    await self._tell(actor, owed)
+                case EffectKind.SPAWN:
+                    async with actor.busy:
+                        await self._spawn(actor, owed)
+                case EffectKind.STOP:
+                    async with actor.busy:
+                        await self._stop(actor, owed)
+                case EffectKind.REMOVE:
+                    async with actor.busy:
+                        await self._remove(actor, owed)
+        except Exception:  # an effect owns its task; it stays owed and is driven again at the next start
+            log.exception("effect failed", extra={"agent": actor.state.id, "effect": owed.effect.kind.value})
+
+    # --- spawn -------------------------------------------------------------------------------------------
+
+    async def _spawn(self, actor: Actor, owed: OwedEffect) -> None:
+        fact: Stimulus = SpawnFailed(generation=owed.effect.generation, step="spawn", reason="cancelled")
+        inc = await self.supervisor.incarnation(actor)
+        with anyio.CancelScope() as scope:
+            actor.spawning = scope
+            if actor.state.generation == owed.effect.generation:
+                fact = await self._run_saga(actor, inc)
+        actor.spawning = None
+        with anyio.CancelScope(shield=True):
+            await self.supervisor.apply(actor, fact, cause=owed.cause, settles=owed.id)
+            if isinstance(fact, SpawnSucceeded):
+                self.health.watch(actor, inc)
+                await self._furnish(inc)
+
+    async def _run_saga(self, actor: Actor, inc: Incarnation) -> Stimulus:
+        saga = Saga(StoreJournal(self.supervisor, inc), reach=self._reach)
+        try:
+            await saga.run(self._stages(actor, inc))
+        except StepFailed as failed:
+            leaked = tuple(f"{step} ({why})" for step, why in failed.leaked.items())
+            return SpawnFailed(
+                generation=inc.generation, step=failed.step, reason=_reason(failed.__cause__), leaked=leaked
+            )
+        return SpawnSucceeded(generation=inc.generation, holds=frozenset(_held(inc)))
+
+    def _stages(self, actor: Actor, inc: Incarnation) -> Sequence[Stage]:
+        """Worktree and session do not need each other, so they are made side by side."""
+
+        def tell(service: str, state: ServiceState, detail: str) -> None:
+            actor.services[service] = Outcome(state=state, detail=detail)
+            data = {"service": service, "detail": detail}
+            self.health.note(NewEvent(kind=f"service.{state.value}", agent=inc.id, generation=inc.generation, data=data))
+
+        spec = inc.spec
+        needs_setup = (inc.prior is None and (spec.workspace.setup or spec.hooks.on_create)) or spec.hooks.on_start
+        stages: list[Stage] = []
+        if spec.services:
+            stages.append((LeasePorts(inc),))
+        stages.append((AddWorktree(inc), OpenSession(inc), WriteEnvironment(inc)))
+        if needs_setup:
+            stages.append((SetUp(inc),))
+        if spec.services:
+            stages.append((StartServices(inc, tell),))
+        return [*stages, (StartAssistant(inc),), (AwaitReadiness(inc, actor.reports),)]
+
+    async def _furnish(self, inc: Incarnation) -> None:
+        try:
+            await show_services(inc)
+        except EnvmgrError as error:  # viewers are a convenience; the agent runs
+            log.warning("viewers not shown", extra={"agent": inc.id, "why": error.message})
+
+    async def roll_back(self, actor: Actor, owed: OwedEffect) -> None:
+        """A crash cut a spawn off: undo every step its journal knows, newest first."""
+        async with actor.busy:
+            inc = await self.supervisor.incarnation(actor)
+            trail = await self.supervisor.systems.store.read(lambda tx: tx.trail(inc.id, inc.generation))
+            steps = {step.name: step for stage in self._stages(actor, inc) for step in stage}
+            begun = [record for record in trail if record.state is not StepState.UNDONE and record.step in steps]
+            receipts: dict[str, Receipt] = {r.step: r.receipt for r in begun if r.receipt is not None}
+            saga = Saga(StoreJournal(self.supervisor, inc), reach=self._reach)
+            ordered: list[Step] = [steps[record.step] for record in begun]
+            left = await saga.undo(ordered, receipts)
+            fact = SpawnFailed(
+                generation=inc.generation,
+                step=begun[-1].step if begun else "admission",
+                reason="the daemon was ended in the middle of it",
+                leaked=tuple(f"{step} ({why})" for step, why in left.items()),
+            )
+            await self.supervisor.apply(actor, fact, cause=owed.cause, settles=owed.id)
+
+    # --- the rest ----------------------------------------------------------------------------------------
+
+    async def _cancel(self, actor: Actor, owed: OwedEffect) -> None:
+        if actor.spawning is not None:
+            actor.spawning.cancel()
+        await self.supervisor.systems.store.write(lambda tx: tx.settle(owed.id))
+
+    async def _tell(self, actor: Actor, owed: OwedEffect) -> None:
+        event = NewEvent(
+            kind="notice", agent=actor.state.id, generation=owed.effect.generation, data={"text": owed.effect.detail}
+        )
+        await self.supervisor.record(event)
+        await self.supervisor.systems.store.write(lambda tx: tx.settle(owed.id))
+
+    async def _stop(self, actor: Actor, owed: OwedEffect) -> None:
+        self.health.forget(actor)
+        inc = await self.supervisor.incarnation(actor)
+        failures = await stopping.stop(inc, self.supervisor.record, reach=self._reach)
+        fact: Stimulus = StopSucceeded(generation=inc.generation)
+        if failures.reasons:
+            holds = frozenset(failures.reasons)
+            fact = StopLeaked(generation=inc.generation, survivors=failures.sentences, holds=holds)
+        self._reach("stop-before-commit")
+        await self.supervisor.apply(actor, fact, cause=owed.cause, settles=owed.id)
+        actor.services.clear()
+
+    async def _remove(self, actor: Actor, owed: OwedEffect) -> None:
+        inc = await self.supervisor.incarnation(actor)
+        fact: Stimulus = Removed(generation=inc.generation)
+        try:
+            await removal.remove(inc)
+        except EnvmgrError as error:
+            fact = RemovalFailed(generation=inc.generation, reason=error.message)
+        await self.supervisor.apply(actor, fact, cause=owed.cause, settles=owed.id)
+
+
+class StoreJournal:
+    """The trail of a saga in the store, with an event for each line."""
+
+    def __init__(self, supervisor: Supervisor, inc: Incarnation) -> None:
+        self._supervisor = supervisor
+        self._inc = inc
+
+    async def write(self, records: Sequence[StepRecord]) -> None:
+        """One commit for all lines and their events; subscribers are told after it."""
+        inc, now = self._inc, self._inc.systems.now()
+
+        def change(tx: Transaction) -> list[Event]:
+            events = []
+            for record in records:
+                tx.journal(inc.id, inc.generation, record)
+                data = _without_empty({"step": record.step, "error": record.error})
+                new = NewEvent(kind=f"step.{record.state.value}", agent=inc.id, generation=inc.generation, data=data)
+                seq = tx.append(new, at=now)
+                events.append(
+                    Event(kind=new.kind, agent=new.agent, generation=new.generation, data=data, seq=seq, at=now)
+                )
+            return events
+
+        self._supervisor.bus.publish(await inc.systems.store.write(change))
+
+
+def _without_empty(data: Mapping[str, object]) -> dict[str, object]:
+    return {key: value for key, value in data.items() if value != ""}
+
+
+def _reason(error: BaseException | None) -> str:
+    if isinstance(error, EnvmgrError):
+        return f"{error.message}. {error.hint}" if error.hint else error.message
+    return f"{type(error).__name__}: {error}"
+
+
+def _held(inc: Incarnation) -> list[str]:
+    return ["session", "assistant", *(["ports", "services"] if inc.spec.services else [])]

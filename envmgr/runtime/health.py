@@ -1,0 +1,153 @@
+"""Watch the services of running agents: ends as they happen, probes at a calm pace."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Mapping
+
+import anyio
+from anyio.abc import TaskGroup
+
+from envmgr.errors import EnvmgrError
+from envmgr.model.event import NewEvent
+from envmgr.model.observe import Absent, Present, Unknown
+from envmgr.model.service import Readiness, ServiceKind, ServiceSpec, ServiceState
+from envmgr.model.stimulus import Fact, ObservationLost, ObservationRegained, ServiceChanged
+from envmgr.protocols.keepers import Held, Keeper
+from envmgr.runtime import probes
+from envmgr.runtime.actor import Actor
+from envmgr.runtime.incarnation import Incarnation
+from envmgr.runtime.services import Outcome
+from envmgr.runtime.subjects import subject
+from envmgr.runtime.supervisor import Supervisor
+
+log = logging.getLogger(__name__)
+
+_JITTER = 0.1
+_KEEPER_RETRY_S = 2.0
+
+
+class Health:
+    """One small task group per running agent with services."""
+
+    def __init__(self, supervisor: Supervisor, group: TaskGroup) -> None:
+        self._supervisor = supervisor
+        self._group = group
+
+    def note(self, event: NewEvent) -> None:
+        """Record an event without waiting for it."""
+        self._group.start_soon(self._supervisor.record, event)
+
+    def watch(self, actor: Actor, inc: Incarnation) -> None:
+        """Begin to watch; ends by `forget`, or with the daemon."""
+        if inc.spec.services:
+            self.forget(actor)
+            actor.watching = anyio.CancelScope()
+            self._group.start_soon(self._watch, actor, inc, actor.watching)
+
+    def forget(self, actor: Actor) -> None:
+        """Stop watching; harmless when nobody watches."""
+        if actor.watching is not None:
+            actor.watching.cancel()
+            actor.watching = None
+
+    async def _watch(self, actor: Actor, inc: Incarnation, scope: anyio.CancelScope) -> None:
+        held: dict[str, Held] = {}
+        with scope:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._follow, actor, inc, held)
+                for service in inc.spec.services:
+                    if service.ready is not None and service.kind is not ServiceKind.TASK:
+                        group.start_soon(self._probe, actor, inc, service, service.ready, held)
+
+    async def _say(self, actor: Actor, fact: Fact) -> None:
+        try:
+            await self._supervisor.apply(actor, fact)
+        except EnvmgrError as error:  # a fact is never refused; only the store can fail here
+            log.error("fact not stored", extra={"agent": actor.state.id, "why": error.message})
+
+    async def _change(self, actor: Actor, inc: Incarnation, service: ServiceSpec, outcome: Outcome) -> None:
+        known = actor.services.get(service.name)
+        actor.services[service.name] = outcome
+        if known is None or known.state is not outcome.state:
+            fact = ServiceChanged(
+                generation=inc.generation, service=service.name, state=outcome.state, detail=outcome.detail,
+                critical=service.critical,
+            )  # fmt: skip
+            await self._say(actor, fact)
+
+    # --- ends, from the keeper ---------------------------------------------------------------------------
+
+    async def _follow(self, actor: Actor, inc: Incarnation, held: dict[str, Held]) -> None:
+        if not any(s.command for s in inc.spec.services):
+            return
+        is_lost = False
+        while True:
+            match await inc.systems.keepers.find(inc.home, owner=inc.tag):
+                case Present(keeper):
+                    if is_lost:
+                        await self._say(actor, ObservationRegained(generation=inc.generation, subject="keeper"))
+                    is_lost = False
+                    await self._listen(actor, inc, keeper, held)
+                case Unknown(reason):
+                    is_lost = True
+                    lost = ObservationLost(generation=inc.generation, subject="keeper", reason=reason)
+                    await self._say(actor, lost)
+                case Absent():
+                    return await self._keeper_died(actor, inc)
+            await anyio.sleep(_KEEPER_RETRY_S)
+
+    async def _listen(self, actor: Actor, inc: Incarnation, keeper: Keeper, held: dict[str, Held]) -> None:
+        try:
+            async for change in keeper.changes():
+                held[change.service] = change
+                await self._judge(actor, inc, inc.service(change.service), change)
+        except EnvmgrError as error:
+            log.warning("keeper stream ended", extra={"agent": inc.id, "why": error.message})
+
+    async def _judge(self, actor: Actor, inc: Incarnation, service: ServiceSpec, held: Held) -> None:
+        if held.is_alive:
+            if service.ready is None and service.kind is ServiceKind.PROCESS:
+                await self._change(actor, inc, service, Outcome(state=ServiceState.READY))
+            return
+        how = held.error or (f"signal {held.exit_signal}" if held.exit_signal else f"status {held.exit_code}")
+        is_task_done = service.kind is ServiceKind.TASK and held.exit_code in service.success_exit_codes
+        state = ServiceState.DONE if is_task_done else ServiceState.FAILED
+        await self._change(actor, inc, service, Outcome(state=state, detail=f"ended with {how}"))
+
+    async def _keeper_died(self, actor: Actor, inc: Incarnation) -> None:
+        for service in inc.spec.services:
+            if service.kind is ServiceKind.PROCESS:
+                outcome = Outcome(state=ServiceState.FAILED, detail="its keeper was killed")
+                await self._change(actor, inc, service, outcome)
+
+    # --- probes ------------------------------------------------------------------------------------------
+
+    async def _probe(
+        self, actor: Actor, inc: Incarnation, service: ServiceSpec, ready: Readiness, held: dict[str, Held]
+    ) -> None:
+        misses = 0
+        secrets = inc.systems.secrets(inc.spec, inc.environment)
+        while True:
+            await anyio.sleep(ready.period_s * random.uniform(1 - _JITTER, 1 + _JITTER))
+            known = held.get(service.name)
+            if known is not None and not known.is_alive:
+                continue
+            why = await _look(inc, service, ready, known, secrets)
+            misses = misses + 1 if why else 0
+            if not why:
+                await self._change(actor, inc, service, Outcome(state=ServiceState.READY))
+            elif misses >= ready.down:
+                await self._change(actor, inc, service, Outcome(state=ServiceState.FAILED, detail=why))
+
+
+async def _look(
+    inc: Incarnation, service: ServiceSpec, ready: Readiness, held: Held | None, secrets: Mapping[str, str]
+) -> str:
+    """Why the service is not ready; empty when it is."""
+    try:
+        answer = await probes.look(ready.probe, subject(inc, service, held, secrets), timeout_s=ready.timeout_s)
+    except EnvmgrError as error:
+        return error.message
+    return "" if answer.is_ready else answer.why or "not ready"

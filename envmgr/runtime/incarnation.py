@@ -1,0 +1,150 @@
+"""One generation of one agent: its names, paths, ports, and the systems it is built from."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from envmgr.model.ids import AgentId, InstanceId, session_name
+from envmgr.model.observe import Present, ProcessIdentity
+from envmgr.model.service import ServiceSpec
+from envmgr.model.spec import AgentSpec
+from envmgr.protocols.assistant import Assistant, Place
+from envmgr.protocols.keepers import Keepers
+from envmgr.protocols.processes import Marks, Processes, Sockets
+from envmgr.protocols.store import Store
+from envmgr.protocols.terminals import Terminal, Terminals
+from envmgr.protocols.workspaces import Repository, Workspaces, Worktree
+
+ResolveSecrets = Callable[[AgentSpec, Mapping[str, str]], Mapping[str, str]]
+"""(spec, spawning person's environment) -> values by name; raises ConfigError naming the missing one."""
+
+HookCommand = Callable[[AgentId, int, Path], Sequence[str]]
+"""(agent, generation, home) -> argv prefix by which an assistant's hook reports to the daemon."""
+
+Execute = Callable[[Sequence[str], Path, Mapping[str, str], float], Awaitable[tuple[int, str]]]
+"""(argv, cwd, environment, seconds) -> exit status and the end of its output; killed when time is up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Systems:
+    """The outside world, as chosen by `bootstrap`."""
+
+    store: Store
+    workspaces: Workspaces
+    terminals: Terminals
+    keepers: Keepers
+    processes: Processes
+    sockets: Sockets
+    assistants: Mapping[str, Assistant]
+    secrets: ResolveSecrets
+    hook_command: HookCommand
+    execute: Execute
+    now: Callable[[], float] = time.time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """Where things of this installation live."""
+
+    state_dir: Path
+    worktree_root: Path
+
+    def home(self, agent: AgentId) -> Path:
+        """The agent's private folder: configuration, keeper, logs."""
+        return self.state_dir / "agents" / agent
+
+    def worktree(self, repo: Repository, name: str) -> Path:
+        """Outside every checkout, named by repository and agent (R-6, R-19)."""
+        return self.worktree_root / repo.key / name
+
+
+@dataclass(slots=True, kw_only=True)
+class Incarnation:
+    """Everything steps share about one generation. `ports` and `terminal` are filled as steps finish.
+
+    Attributes:
+        environment: The spawning person's environment, for secrets; memory only, lost with the daemon.
+        prior: The worktree of an earlier generation, to be used again.
+    """
+
+    id: AgentId
+    name: str
+    generation: int
+    spec: AgentSpec
+    repo: Repository
+    instance: InstanceId
+    layout: Layout
+    systems: Systems
+    environment: Mapping[str, str] = field(default_factory=dict)
+    prior: Worktree | None = None
+    worktree: Worktree | None = None
+    ports: dict[tuple[str, str], int] = field(default_factory=dict)
+    terminal: Terminal | None = None
+
+    @property
+    def home(self) -> Path:
+        """The agent's private folder."""
+        return self.layout.home(self.id)
+
+    @property
+    def path(self) -> Path:
+        """The worktree's folder, also before it exists."""
+        made = self.worktree or self.prior
+        return made.path if made else self.layout.worktree(self.repo, self.name)
+
+    @property
+    def owner(self) -> str:
+        """Tag of what belongs to this agent in any generation."""
+        return f"{self.instance}/{self.id}"
+
+    @property
+    def tag(self) -> str:
+        """Tag of what belongs to this generation only."""
+        return f"{self.owner}/{self.generation}"
+
+    @property
+    def session(self) -> str:
+        """Name of the terminal session."""
+        return session_name(self.id, self.generation)
+
+    @property
+    def assistant(self) -> Assistant:
+        """The adapter of the agent's assistant."""
+        return self.systems.assistants[self.spec.assistant.kind]
+
+    def service(self, name: str) -> ServiceSpec:
+        """One service by name."""
+        return next(s for s in self.spec.services if s.name == name)
+
+    def port(self, service: str, name: str) -> int:
+        """The leased port (or, for an external service, where it listens)."""
+        return self.ports[service, name]
+
+    def marker(self, part: str = "") -> dict[str, str]:
+        """Environment variables that every process of the agent (or of one part) carries."""
+        marks = {"ENVMGR_INSTANCE": self.instance, "ENVMGR_AGENT": self.id}
+        return {**marks, "ENVMGR_PART": part} if part else marks
+
+    def marks(self, *roots: ProcessIdentity, part: str = "") -> Marks:
+        """What to look for when the processes of the agent (or of one part) are wanted."""
+        return Marks(roots=roots, marker=self.marker(part), cwd=self.path, ports=tuple(self.ports.values()))
+
+    def place(self, env: Mapping[str, str]) -> Place:
+        """Where the assistant runs."""
+        return Place(
+            worktree=self.path,
+            home=self.home,
+            env=env,
+            hook_command=self.systems.hook_command(self.id, self.generation, self.home),
+        )
+
+    async def find_terminal(self) -> Terminal | None:
+        """The session of this generation if it surely exists; remembered."""
+        if self.terminal is None:
+            match await self.systems.terminals.look(self.session, owner=self.tag):
+                case Present(terminal):
+                    self.terminal = terminal
+        return self.terminal

@@ -1,0 +1,182 @@
+"""Look once whether a service is ready; who listens matters, not only that somebody does."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import socket
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from envmgr.aio import blocking
+from envmgr.errors import Conflict, EnvmgrError, Unobservable
+from envmgr.model.observe import Present, ProcessIdentity
+from envmgr.model.service import AllOf, AnyOf, ExecProbe, HttpProbe, LogProbe, Probe, TcpProbe
+
+_BODY_BYTES = 65536
+
+
+class PortTaken(Conflict):
+    """Another process listens on a service's port."""
+
+    code = "conflict.port"
+
+    def __init__(self, port: int, owner: str) -> None:
+        super().__init__(
+            f"port {port} is taken by {owner}",
+            hint="End that process, or drop `fixed` from the port so that another one is chosen.",
+            details={"port": port, "owner": owner},
+        )
+        self.port = port
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What one look said: ready or why not."""
+
+    is_ready: bool
+    why: str = ""
+
+
+Execute = Callable[[Sequence[str], float], Awaitable[tuple[int, str]]]
+"""Run argv in the service's environment within seconds; exit status and the end of its output."""
+
+IsForeign = Callable[[int], str]
+"""Who else listens on a port, as a description; empty when it is ours or cannot be told."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """The service that is looked at.
+
+    Attributes:
+        ports: Its ports by name.
+        log, log_offset: Where this launch's output begins; None for external services.
+        foreign: The owner check; None switches it off.
+    """
+
+    ports: Mapping[str, int]
+    shell: str
+    execute: Execute
+    log: Path | None = None
+    log_offset: int = 0
+    foreign: IsForeign | None = None
+
+
+async def look(probe: Probe, subject: Subject, *, timeout_s: float) -> Answer:
+    """One attempt of at most `timeout_s` seconds.
+
+    Raises:
+        PortTaken: The owner check found somebody else's listener.
+    """
+    match probe:
+        case HttpProbe():
+            return await _owned(_http(probe, subject, timeout_s), probe.port, subject)
+        case TcpProbe():
+            return await _owned(_tcp(probe, subject, timeout_s), probe.port, subject)
+        case ExecProbe(command=command):
+            argv = (subject.shell, "-c", command) if isinstance(command, str) else command
+            return await _exec(argv, subject, timeout_s)
+        case LogProbe(pattern=pattern):
+            return await _log(pattern, subject, timeout_s)
+        case AnyOf(probes=probes):
+            answers = [await look(each, subject, timeout_s=timeout_s) for each in probes]
+            return next((a for a in answers if a.is_ready), answers[-1])
+        case AllOf(probes=probes):
+            answers = [await look(each, subject, timeout_s=timeout_s) for each in probes]
+            return next((a for a in answers if not a.is_ready), answers[-1])
+
+
+def number(port: str, subject: Subject) -> int:
+    """The port of a probe: a name of the service's, or a number as text."""
+    return subject.ports[port] if port in subject.ports else int(port)
+
+
+async def _owned(attempt: Awaitable[Answer], port: str, subject: Subject) -> Answer:
+    answer = await attempt
+    if subject.foreign is not None and (answer.is_ready or "refused" not in answer.why):
+        owner = await blocking.look("proc", 5.0, subject.foreign, number(port, subject))
+        if owner:
+            raise PortTaken(number(port, subject), owner)
+    return answer
+
+
+async def _guarded(call: Callable[[], Answer], timeout_s: float) -> Answer:
+    try:
+        return await blocking.look("probe", timeout_s + 0.5, call)
+    except (OSError, http.client.HTTPException, Unobservable) as error:
+        return Answer(is_ready=False, why=_words(error))
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused: nothing listens yet"
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return error.message if isinstance(error, EnvmgrError) else f"{type(error).__name__}: {error}"
+
+
+async def _tcp(probe: TcpProbe, subject: Subject, timeout_s: float) -> Answer:
+    def call() -> Answer:
+        socket.create_connection((probe.host, number(probe.port, subject)), timeout_s).close()
+        return Answer(is_ready=True)
+
+    return await _guarded(call, timeout_s)
+
+
+async def _http(probe: HttpProbe, subject: Subject, timeout_s: float) -> Answer:
+    kind = http.client.HTTPSConnection if probe.scheme == "https" else http.client.HTTPConnection
+
+    def call() -> Answer:
+        connection = kind(probe.host, number(probe.port, subject), timeout=timeout_s)
+        try:
+            connection.request("GET", probe.path, headers={**probe.headers, "Connection": "close"})
+            response = connection.getresponse()
+            body = response.read(_BODY_BYTES) if probe.body is not None else b""
+        finally:
+            connection.close()
+        return _judge(probe, response.status, body.decode("utf-8", "replace"))
+
+    return await _guarded(call, timeout_s)
+
+
+def _judge(probe: HttpProbe, status: int, body: str) -> Answer:
+    accepted = status in probe.status if probe.status else 200 <= status < 400
+    if not accepted:
+        return Answer(is_ready=False, why=f"GET {probe.path} answered {status}")
+    if probe.body is not None and not re.search(probe.body, body):
+        return Answer(is_ready=False, why=f"GET {probe.path}: body does not match {probe.body!r}")
+    return Answer(is_ready=True)
+
+
+async def _exec(argv: Sequence[str], subject: Subject, timeout_s: float) -> Answer:
+    try:
+        code, output = await subject.execute(argv, timeout_s)
+    except EnvmgrError as error:
+        return Answer(is_ready=False, why=error.message)
+    return Answer(is_ready=code == 0, why="" if code == 0 else f"probe exited with {code}: {output[-200:].strip()}")
+
+
+async def _log(pattern: str, subject: Subject, timeout_s: float) -> Answer:
+    log = subject.log
+    if log is None:
+        return Answer(is_ready=False, why="there is no log")
+
+    def call() -> Answer:
+        with log.open("rb") as file:
+            file.seek(min(subject.log_offset, file.seek(0, 2)))
+            found = re.search(pattern, file.read().decode("utf-8", "replace"))
+        return Answer(is_ready=found is not None, why="" if found else f"no log line matches {pattern!r} yet")
+
+    return await _guarded(call, timeout_s)
+
+
+def foreign_listener(
+    port: int, *, listener: Callable[[int], object], is_ours: Callable[[ProcessIdentity], bool], name: Callable[[int], str]
+) -> str:
+    """Describe the listener if it is surely not ours; empty otherwise (unknown never fails a probe)."""
+    match listener(port):
+        case Present(value=ProcessIdentity() as identity) if not is_ours(identity):
+            return f"pid {identity.pid} ({name(identity.pid)})"
+    return ""

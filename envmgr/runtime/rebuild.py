@@ -1,0 +1,71 @@
+"""Rebuild what steps share about a generation, from the store and the world."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from envmgr.errors import ConfigError
+from envmgr.model.agent import Lifecycle
+from envmgr.model.lease import StepRecord, StepState
+from envmgr.protocols.store import Transaction
+from envmgr.protocols.workspaces import Repository, Worktree
+from envmgr.runtime.incarnation import Incarnation
+
+if TYPE_CHECKING:
+    from envmgr.runtime.actor import Actor
+    from envmgr.runtime.supervisor import Supervisor
+
+
+async def rebuild(supervisor: Supervisor, actor: Actor) -> Incarnation:
+    """The incarnation of the agent's present generation, with what earlier runs of the daemon made."""
+    state, spec = actor.state, actor.spec
+    inc = Incarnation(
+        id=state.id,
+        name=state.name,
+        generation=state.generation,
+        spec=spec,
+        repo=await _repository(supervisor, spec.repo),
+        instance=supervisor.instance,
+        layout=supervisor.layout,
+        systems=supervisor.systems,
+        environment=actor.environment,
+    )
+    inc.ports.update({(s.name, p.name): p.number for s in spec.services for p in s.ports if p.number is not None})
+    if state.generation > 1 or state.lifecycle is not Lifecycle.SPAWNING:
+        leases, inc.prior, inc.worktree = await supervisor.systems.store.read(lambda tx: _remembered(tx, inc))
+        inc.ports.update(leases)
+    return inc
+
+
+async def _repository(supervisor: Supervisor, root: str) -> Repository:
+    """Also for a checkout that is gone: its agents must still be stopped, and that needs no git."""
+    try:
+        return await supervisor.systems.workspaces.find(Path(root))
+    except ConfigError:
+        return Repository(root=Path(root), common_dir=Path(root) / ".git", key="missing")
+
+
+def _remembered(
+    tx: Transaction, inc: Incarnation
+) -> tuple[dict[tuple[str, str], int], Worktree | None, Worktree | None]:
+    """Held ports, the worktree of an earlier generation, and the present one."""
+    leases = {(x.service, x.name): x.port for x in tx.leases(inc.id) if x.held}
+    prior = present = None
+    for generation in range(1, inc.generation + 1):
+        record = next((r for r in tx.trail(inc.id, generation) if r.step == "worktree"), None)
+        prior = present
+        present = _after(record, present)
+    return leases, prior, present
+
+
+def _after(record: StepRecord | None, before: Worktree | None) -> Worktree | None:
+    """The worktree after one generation: made by it, removed at its stop, or as before."""
+    receipt = record.receipt if record else None
+    if record is None or receipt is None:
+        return before
+    if receipt.get("removed"):
+        return None
+    if receipt.get("new") and record.state in (StepState.FINISHED, StepState.LEAKED):
+        return Worktree(path=Path(str(receipt["path"])), branch=str(receipt["branch"]), base=str(receipt["base"]))
+    return before

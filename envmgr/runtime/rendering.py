@@ -1,0 +1,114 @@
+"""Environments and commands of an agent's parts, once ports are leased and secrets are known."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from envmgr.core.placeholders import render
+from envmgr.model.service import AllOf, AnyOf, HttpProbe, PortSpec, Probe, ServiceSpec
+from envmgr.runtime.incarnation import Incarnation
+
+
+def values(inc: Incarnation, secrets: Mapping[str, str], service: str = "") -> dict[str, str]:
+    """What late references stand for; `ports.X` means the ports of `service`."""
+    known = {"workspace.path": str(inc.path), "agent.id": inc.id}
+    known |= {f"secrets.{name}": value for name, value in secrets.items()}
+    for (owner, name), port in inc.ports.items():
+        known[f"services.{owner}.ports.{name}"] = str(port)
+        if owner == service:
+            known[f"ports.{name}"] = str(port)
+    return known
+
+
+def command(text: str | tuple[str, ...], shell: str, known: Mapping[str, str]) -> tuple[str, ...]:
+    """argv of a command; a string goes to the shell, which is told to exec so that signals arrive."""
+    if isinstance(text, tuple):
+        return tuple(render(part, known, shell=False) for part in text)
+    return (shell, "-c", render(text, known, shell=True))
+
+
+def variable(service: str, port: str) -> str:
+    """`<SERVICE>_<NAME>_PORT`, with everything but letters and digits as underscores."""
+    return re.sub(r"[^A-Z0-9]+", "_", f"{service}_{port}_PORT".upper())
+
+
+def shared(inc: Incarnation, secrets: Mapping[str, str]) -> dict[str, str]:
+    """What every part of the agent gets: template environment, secrets, all port variables and URLs."""
+    known = values(inc, secrets)
+    env = {key: render(value, known, shell=False) for key, value in inc.spec.env.items()}
+    env |= secrets
+    for service in inc.spec.services:
+        for port in service.ports:
+            env[variable(service.name, port.name)] = str(inc.port(service.name, port.name))
+    env |= {"ENVMGR_AGENT_NAME": inc.name, "ENVMGR_GENERATION": str(inc.generation)}
+    env |= {"ENVMGR_WORKTREE": str(inc.path)}
+    return env
+
+
+def exports(inc: Incarnation, secrets: Mapping[str, str], names: Iterator[str] | None = None) -> dict[str, str]:
+    """Connection strings and URLs that services (all, or the named ones) export."""
+    wanted = set(names) if names is not None else {s.name for s in inc.spec.services}
+    env: dict[str, str] = {}
+    for service in inc.spec.services:
+        if service.name in wanted:
+            known = values(inc, secrets, service.name)
+            env |= {key: render(value, known, shell=False) for key, value in service.exports.items()}
+    return env
+
+
+def service_env(inc: Incarnation, service: ServiceSpec, secrets: Mapping[str, str]) -> dict[str, str]:
+    """The whole environment of one service."""
+    known = values(inc, secrets, service.name)
+    env = shared(inc, secrets) | exports(inc, secrets, _upstream(inc, service))
+    env |= dict(_own_ports(inc, service))
+    env |= {key: render(value, known, shell=False) for key, value in service.env.items()}
+    return env | inc.marker(f"service:{service.name}")
+
+
+def assistant_env(inc: Incarnation, secrets: Mapping[str, str], part: str = "assistant") -> dict[str, str]:
+    """The whole environment of the assistant, and of commands run beside it."""
+    known = values(inc, secrets)
+    env = shared(inc, secrets) | exports(inc, secrets)
+    env |= {key: render(value, known, shell=False) for key, value in inc.spec.assistant.env.items()}
+    return env | inc.marker(part)
+
+
+def _own_ports(inc: Incarnation, service: ServiceSpec) -> Iterator[tuple[str, str]]:
+    for port in service.ports:
+        number = str(inc.port(service.name, port.name))
+        if len(service.ports) == 1:
+            yield "PORT", number
+        if port.env:
+            yield port.env, number
+
+
+def _upstream(inc: Incarnation, service: ServiceSpec) -> Iterator[str]:
+    """Everything the service depends on, directly or not."""
+    seen: set[str] = set()
+    waiting = [edge.service for edge in service.depends_on]
+    while waiting:
+        name = waiting.pop()
+        if name not in seen:
+            seen.add(name)
+            yield name
+            waiting += [edge.service for edge in inc.service(name).depends_on]
+
+
+def url(inc: Incarnation, service: ServiceSpec, port: PortSpec) -> str:
+    """Address of a port for people: http when a probe of the service speaks http there, else tcp."""
+    number = inc.port(service.name, port.name)
+    scheme = "http" if port.name in _http_ports(service) else "tcp"
+    return f"{scheme}://127.0.0.1:{number}{'/' if scheme == 'http' else ''}"
+
+
+def _http_ports(service: ServiceSpec) -> set[str]:
+    def ports(probe: Probe) -> Iterator[str]:
+        match probe:
+            case HttpProbe(port=port):
+                yield port
+            case AnyOf(probes=probes) | AllOf(probes=probes):
+                for inner in probes:
+                    yield from ports(inner)
+
+    return set(ports(service.ready.probe)) if service.ready else set()

@@ -1,0 +1,104 @@
+"""Once a second, one look at all panes: who has ended, whose session is gone, whose hooks are silent."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import anyio
+
+from envmgr.errors import EnvmgrError
+from envmgr.model.agent import Activity, Lifecycle, Source
+from envmgr.model.observe import Absent, Present, Unknown
+from envmgr.model.stimulus import (
+    ActivityReported,
+    AssistantExited,
+    Fact,
+    ObservationLost,
+    ObservationRegained,
+    SessionLost,
+)
+from envmgr.protocols.terminals import Pane
+from envmgr.runtime.actor import Actor
+from envmgr.runtime.incarnation import Incarnation
+from envmgr.runtime.supervisor import Supervisor
+
+log = logging.getLogger(__name__)
+
+_EVERY_S = 1.0
+_SILENT_S = 3.0
+
+
+class Sampler:
+    """The status loop."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self._missing: dict[str, int] = {}
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await anyio.sleep(_EVERY_S)
+            try:
+                await self.sample()
+            except EnvmgrError as error:  # one bad second must not end the loop
+                log.warning("sample failed", extra={"why": error.message})
+
+    async def sample(self) -> None:
+        """One look. tmux is not asked when nobody runs."""
+        running = [a for a in self._supervisor.actors() if a.state.lifecycle is Lifecycle.RUNNING]
+        if not running:
+            return
+        match await self._supervisor.systems.terminals.panes():
+            case Present(panes):
+                by_id = {pane.id: pane for pane in panes}
+                for actor in running:
+                    await self._judge(actor, by_id)
+            case Absent():
+                for actor in running:
+                    await self._count_missing(actor, "the terminal server is gone")
+            case Unknown(reason):
+                for actor in running:
+                    lost = ObservationLost(generation=actor.state.generation, subject="tmux", reason=reason)
+                    await self._supervisor.apply(actor, lost)
+
+    async def _judge(self, actor: Actor, panes: dict[str, Pane]) -> None:
+        if any(c.type == "Unobservable" and c.subject == "tmux" for c in actor.state.conditions):
+            again = ObservationRegained(generation=actor.state.generation, subject="tmux")
+            await self._supervisor.apply(actor, again)
+        inc = await self._supervisor.incarnation(actor)
+        terminal = await inc.find_terminal()
+        pane = panes.get(terminal.agent_pane) if terminal else None
+        if pane is None or pane.owner != inc.tag:
+            return await self._count_missing(actor, "its session is not in the list of the terminal server")
+        self._missing.pop(actor.state.id, None)
+        for fact in await self._facts(actor, inc, pane):
+            await self._supervisor.apply(actor, fact)
+
+    async def _facts(self, actor: Actor, inc: Incarnation, pane: Pane) -> Sequence[Fact]:
+        generation = inc.generation
+        if pane.dead:
+            return [AssistantExited(generation=generation, code=pane.exit_code, signal=pane.exit_signal)]
+        if not inc.assistant.reports or not self._is_silent(actor):
+            return []
+        seen = inc.assistant.read_screen(await inc.systems.terminals.screen(pane.id))
+        if seen.activity is None or seen.activity is actor.state.activity:
+            return []
+        return [
+            ActivityReported(generation=generation, activity=seen.activity, source=Source.SCREEN, detail=seen.detail)
+        ]
+
+    def _is_silent(self, actor: Actor) -> bool:
+        """Busy or waiting by its own word, and quiet since: an interrupt by Esc fires no hook."""
+        evidence = actor.state.evidence
+        age = self._supervisor.systems.now() - evidence.at if evidence else _SILENT_S
+        return actor.state.activity is not Activity.READY and age >= _SILENT_S
+
+    async def _count_missing(self, actor: Actor, reason: str) -> None:
+        """Absent counts only when seen twice in a row (R-15)."""
+        times = self._missing.get(actor.state.id, 0) + 1
+        self._missing[actor.state.id] = times
+        if times >= 2:
+            del self._missing[actor.state.id]
+            await self._supervisor.apply(actor, SessionLost(generation=actor.state.generation, reason=reason))

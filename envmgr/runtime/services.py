@@ -1,0 +1,267 @@
+"""Start an agent's services in dependency order and tell when each is ready, done or failed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import anyio
+
+from envmgr.aio import blocking
+from envmgr.errors import EnvmgrError, Unavailable
+from envmgr.model.service import Condition, Dependency, ServiceKind, ServiceSpec, ServiceState
+from envmgr.protocols.keepers import Held, Keeper, Launch
+from envmgr.runtime import probes, rendering
+from envmgr.runtime.incarnation import Incarnation
+from envmgr.runtime.subjects import excerpt, subject
+from envmgr.runtime.steps.ports import claim_ports
+
+_ALIVE_S = 0.25
+_CONFLICT_RETRIES = 3
+_FIRST_DELAY_S, _SLOPE, _SLOWEST_S = 0.005, 0.04, 0.5
+
+Tell = Callable[[str, ServiceState, str], None]
+"""(service, state, detail): progress for people."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """Where a service stands. `detail` says why it failed or what it waits for."""
+
+    state: ServiceState
+    detail: str = ""
+
+
+class ServiceFailed(Unavailable):
+    """A service did not come up."""
+
+    code = "unavailable.service"
+
+
+class ServiceRun:
+    """One start of all services of an incarnation. `start` may be called once."""
+
+    def __init__(self, inc: Incarnation, keeper: Keeper, secrets: Mapping[str, str], tell: Tell) -> None:
+        self._inc = inc
+        self._keeper = keeper
+        self._secrets = secrets
+        self._tell = tell
+        self._held: dict[str, Held] = {}
+        self._outcomes: dict[str, Outcome] = {}
+        self._changed = anyio.Event()
+
+    async def start(self) -> Mapping[str, Outcome]:
+        """Bring all services up; returns how each stands.
+
+        Raises:
+            ServiceFailed: A required one failed; the message names it, the reason, and the end of its log.
+        """
+        failure: EnvmgrError | None = None
+        async with anyio.create_task_group() as following:
+            following.start_soon(self._follow)
+            try:
+                await self._start_all()
+            except EnvmgrError as error:  # raised below: a task group would wrap it
+                failure = error
+            following.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+        return dict(self._outcomes)
+
+    async def _start_all(self) -> None:
+        first: list[EnvmgrError] = []
+
+        async def one(service: ServiceSpec) -> None:
+            try:
+                await self._bring_up(service)
+            except EnvmgrError as error:
+                self._set(service.name, ServiceState.FAILED, error.message)
+                if service.critical:
+                    first.append(error)
+                    group.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as group:
+            for service in self._inc.spec.services:
+                self._outcomes[service.name] = Outcome(state=ServiceState.WAITING)
+            for service in self._inc.spec.services:
+                group.start_soon(one, service)
+        if first:
+            raise first[0]
+
+    async def _follow(self) -> None:
+        async for held in self._keeper.changes():
+            self._held[held.service] = held
+            self._wake()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()
+
+    def _set(self, service: str, state: ServiceState, detail: str = "") -> None:
+        self._outcomes[service] = Outcome(state=state, detail=detail)
+        self._tell(service, state, detail)
+        self._wake()
+
+    async def _bring_up(self, service: ServiceSpec) -> None:
+        for edge in service.depends_on:
+            await self._await_edge(service, edge)
+        self._set(service.name, ServiceState.STARTING)
+        for attempt in range(_CONFLICT_RETRIES + 1):
+            try:
+                return await self._launch(service)
+            except probes.PortTaken as taken:
+                await self._keeper.stop(service.name, grace_s=2.0)
+                if attempt == _CONFLICT_RETRIES or not self._may_move(service, taken.port):
+                    raise
+                await self._move(service, taken)
+
+    async def _await_edge(self, service: ServiceSpec, edge: Dependency) -> None:
+        upstream = self._inc.service(edge.service)
+        allowed_s = edge.timeout_s if edge.timeout_s is not None else start_deadline(upstream) + 30.0
+        with anyio.move_on_after(allowed_s):
+            while not (settled := _settled(edge.condition, upstream, self._outcomes[edge.service])):
+                await self._changed.wait()
+            if settled == "met" or not edge.required:
+                return
+            raise ServiceFailed(
+                f"{service.name} cannot start: {edge.service} is {self._outcomes[edge.service].state.value},"
+                f" not {edge.condition.value}",
+                hint=f"Look at `envmgr why {self._inc.name}`.",
+            )
+        if edge.required:
+            raise ServiceFailed(
+                f"{service.name} waited {allowed_s:g} s for {edge.service} to be {edge.condition.value}",
+                hint=f"Raise `timeout` of that dependency, or look at the log of {edge.service}.",
+            )
+
+    async def _launch(self, service: ServiceSpec) -> None:
+        if service.kind is ServiceKind.EXTERNAL:
+            return await self._await_ready(service, None)
+        known = rendering.values(self._inc, self._secrets, service.name)
+        held = await self._keeper.launch(
+            Launch(
+                service=service.name,
+                generation=self._inc.generation,
+                argv=rendering.command(service.command, service.shell, known),
+                cwd=self._inc.path / service.cwd,
+                env=rendering.service_env(self._inc, service, self._secrets),
+                logs=service.logs,
+                limits=service.limits,
+            )
+        )
+        self._held.setdefault(service.name, held)
+        if held.launch > self._held[service.name].launch:
+            self._held[service.name] = held
+        if held.error:
+            raise ServiceFailed(
+                f"{service.name} could not be executed: {held.error}",
+                hint="Install the program, or mend `command` and `cwd` in the template.",
+            )
+        if service.kind is ServiceKind.TASK:
+            return await self._await_task(service)
+        await self._await_ready(service, held)
+
+    async def _await_task(self, service: ServiceSpec) -> None:
+        with anyio.move_on_after(service.timeout_s):
+            while self._held[service.name].is_alive:
+                await self._changed.wait()
+            return self._judge_end(service)
+        await self._keeper.stop(service.name, grace_s=service.stop.grace_s)
+        raise ServiceFailed(
+            f"task {service.name} did not end within {service.timeout_s:g} s",
+            hint="Raise its `timeout`.",
+            details={"log": excerpt(self._held.get(service.name))},
+        )
+
+    def _judge_end(self, service: ServiceSpec) -> None:
+        held = self._held[service.name]
+        if held.exit_code is not None and held.exit_code in service.success_exit_codes:
+            return self._set(service.name, ServiceState.DONE, f"exited with {held.exit_code}")
+        raise _ended(service, held, excerpt(held))
+
+    async def _await_ready(self, service: ServiceSpec, held: Held | None) -> None:
+        """Until the probe says so, or, without a probe, alive for 250 ms."""
+        started = time.monotonic()
+        deadline_s = start_deadline(service)
+        why = "no attempt yet"
+        good = 0
+        await self._sleep_alive(service, service.ready.initial_s if service.ready else _ALIVE_S, held)
+        while service.ready is not None:
+            answer = await probes.look(service.ready.probe, self._subject(service), timeout_s=service.ready.timeout_s)
+            good = good + 1 if answer.is_ready else 0
+            if good >= service.ready.up:
+                break
+            why = answer.why or why
+            elapsed = time.monotonic() - started
+            if elapsed > deadline_s:
+                raise ServiceFailed(
+                    f"{service.name} was not ready within {deadline_s:g} s: {why}",
+                    hint="Raise `ready.deadline`, or mend the service.",
+                    details={"log": excerpt(self._held.get(service.name))},
+                )
+            # 4 % of the time it has taken so far, so that the last look comes soon after it listens
+            await self._sleep_alive(service, min(_SLOWEST_S, max(_FIRST_DELAY_S, elapsed * _SLOPE)), held)
+        self._set(service.name, ServiceState.READY)
+
+    async def _sleep_alive(self, service: ServiceSpec, seconds: float, held: Held | None) -> None:
+        """Wait, but notice at once when the process ends."""
+        with anyio.move_on_after(seconds):
+            while held is None or self._held[service.name].is_alive:
+                await self._changed.wait()
+            taken = await self._port_thief(service)
+            if taken is not None:
+                raise taken
+            raise _ended(service, self._held[service.name], excerpt(self._held[service.name]))
+
+    async def _port_thief(self, service: ServiceSpec) -> probes.PortTaken | None:
+        """A service that ended because somebody else has its port is a conflict, not a crash."""
+        foreign = self._subject(service).foreign
+        for port in service.ports:
+            number = self._inc.port(service.name, port.name)
+            owner = await blocking.look("proc", 5.0, foreign, number) if foreign else ""
+            if owner:
+                return probes.PortTaken(number, owner)
+        return None
+
+    def _subject(self, service: ServiceSpec) -> probes.Subject:
+        return subject(self._inc, service, self._held.get(service.name), self._secrets)
+
+    def _may_move(self, service: ServiceSpec, port: int) -> bool:
+        spec = next((p for p in service.ports if self._inc.port(service.name, p.name) == port), None)
+        return spec is not None and not spec.fixed and spec.number is None
+
+    async def _move(self, service: ServiceSpec, taken: probes.PortTaken) -> None:
+        """Lease another port in place of one that somebody else took between bind test and bind (R-32)."""
+        await claim_ports(self._inc, busy={taken.port})
+        self._tell(service.name, ServiceState.STARTING, f"{taken.message}; moved to another port")
+
+
+def start_deadline(service: ServiceSpec) -> float:
+    """Seconds after which a start that is not ready (or a task that has not ended) has failed."""
+    if service.kind is ServiceKind.TASK:
+        return service.timeout_s
+    return service.ready.deadline_s if service.ready else 60.0
+
+
+def _settled(condition: Condition, upstream: ServiceSpec, outcome: Outcome) -> str:
+    """`met`, `failed`, or empty while it can still become either."""
+    state = outcome.state
+    if state is ServiceState.FAILED:
+        return "met" if condition is Condition.COMPLETED and upstream.kind is ServiceKind.TASK else "failed"
+    if state is ServiceState.DONE:
+        return "met"
+    if condition in (Condition.STARTED, Condition.READY) and state is ServiceState.READY:
+        return "met"
+    return ""
+
+
+def _ended(service: ServiceSpec, held: Held, log: str) -> ServiceFailed:
+    how = f"signal {held.exit_signal}" if held.exit_signal else f"status {held.exit_code}"
+    when = "ended" if service.kind is ServiceKind.TASK else "ended before it was ready"
+    last = f"; its last words: {log.splitlines()[-1].strip()}" if log.strip() else ""
+    return ServiceFailed(
+        f"{service.name} {when} with {how}{last}",
+        hint="Read its log below, mend the command, and spawn again.",
+        details={"service": service.name, "exit_code": held.exit_code, "log": log},
+    )

@@ -1,0 +1,179 @@
+"""Start the assistant in its pane, wait until it is ready, and end it."""
+
+from __future__ import annotations
+
+import shlex
+
+import anyio
+
+from envmgr.aio import blocking
+from envmgr.errors import StopFailed, Unavailable
+from envmgr.model.agent import Activity
+from envmgr.model.observe import Present, ProcessIdentity
+from envmgr.protocols.terminals import Pane
+from envmgr.runtime import delivery, rendering
+from envmgr.runtime.incarnation import Incarnation
+from envmgr.runtime.reports import Reports
+from envmgr.runtime.saga import Receipt
+from envmgr.runtime.steps.environment import export_lines, write_private
+
+_KEYS_GRACE_S = 3.0
+
+
+class StartAssistant:
+    """Step: the assistant's process in the agent pane."""
+
+    name = "assistant"
+
+    def __init__(self, inc: Incarnation) -> None:
+        self._inc = inc
+
+    async def do(self) -> Receipt:
+        """Prepare its configuration and replace the pane's placeholder by it."""
+        inc = self._inc
+        secrets = inc.systems.secrets(inc.spec, inc.environment)
+        env = rendering.assistant_env(inc, secrets)
+        spec = inc.spec.assistant
+        inc.assistant.check(spec, env)
+        start = await blocking.act("file", inc.assistant.prepare, spec, inc.place(env))
+        write_private(inc.home / "start.env", export_lines({**env, **start.env}))
+        argv = rendering.command(tuple(start.argv), "/bin/sh", rendering.values(inc, secrets))
+        script = inc.home / "start.sh"
+        write_private(script, _script(inc, argv), mode=0o700)
+        terminal = await inc.find_terminal()
+        if terminal is None:
+            raise Unavailable("the terminal session is gone", hint="Run `envmgr doctor`.")
+        program = ("/usr/bin/env", "-i", "TERM=tmux-256color", "/bin/sh", str(script))
+        pid = await inc.systems.terminals.run(terminal.agent_pane, program, cwd=inc.path)
+        identity = inc.systems.processes.identify(pid)
+        return {"pid": pid, "start_ticks": identity.start_ticks if identity else 0}
+
+    async def undo(self, receipt: Receipt | None) -> None:
+        """End it and take back what its configuration wrote outside the agent's folder."""
+        await end_assistant(self._inc, grace_s=3.0, is_polite=False)
+
+
+class AwaitReadiness:
+    """Step: the assistant's own word that it is ready, then the first prompt."""
+
+    name = "readiness"
+
+    def __init__(self, inc: Incarnation, reports: Reports) -> None:
+        self._inc = inc
+        self._reports = reports
+
+    async def do(self) -> Receipt:
+        """Wait, watching the pane for an early end or a dialog; deliver the prompt."""
+        state = await self._wait()
+        prompt = self._inc.spec.assistant.prompt
+        if prompt and state in (Activity.READY, None):
+            await delivery.deliver(self._inc, prompt, self._reports)
+        elif prompt:
+            raise Unavailable(
+                f"the assistant asks something before the first prompt: {await last_screen(self._inc)}",
+                hint="Answer it once by hand (`claude` in the repository), then spawn again.",
+            )
+        return {"activity": state.value if state else "unknown"}
+
+    async def _wait(self) -> Activity | None:
+        inc = self._inc
+        if not inc.assistant.reports:
+            await alive_pane(inc)
+            return None
+        with anyio.move_on_after(inc.spec.assistant.ready_s):
+            while True:
+                if (known := await self._reports.after(0, within_s=0.25)) is not None:
+                    return known
+                await alive_pane(inc)
+                seen = inc.assistant.read_screen(await last_screen(inc))
+                if seen.activity is Activity.AWAITING_INPUT:
+                    return seen.activity
+        raise Unavailable(
+            f"the assistant gave no sign of readiness within {inc.spec.assistant.ready_s:g} s;"
+            f" its screen: {await last_screen(inc)}",
+            hint="Start it once by hand in the repository to see what it waits for.",
+        )
+
+    async def undo(self, receipt: Receipt | None) -> None:
+        """Nothing was made."""
+
+
+async def alive_pane(inc: Incarnation) -> Pane:
+    """The agent pane, alive.
+
+    Raises:
+        Unavailable: The assistant has ended; carries its last screen.
+    """
+    pane = await find_pane(inc)
+    if pane is None or pane.dead:
+        how = "is gone" if pane is None else f"exited with {pane.exit_signal or pane.exit_code}"
+        raise Unavailable(
+            f"the assistant {how}: {await last_screen(inc) if pane else 'no session'}",
+            hint="Mend `agent.command` or its arguments, and spawn again.",
+        )
+    return pane
+
+
+async def find_pane(inc: Incarnation) -> Pane | None:
+    """The agent pane as tmux lists it now; None when it is not in the list or nobody can tell."""
+    terminal = await inc.find_terminal()
+    if terminal is None:
+        return None
+    match await inc.systems.terminals.panes():
+        case Present(panes):
+            return next((p for p in panes if p.id == terminal.agent_pane), None)
+    return None
+
+
+async def last_screen(inc: Incarnation) -> str:
+    """What the pane shows, without empty lines at the end; empty when there is none."""
+    terminal = await inc.find_terminal()
+    return (await inc.systems.terminals.screen(terminal.agent_pane)).rstrip() if terminal else ""
+
+
+async def end_assistant(inc: Incarnation, *, grace_s: float, is_polite: bool = True) -> None:
+    """End the assistant and all it started, verified; harmless when it is gone.
+
+    Args:
+        is_polite: First send the keys the template names, and wait for them to work.
+
+    Raises:
+        StopFailed: Processes survived KILL.
+    """
+    spec = inc.spec.assistant
+    pane = await find_pane(inc)
+    root = inc.systems.processes.identify(pane.pid) if pane and pane.started and not pane.dead else None
+    if pane and root and is_polite and spec.keys:
+        await inc.systems.terminals.keys(pane.id, *spec.keys)
+        await _gone(inc, root, _KEYS_GRACE_S)
+    roots = (root,) if root else ()
+    left = await inc.systems.processes.end(
+        inc.marks(*roots, part="assistant"), signal=spec.stop.signal, grace_s=grace_s
+    )
+    if spec.kind in inc.systems.assistants:
+        place = inc.place(rendering.assistant_env(inc, {ref.name: "" for ref in inc.spec.secrets}))
+        await blocking.act("file", inc.assistant.forget, spec, place)
+    if left:
+        named = ", ".join(f"{m.command} (pid {m.identity.pid})" for m in left)
+        raise StopFailed(f"the assistant left processes: {named}", hint="Run `envmgr stop` again.")
+
+
+async def _gone(inc: Incarnation, root: ProcessIdentity, within_s: float) -> None:
+    with anyio.move_on_after(within_s):
+        while inc.systems.processes.identify(root.pid) == root:
+            await anyio.sleep(0.05)
+
+
+def _script(inc: Incarnation, argv: tuple[str, ...]) -> str:
+    """The pane's program: the right place (R-9), exactly the environment meant for it, then the assistant.
+
+    It is started through `env -i`, so neither tmux's variables (R-12) nor the server's environment get in. The
+    environment file may hold secrets; then it is deleted before the assistant starts.
+    """
+    home, path = shlex.quote(str(inc.home)), shlex.quote(str(inc.path.resolve()))
+    forget = f"rm -f {home}/start.env\n" if inc.spec.secrets else ""
+    return f"""#!/bin/sh
+cd -P {path} && [ "$(pwd -P)" = {path} ] && [ -e .git ] || {{ echo "envmgr: worktree is missing: "{path}; exit 78; }}
+. {home}/start.env
+{forget}exec {shlex.join(argv)}
+"""

@@ -1,0 +1,61 @@
+"""The agent's private folder and the file that people source to work in its environment."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from envmgr.runtime import rendering
+from envmgr.runtime.incarnation import Incarnation
+from envmgr.runtime.saga import Receipt
+
+
+class WriteEnvironment:
+    """Step: `home/env`, mode 0600, without secret values."""
+
+    name = "environment"
+
+    def __init__(self, inc: Incarnation) -> None:
+        self._inc = inc
+
+    async def do(self) -> Receipt:
+        """Write it; secrets are resolved here too, so that a missing one stops the spawn before services start."""
+        inc = self._inc
+        inc.systems.secrets(inc.spec, inc.environment)
+        inc.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path = inc.home / "env"
+        write_private(path, export_lines(public_env(inc)))
+        return {"env_file": str(path)}
+
+    async def undo(self, receipt: Receipt | None) -> None:
+        """Delete the folder's files except the logs of a service that has something to say."""
+        for name in ("env", "start.sh", "start.env"):
+            (self._inc.home / name).unlink(missing_ok=True)
+
+
+def public_env(inc: Incarnation) -> dict[str, str]:
+    """What `envmgr env` shows: everything, with secrets masked."""
+    secrets = {ref.name: "********" for ref in inc.spec.secrets}
+    return rendering.assistant_env(inc, secrets)
+
+
+def export_lines(env: Mapping[str, str]) -> str:
+    """`export K='v'` for a POSIX shell; names that are no shell variables are left out."""
+    return "".join(f"export {k}={shlex.quote(v)}\n" for k, v in sorted(env.items()) if k.isidentifier())
+
+
+def write_private(path: Path, text: str, *, mode: int = 0o600) -> None:
+    """Replace a file in one step, readable by its owner only."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with os.fdopen(fd, "w", encoding="utf-8") as file:
+        file.write(text)
+    fresh.replace(path)
+
+
+def clear_home(inc: Incarnation) -> None:
+    """Delete the agent's private folder with its logs; used when the agent is removed."""
+    shutil.rmtree(inc.home, ignore_errors=True)

@@ -1,0 +1,105 @@
+"""Bring the agent's services up under its keeper, and take them down again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import anyio
+
+from envmgr.core import graph
+from envmgr.errors import StopFailed, Unobservable
+from envmgr.model.observe import Absent, Present, Unknown
+from envmgr.model.service import ServiceSpec
+from envmgr.protocols.keepers import Keeper
+from envmgr.runtime import rendering
+from envmgr.runtime.incarnation import Incarnation
+from envmgr.runtime.saga import Receipt
+from envmgr.runtime.services import Outcome, ServiceRun, Tell
+
+
+class StartServices:
+    """Step: all services, each when what it depends on is there."""
+
+    name = "services"
+
+    def __init__(self, inc: Incarnation, tell: Tell) -> None:
+        self._inc = inc
+        self._tell = tell
+        self.outcomes: Mapping[str, Outcome] = {}
+
+    async def do(self) -> Receipt:
+        """Hire the keeper and start everything; returns how each service stands."""
+        inc = self._inc
+        keeper = await inc.systems.keepers.hire(inc.home, owner=inc.tag)
+        run = ServiceRun(inc, keeper, inc.systems.secrets(inc.spec, inc.environment), self._tell)
+        self.outcomes = await run.start()
+        return {name: outcome.state.value for name, outcome in self.outcomes.items()}
+
+    async def undo(self, receipt: Receipt | None) -> None:
+        """Stop them in reverse order, verified, and dismiss the keeper."""
+        await stop_services(self._inc, brief=True)
+
+
+async def stop_services(inc: Incarnation, *, brief: bool = False) -> None:
+    """Stop all services, dependants first and independent ones side by side, then end the keeper.
+
+    Args:
+        brief: Allow at most 3 s of grace; used when a spawn is taken back.
+
+    Raises:
+        StopFailed: Some process survived KILL; named.
+        Unobservable: The keeper does not answer.
+    """
+    match await inc.systems.keepers.find(inc.home, owner=inc.tag):
+        case Unknown(reason):
+            raise Unobservable(f"the keeper of {inc.name} does not answer: {reason}", hint="Run `envmgr doctor`.")
+        case Absent():
+            return await _sweep(inc)
+        case Present(keeper):
+            survivors = await _stop_all(inc, keeper, brief=brief)
+            await _sweep(inc)
+            if survivors:
+                raise StopFailed(f"services left processes: {', '.join(survivors)}", hint=_survivor_hint())
+            await keeper.dismiss()
+
+
+async def _stop_all(inc: Incarnation, keeper: Keeper, *, brief: bool) -> Sequence[str]:
+    survivors: list[str] = []
+
+    async def stop(service: ServiceSpec) -> None:
+        grace_s = min(3.0, service.stop.grace_s) if brief else service.stop.grace_s
+        await _pre_stop(inc, service, brief=brief)
+        left = await keeper.stop(service.name, signal=service.stop.signal, grace_s=grace_s)
+        survivors.extend(f"{service.name} (pid {pid})" for pid in left)
+
+    held = await keeper.status()
+    for level in reversed(graph.levels({s.name: [e.service for e in s.depends_on] for s in inc.spec.services})):
+        async with anyio.create_task_group() as group:
+            for name in level:
+                if name in held:
+                    group.start_soon(stop, inc.service(name))
+    return survivors
+
+
+async def _pre_stop(inc: Incarnation, service: ServiceSpec, *, brief: bool) -> None:
+    """The service's own stop command, if it has one; its failure does not hold up the stop."""
+    if service.stop.command is None or brief:
+        return
+    secrets = inc.systems.secrets(inc.spec, inc.environment)
+    known = rendering.values(inc, secrets, service.name)
+    argv = rendering.command(service.stop.command, service.shell, known)
+    env = rendering.service_env(inc, service, secrets)
+    await inc.systems.execute(argv, inc.path / service.cwd, env, 10.0)
+
+
+async def _sweep(inc: Incarnation) -> None:
+    """Processes that left their session (`setsid`), or outlived a killed keeper."""
+    for service in inc.spec.services:
+        left = await inc.systems.processes.end(inc.marks(part=f"service:{service.name}"), grace_s=2.0)
+        if left:
+            named = ", ".join(f"{m.command} (pid {m.identity.pid})" for m in left)
+            raise StopFailed(f"{service.name} left processes: {named}", hint=_survivor_hint())
+
+
+def _survivor_hint() -> str:
+    return "See why they cannot end (`cat /proc/PID/status`), then run `envmgr stop` again."

@@ -1,0 +1,111 @@
+"""Give the agent a worktree of its own, with the ignored files and the set-up it needs."""
+
+from __future__ import annotations
+
+from envmgr.errors import Conflict, Unavailable
+from envmgr.model.observe import Absent, Present, Unknown
+from envmgr.protocols.workspaces import Worktree
+from envmgr.runtime import rendering
+from envmgr.runtime.incarnation import Incarnation
+from envmgr.runtime.saga import Receipt
+
+
+class AddWorktree:
+    """Step: the worktree. A worktree of an earlier generation is used again and never removed by undo."""
+
+    name = "worktree"
+
+    def __init__(self, inc: Incarnation) -> None:
+        self._inc = inc
+
+    async def do(self) -> Receipt:
+        """Register, check out, copy ignored files, submodules."""
+        inc, git = self._inc, self._inc.systems.workspaces
+        if inc.prior is not None and await self._is_there(inc.prior):
+            inc.worktree = inc.prior
+            return _receipt(inc.prior, is_new=False)
+        spec = inc.spec.workspace
+        inc.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        inc.worktree = await git.register(
+            inc.repo, path=inc.path, branch=spec.branch, base=spec.base, owner=inc.owner
+        )
+        await git.checkout(inc.worktree)
+        await git.populate(inc.repo, inc.worktree, spec.copy)
+        if spec.submodules:
+            await git.submodules(inc.worktree)
+        return _receipt(inc.worktree, is_new=True)
+
+    async def _is_there(self, prior: Worktree) -> bool:
+        match await self._inc.systems.workspaces.look(self._inc.repo, prior.path, self._inc.owner):
+            case Present():
+                return True
+            case Absent():
+                return False  # it vanished: made again from its branch (R-4)
+            case Unknown(reason):
+                raise Unavailable(f"cannot tell whether the worktree is there: {reason}", hint="Run `envmgr doctor`.")
+
+    async def undo(self, receipt: Receipt | None) -> None:
+        """Remove what this generation made, unless it holds work: then it is kept, and the error says so."""
+        inc, git = self._inc, self._inc.systems.workspaces
+        if inc.prior is not None:
+            return
+        match await git.look(inc.repo, inc.path, inc.owner):
+            case Absent():
+                return
+            case Unknown(reason):
+                raise Unavailable(f"cannot tell whether the worktree is there: {reason}", hint="Run `envmgr doctor`.")
+            case Present(worktree):
+                await self._remove(worktree, was_finished=receipt is not None)
+
+    async def _remove(self, worktree: Worktree, *, was_finished: bool) -> None:
+        inc, git = self._inc, self._inc.systems.workspaces
+        # Before the step finished nobody but git has written there: a half-made tree is not work.
+        if was_finished and not (work := await git.work(worktree)).is_safe_to_drop:
+            raise Conflict(
+                f"the worktree is kept: {len(work.changed)} changed files, {work.unpushed} commits of its own",
+                hint=f"Look at it, then `envmgr rm {inc.name}`.",
+            )
+        await git.remove(inc.repo, worktree, owner=inc.owner, root=inc.layout.worktree_root)
+        await git.drop_branch(inc.repo, worktree.branch, at=worktree.base)
+
+
+class SetUp:
+    """Step: the template's set-up commands, once per worktree."""
+
+    name = "setup"
+
+    def __init__(self, inc: Incarnation) -> None:
+        self._inc = inc
+
+    async def do(self) -> Receipt:
+        """Run `workspace.setup` and `hooks.on_create` for a new worktree, `hooks.on_start` always."""
+        inc = self._inc
+        first = () if inc.prior is not None else (*inc.spec.workspace.setup, *inc.spec.hooks.on_create)
+        for task in (*first, *inc.spec.hooks.on_start):
+            await run_task(inc, task.command, task.timeout_s, what="set-up")
+        return {"commands": len(first) + len(inc.spec.hooks.on_start)}
+
+    async def undo(self, receipt: Receipt | None) -> None:
+        """Nothing: its files go with the worktree, its processes ended with the command's group."""
+
+
+async def run_task(inc: Incarnation, text: str | tuple[str, ...], timeout_s: float, *, what: str) -> None:
+    """Run a command of the template in the worktree with the agent's environment.
+
+    Raises:
+        Unavailable: It failed or took longer than `timeout_s` seconds; carries the end of its output.
+    """
+    secrets = inc.systems.secrets(inc.spec, inc.environment)
+    argv = rendering.command(text, "/bin/sh", rendering.values(inc, secrets))
+    env = rendering.assistant_env(inc, secrets, part="task")
+    code, output = await inc.systems.execute(argv, inc.path, env, timeout_s)
+    if code:
+        shown = text if isinstance(text, str) else " ".join(text)
+        raise Unavailable(
+            f"{what} command `{shown}` exited with {code}: {output.strip()[-400:] or 'no output'}",
+            hint="Mend the command in the template, or run it by hand in the repository to see why.",
+        )
+
+
+def _receipt(worktree: Worktree, *, is_new: bool) -> Receipt:
+    return {"path": str(worktree.path), "branch": worktree.branch, "base": worktree.base, "new": is_new}

@@ -1,0 +1,134 @@
+"""The stop plan: assistant, people, services in reverse, session, verify, release.
+
+Every part runs even when another fails; failures are gathered and reported together. It may be run any
+number of times, and goes on where a crash cut it off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from envmgr.aio import blocking
+from envmgr.errors import EnvmgrError
+from envmgr.model.event import NewEvent
+from envmgr.model.lease import StepRecord, StepState
+from envmgr.model.observe import Absent, Present, Unknown
+from envmgr.runtime.incarnation import Incarnation
+from envmgr.runtime.saga import never
+from envmgr.runtime.steps.assistant import end_assistant
+from envmgr.runtime.steps.services import stop_services
+from envmgr.runtime.steps.session import close_session
+from envmgr.runtime.steps.worktree import run_task
+
+Record = Callable[[NewEvent], Awaitable[None]]
+Part = tuple[str, Callable[[], Awaitable[None]]]
+
+
+@dataclass(slots=True)
+class Failures:
+    """What could not be stopped: part -> reason."""
+
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """For people."""
+        return tuple(f"{part}: {reason}" for part, reason in self.reasons.items())
+
+
+async def stop(inc: Incarnation, record: Record, *, reach: Callable[[str], None] = never) -> Failures:
+    """Stop everything of this generation and verify; the worktree stays unless its retention says otherwise.
+
+    Returns:
+        What survived, part by part; empty means verified: no process, ports bindable, no session.
+    """
+    failures = Failures()
+    for name, act in _parts(inc):
+        reach(f"stop-before-{name}")
+        await record(_event(inc, "stop.started", name))
+        try:
+            await act()
+        except EnvmgrError as error:
+            failures.reasons[name] = error.message
+        except Exception as error:  # the other parts must still run; the reason is reported
+            failures.reasons[name] = f"{type(error).__name__}: {error}"
+        reach(f"stop-after-{name}")
+        await record(_event(inc, "stop.finished", name, failures.reasons.get(name, "")))
+    return failures
+
+
+def _parts(inc: Incarnation) -> Sequence[Part]:
+    """In order. Services have ended before ports are checked; the release comes last."""
+    return (
+        *([("pre-stop", lambda: _hooks(inc, before=True))] if inc.spec.hooks.pre_stop else []),
+        ("assistant", lambda: end_assistant(inc, grace_s=inc.spec.assistant.stop.grace_s)),
+        ("people", lambda: _end_people(inc)),
+        ("services", lambda: stop_services(inc)),
+        ("session", lambda: close_session(inc)),
+        ("verify", lambda: verify(inc)),
+        ("release", lambda: _release(inc)),
+        *([("post-stop", lambda: _hooks(inc, before=False))] if inc.spec.hooks.post_stop else []),
+        *([("worktree", lambda: _remove_if_clean(inc))] if inc.spec.retention.worktree == "remove-if-clean" else []),
+    )
+
+
+async def _hooks(inc: Incarnation, *, before: bool) -> None:
+    hooks = inc.spec.hooks
+    for task in hooks.pre_stop if before else hooks.post_stop:
+        await run_task(inc, task.command, task.timeout_s, what="stop hook")
+
+
+async def _end_people(inc: Incarnation) -> None:
+    """Commands that people run in the agent's environment (`envmgr exec`)."""
+    await inc.systems.processes.end(inc.marks(part="person"), signal="SIGHUP", grace_s=3.0)
+    await inc.systems.processes.end(inc.marks(part="task"), grace_s=3.0)
+
+
+async def verify(inc: Incarnation) -> None:
+    """Stopped means: no process of the agent, every leased port bindable, no session.
+
+    Raises:
+        EnvmgrError: Names the survivors.
+    """
+    left: list[str] = []
+    match await inc.systems.processes.members(inc.marks()):
+        case Present(members):
+            left += [f"{m.command or 'process'} (pid {m.identity.pid})" for m in members]
+        case Unknown(reason):
+            left.append(f"processes unknown: {reason}")
+    match await inc.systems.terminals.look(inc.session, owner=inc.tag):
+        case Present():
+            left.append(f"session {inc.session}")
+        case Unknown(reason):
+            left.append(f"session unknown: {reason}")
+    for (service, name), port in inc.ports.items():
+        spec = inc.service(service)
+        is_ours = any(p.name == name and p.number is None for p in spec.ports)
+        if is_ours and not await blocking.look("proc", 5.0, inc.systems.sockets.is_free, port):
+            left.append(f"port {port} ({service}.{name}) is still bound")
+    if left:
+        raise EnvmgrError("; ".join(left))
+
+
+async def _release(inc: Incarnation) -> None:
+    for name in ("env", "start.sh", "start.env"):
+        (inc.home / name).unlink(missing_ok=True)
+    await inc.systems.store.write(lambda tx: tx.release_ports(inc.id))
+
+
+async def _remove_if_clean(inc: Incarnation) -> None:
+    git = inc.systems.workspaces
+    match await git.look(inc.repo, inc.path, inc.owner):
+        case Present(worktree) if (await git.work(worktree)).is_safe_to_drop:
+            await git.remove(inc.repo, worktree, owner=inc.owner, root=inc.layout.worktree_root)
+            await git.drop_branch(inc.repo, worktree.branch, at=worktree.base)
+            gone = StepRecord(step="worktree", order=0, state=StepState.UNDONE, receipt={"removed": True})
+            await inc.systems.store.write(lambda tx: tx.journal(inc.id, inc.generation, gone))
+        case Present() | Absent() | Unknown():
+            return
+
+
+def _event(inc: Incarnation, kind: str, part: str, error: str = "") -> NewEvent:
+    data = {"step": part, "error": error} if error else {"step": part}
+    return NewEvent(kind=kind, agent=inc.id, generation=inc.generation, data=data)

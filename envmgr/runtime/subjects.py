@@ -1,0 +1,61 @@
+"""Services as probes and people look at them: ports, log, owner check, last words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from envmgr.core.placeholders import render
+from envmgr.model.service import ServiceKind, ServiceSpec
+from envmgr.protocols.keepers import Held
+from envmgr.runtime import probes, rendering
+from envmgr.runtime.incarnation import Incarnation
+
+_EXCERPT_BYTES = 4096
+_EXCERPT_LINES = 12
+
+
+def subject(
+    inc: Incarnation, service: ServiceSpec, held: Held | None, secrets: Mapping[str, str]
+) -> probes.Subject:
+    """What the probes of a service look at; the owner check is off for external services."""
+    known = rendering.values(inc, secrets, service.name)
+
+    async def execute(argv: Sequence[str], timeout_s: float) -> tuple[int, str]:
+        rendered = [render(part, known, shell=True) for part in argv]
+        env = rendering.service_env(inc, service, secrets)
+        return await inc.systems.execute(rendered, inc.path / service.cwd, env, timeout_s)
+
+    checks_owner = service.kind is not ServiceKind.EXTERNAL and (service.ready is None or service.ready.owner)
+    return probes.Subject(
+        ports={port.name: inc.port(service.name, port.name) for port in service.ports},
+        shell=service.shell,
+        execute=execute,
+        log=held.log if held else None,
+        log_offset=held.log_offset if held else 0,
+        foreign=partial(foreign, inc, service, held) if checks_owner else None,
+    )
+
+
+def foreign(inc: Incarnation, service: ServiceSpec, held: Held | None, port: int) -> str:
+    """Who else listens on a port of the service; empty when it is ours or nobody can tell. Blocking."""
+    roots = (held.identity,) if held and held.identity else ()
+    marks = inc.marks(*roots, part=f"service:{service.name}")
+    systems = inc.systems
+    return probes.foreign_listener(
+        port,
+        listener=systems.sockets.listener,
+        is_ours=partial(systems.processes.belongs, marks=marks),
+        name=systems.processes.command,
+    )
+
+
+def excerpt(held: Held | None) -> str:
+    """The last lines a service wrote since its launch; empty when there are none."""
+    if held is None or not held.log.exists():
+        return ""
+    with held.log.open("rb") as file:
+        end = file.seek(0, 2)
+        file.seek(max(min(held.log_offset, end), end - _EXCERPT_BYTES))
+        lines = file.read().decode("utf-8", "replace").splitlines()
+    return "\n".join(lines[-_EXCERPT_LINES:])

@@ -1,0 +1,262 @@
+"""Own the agents of this host: apply stimuli one by one, commit, then act."""
+
+from __future__ import annotations
+
+import logging
+import secrets as randomness
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import anyio
+from anyio.abc import TaskGroup
+
+from envmgr.core import invariants
+from envmgr.core.lifecycle import Decision, decide
+from envmgr.errors import Conflict, NotFound
+from envmgr.model.agent import AgentState, Lifecycle
+from envmgr.model.event import Event, NewEvent
+from envmgr.model.ids import AgentId, InstanceId
+from envmgr.model.spec import AgentSpec
+from envmgr.model.stimulus import ActivityReported, RemoveRequested, SpawnRequested, Stimulus, StopRequested
+from envmgr.protocols.store import AgentRecord, OwedEffect, Transaction
+from envmgr.runtime import admission
+from envmgr.runtime.actor import Actor
+from envmgr.runtime.admission import HostLimits
+from envmgr.runtime.bus import Bus
+from envmgr.runtime.incarnation import Incarnation, Layout, Systems
+from envmgr.runtime.rebuild import rebuild
+
+log = logging.getLogger(__name__)
+
+_ACTIVE = (Lifecycle.SPAWNING, Lifecycle.RUNNING, Lifecycle.STOPPING)
+_ID_BYTES = 4
+
+Perform = Callable[[Actor, OwedEffect], Coroutine[None, None, None]]
+"""Carry out one owed effect and settle it by the fact it ends with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What the settings say about this host."""
+
+    limits: HostLimits = HostLimits()
+    validate: bool = False
+
+
+class Supervisor:
+    """Agents by id. `start` before anything else; all methods belong to the event loop's thread."""
+
+    def __init__(
+        self, systems: Systems, layout: Layout, instance: InstanceId, *, bus: Bus, policy: Policy, perform: Perform
+    ) -> None:
+        self.systems = systems
+        self.layout = layout
+        self.instance = instance
+        self.bus = bus
+        self._policy = policy
+        self._perform = perform
+        self._actors: dict[AgentId, Actor] = {}
+        self._group: TaskGroup | None = None
+
+    def start(self, group: TaskGroup) -> None:
+        """Effects run in `group` from now on."""
+        self._group = group
+
+    # --- looking -----------------------------------------------------------------------------------------
+
+    def actors(self) -> Sequence[Actor]:
+        """All agents, oldest first."""
+        return sorted(self._actors.values(), key=lambda actor: actor.created_at)
+
+    def actor(self, agent: AgentId) -> Actor | None:
+        """One agent by id."""
+        return self._actors.get(agent)
+
+    def find(self, reference: str) -> Actor:
+        """By name, id, or a unique beginning of either.
+
+        Raises:
+            NotFound: None, or several begin like that; the hint names them.
+        """
+        actors = self.actors()
+        exact = [a for a in actors if reference in (a.state.name, a.state.id)]
+        close = [a for a in actors if a.state.name.startswith(reference) or a.state.id.startswith(reference)]
+        if len(exact or close) == 1:
+            return (exact or close)[0]
+        names = [a.state.name for a in (close or actors)]
+        if close:
+            raise NotFound(f"{reference} could be {_listed(names)}", hint="Give more of the name.")
+        raise NotFound(
+            f"no agent {reference}",
+            hint=f"There are: {_listed(names)}." if names else "Spawn one: `envmgr spawn --template web`.",
+        )
+
+    # --- asking ------------------------------------------------------------------------------------------
+
+    async def spawn(self, spec: AgentSpec, *, environment: Mapping[str, str], cause: str) -> Actor:
+        """Admit and record a new agent, and begin to spawn it; returns at once.
+
+        Raises:
+            Conflict: The name is taken.
+            Refused: The host has no room.
+        """
+        self._admit(spec)
+        now = self.systems.now()
+        blank = AgentState(id=AgentId(randomness.token_hex(_ID_BYTES)), name=spec.name, since=now)
+        decision = decide(blank, SpawnRequested(), now)
+        actor = Actor(decision.state, spec, 0, now)
+        actor.environment = environment
+        actor.incarnation = None
+        # The name counts as taken from here on, also for spawns that ask while this one is being written.
+        if any(a.state.name == spec.name for a in self._actors.values()):
+            raise Conflict(
+                f"an agent named {spec.name} exists",
+                hint=f"Start it again with `envmgr start {spec.name}`, remove it, or choose another --name.",
+            )
+        self._actors[actor.state.id] = actor
+
+        def insert(tx: Transaction) -> tuple[Sequence[Event], Sequence[OwedEffect]]:
+            tx.insert_agent(AgentRecord(state=decision.state, spec=spec, version=0, created_at=now))
+            return _commit(tx, decision, cause, now)
+
+        try:
+            events, owed = await self.systems.store.write(insert)
+        except BaseException:
+            del self._actors[actor.state.id]
+            raise
+        self._follow_up(actor, events, owed)
+        return actor
+
+    async def start_again(self, actor: Actor, *, environment: Mapping[str, str], cause: str) -> None:
+        """Spawn a new generation on the same worktree.
+
+        Raises:
+            IllegalTransition: It is not stopped.
+        """
+        self._admit(actor.spec)
+        actor.environment = environment or actor.environment
+        await self.apply(actor, SpawnRequested(), cause=cause)
+
+    async def stop(self, actor: Actor, *, by: str, cause: str) -> None:
+        """Ask for a stop; returns at once. Stopping a stopped agent does nothing."""
+        await self.apply(actor, StopRequested(by=by), cause=cause)
+
+    async def remove(self, actor: Actor, *, cause: str) -> None:
+        """Ask for the removal of a stopped agent; what is at risk was settled by the caller."""
+        await self.apply(actor, RemoveRequested(), cause=cause)
+
+    def _admit(self, spec: AgentSpec) -> None:
+        active = [a for a in self._actors.values() if a.state.lifecycle in _ACTIVE]
+        spawning = [a for a in active if a.state.lifecycle is Lifecycle.SPAWNING]
+        reserved = sum(a.spec.limits.memory_bytes or 0 for a in spawning)
+        admission.admit(
+            spec, self._policy.limits, active=len(active), reserved_bytes=reserved, disk=_existing(self.layout.worktree_root)
+        )
+
+    # --- the one way in which anything changes -------------------------------------------------------------
+
+    async def apply(self, actor: Actor, stimulus: Stimulus, *, cause: str = "", settles: int | None = None) -> Decision:
+        """Decide, commit state, events and owed effects in one transaction, then let the effects run.
+
+        Args:
+            settles: The owed effect that this fact completes; settled in the same transaction.
+
+        Raises:
+            IllegalTransition: A request that does not fit; nothing changed.
+        """
+        async with actor.lock:
+            now = self.systems.now()
+            decision = decide(actor.state, stimulus, now)
+            self._check(actor.state, stimulus, decision)
+            if decision.ignored and settles is None:
+                log.debug("stimulus ignored", extra={"agent": actor.state.id, "why": decision.ignored})
+                return decision
+            expect = actor.version
+
+            def change(tx: Transaction) -> tuple[int, Sequence[Event], Sequence[OwedEffect]]:
+                version = expect if decision.ignored else tx.save_state(decision.state, expect=expect)
+                events, owed = _commit(tx, decision, cause, now)
+                if settles is not None:
+                    tx.settle(settles)
+                if decision.forget:
+                    tx.delete_agent(decision.state.id)
+                return version, events, owed
+
+            actor.version, events, owed = await self.systems.store.write(change)
+            actor.state = decision.state
+            if decision.forget:
+                actor.is_gone = True
+                del self._actors[actor.state.id]
+            if isinstance(stimulus, ActivityReported) and not decision.ignored:
+                actor.reports.put(stimulus.activity)
+        self._follow_up(actor, events, owed)
+        return decision
+
+    def _check(self, before: AgentState, stimulus: Stimulus, decision: Decision) -> None:
+        if self._policy.validate and (broken := invariants.broken(before, stimulus, decision)):
+            raise AssertionError(f"{stimulus!r} broke: {'; '.join(broken)}")
+
+    def _follow_up(self, actor: Actor, events: Sequence[Event], owed: Sequence[OwedEffect]) -> None:
+        self.bus.publish(events)
+        actor.changed()
+        for effect in owed:
+            self.drive(actor, effect)
+
+    def drive(self, actor: Actor, effect: OwedEffect) -> None:
+        """Let an owed effect run; also used at start-up for those a crash left."""
+        assert self._group is not None, "start() comes first"
+        self._group.start_soon(self._perform, actor, effect)
+
+    # --- smaller doors -------------------------------------------------------------------------------------
+
+    async def record(self, event: NewEvent) -> None:
+        """Store an event and tell subscribers."""
+        now = self.systems.now()
+        seq = await self.systems.store.write(lambda tx: tx.append(event, at=now))
+        self.bus.publish([_numbered(event, seq, now)])
+
+    def take_over(self, record: AgentRecord) -> Actor:
+        """Load an agent from the store at start-up."""
+        actor = Actor(record.state, record.spec, record.version, record.created_at)
+        self._actors[record.state.id] = actor
+        return actor
+
+    async def incarnation(self, actor: Actor) -> Incarnation:
+        """The present generation, rebuilt from the store when this daemon has not made it itself."""
+        if actor.incarnation is None or actor.incarnation.generation != actor.state.generation:
+            actor.incarnation = await rebuild(self, actor)
+        return actor.incarnation
+
+
+def _commit(
+    tx: Transaction, decision: Decision, cause: str, now: float
+) -> tuple[Sequence[Event], Sequence[OwedEffect]]:
+    events = []
+    for new in decision.events:
+        new = replace(new, cause=cause)
+        events.append(_numbered(new, tx.append(new, at=now), now))
+    agent = decision.state.id
+    owed = [
+        OwedEffect(id=tx.owe(agent, effect, cause=cause), agent=agent, effect=effect, cause=cause)
+        for effect in decision.effects
+    ]
+    return events, owed
+
+
+def _numbered(event: NewEvent, seq: int, at: float) -> Event:
+    return Event(
+        kind=event.kind, agent=event.agent, generation=event.generation, cause=event.cause, data=event.data,
+        seq=seq, at=at,
+    )
+
+
+def _existing(path: Path) -> Path:
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+def _listed(names: Sequence[str], limit: int = 8) -> str:
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
