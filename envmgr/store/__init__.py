@@ -1,1 +1,1 @@
-"""Durable state."""
+"""Durable state in one SQLite file."""
