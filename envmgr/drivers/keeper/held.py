@@ -1,0 +1,115 @@
+"""One service under a keeper: its process, its output, how it ended.
+
+Part of the keeper: standard library only.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+from envmgr.drivers import proc
+from envmgr.drivers.keeper import child
+from envmgr.drivers.keeper.logfile import LogFile
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+
+class Held:
+    """A launch of a service. `pid` is None when it could not be executed.
+
+    Attributes:
+        marks: Variables by which a process that left the session is recognised as this service's.
+        output: Our end of its stdout and stderr; None when everybody who held it has closed it.
+    """
+
+    def __init__(self, ask: Mapping[str, Any], log: LogFile, *, launch: int) -> None:
+        self.service: str = ask["service"]
+        self.generation: int = ask["generation"]
+        self.launch, self.log, self.log_offset = launch, log, log.offset
+        self.marks = {name: value for name, value in ask["env"].items() if name.startswith("ENVMGR_")}
+        self.pid: int | None = None
+        self.start_ticks = 0
+        self.output: int | None = None
+        self.started_at = time.time()
+        self.ended_at: float | None = None
+        self.exit_code: int | None = None
+        self.exit_signal: str | None = None
+        self.error = ""
+        self._start(ask)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the main process runs."""
+        return self.pid is not None and self.ended_at is None
+
+    def ended(self, status: int) -> None:
+        """Keep how the main process ended, from its wait status."""
+        self.ended_at = time.time()
+        if os.WIFSIGNALED(status):
+            self.exit_signal = _name(os.WTERMSIG(status))
+        else:
+            self.exit_code = os.WEXITSTATUS(status)
+
+    def read(self) -> bytes | None:
+        """What is in the pipe; None if nothing just now, empty if nobody will ever write again."""
+        assert self.output is not None
+        try:
+            return os.read(self.output, self.log.chunk_bytes)
+        except BlockingIOError:
+            return None
+
+    def close(self) -> None:
+        """Let go of the output; harmless when repeated."""
+        if self.output is not None:
+            os.close(self.output)
+            self.output = None
+            self.log.close()
+
+    def document(self, boot_id: str) -> dict[str, Any]:
+        """As it stands in answers and in the record."""
+        alive = (
+            None
+            if self.pid is None
+            else {"pid": self.pid, "start_ticks": self.start_ticks, "boot_id": boot_id}
+        )
+        return {
+            "service": self.service,
+            "generation": self.generation,
+            "launch": self.launch,
+            "identity": alive,
+            "started_at": self.started_at,
+            "ended_at": self.ended_at,
+            "exit_code": self.exit_code,
+            "exit_signal": self.exit_signal,
+            "error": self.error,
+            "log": self.log.path,
+            "log_offset": self.log_offset,
+            "log_base": self.log.base,
+            "log_dropped_bytes": self.log.dropped_bytes,
+        }
+
+    def _start(self, ask: Mapping[str, Any]) -> None:
+        self.output, theirs = os.pipe()
+        os.set_blocking(self.output, False)
+        try:
+            self.pid = child.start(ask, theirs)
+            # It is our child and not yet waited for, so the row is there even if it has already ended.
+            found = proc.row(self.pid)
+            self.start_ticks = found.start_ticks if found else 0
+        except child.NotExecuted as error:
+            self.error, self.ended_at = str(error), self.started_at
+            self.close()
+        finally:
+            os.close(theirs)
+
+
+def _name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIG{number}"
