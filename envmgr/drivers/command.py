@@ -46,6 +46,7 @@ class _Call:
     env: Mapping[str, str] | None
     input: bytes | None
     deadline_s: float
+    pass_fds: Sequence[int] = ()
     process: subprocess.Popen[bytes] | None = None
     is_cancelled: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -76,6 +77,7 @@ class _Call:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 start_new_session=True,
+                pass_fds=self.pass_fds,
             )
         except OSError as error:
             raise Unavailable(
@@ -110,6 +112,7 @@ async def run(
     env: Mapping[str, str] | None = None,
     input: bytes | None = None,
     deadline_s: float = 30.0,
+    pass_fds: Sequence[int] = (),
 ) -> Finished:
     """Run `argv` and return its end, whatever the exit status.
 
@@ -118,6 +121,7 @@ async def run(
     Args:
         env: The whole environment; None inherits the caller's.
         deadline_s: Seconds until the group is killed.
+        pass_fds: File descriptors the command inherits, such as a lock that it shall hold when we die.
 
     Raises:
         Unavailable: It could not be executed.
@@ -125,7 +129,7 @@ async def run(
     """
     global _limiter
     _limiter = _limiter or anyio.CapacityLimiter(_THREADS)
-    call = _Call(argv=tuple(argv), cwd=cwd, env=env, input=input, deadline_s=deadline_s)
+    call = _Call(argv=tuple(argv), cwd=cwd, env=env, input=input, deadline_s=deadline_s, pass_fds=pass_fds)
     ended = threading.Event()
 
     def work() -> Finished:
