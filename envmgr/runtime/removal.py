@@ -54,7 +54,7 @@ async def _refuse_if_used(inc: Incarnation) -> None:
 
 
 async def _save(inc: Incarnation, worktree: Worktree) -> None:
-    ref = f"refs/envmgr/{inc.id}/{inc.generation}"
+    ref = f"refs/envmgr/{inc.id}/{inc.generation}-{int(inc.systems.now())}"
     head = await _branch_head(inc, worktree)
     await inc.systems.workspaces.snapshot(worktree, ref)
     snapshot = Snapshot(

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import anyio
 
 from envmgr.aio import blocking
+from envmgr.core.placeholders import render
 from envmgr.errors import StopFailed, Unavailable
 from envmgr.model.agent import Activity
 from envmgr.model.observe import Present, ProcessIdentity
+from envmgr.model.spec import AssistantSpec
 from envmgr.protocols.terminals import Pane
 from envmgr.runtime import delivery, rendering
 from envmgr.runtime.incarnation import Incarnation
@@ -33,13 +37,12 @@ class StartAssistant:
         inc = self._inc
         secrets = inc.systems.secrets(inc.spec, inc.environment)
         env = rendering.assistant_env(inc, secrets)
-        spec = inc.spec.assistant
+        spec = rendered(inc, secrets)
         inc.assistant.check(spec, env)
         start = await blocking.act("file", inc.assistant.prepare, spec, inc.place(env))
         write_private(inc.home / "start.env", export_lines({**env, **start.env}))
-        argv = rendering.command(tuple(start.argv), "/bin/sh", rendering.values(inc, secrets))
         script = inc.home / "start.sh"
-        write_private(script, _script(inc, argv), mode=0o700)
+        write_private(script, _script(inc, start.argv), mode=0o700)
         terminal = await inc.find_terminal()
         if terminal is None:
             raise Unavailable("the terminal session is gone", hint="Run `envmgr doctor`.")
@@ -65,7 +68,7 @@ class AwaitReadiness:
     async def do(self) -> Receipt:
         """Wait, watching the pane for an early end or a dialog; deliver the prompt."""
         state = await self._wait()
-        prompt = self._inc.spec.assistant.prompt
+        prompt = rendered(self._inc, self._inc.systems.secrets(self._inc.spec, self._inc.environment)).prompt
         if prompt and state in (Activity.READY, None):
             await delivery.deliver(self._inc, prompt, self._reports)
         elif prompt:
@@ -96,6 +99,22 @@ class AwaitReadiness:
 
     async def undo(self, receipt: Receipt | None) -> None:
         """Nothing was made."""
+
+
+def rendered(inc: Incarnation, secrets: Mapping[str, str]) -> AssistantSpec:
+    """The assistant's spec with its late references filled in."""
+    spec, known = inc.spec.assistant, rendering.values(inc, secrets)
+    line = spec.command
+    return replace(
+        spec,
+        command=render(line, known, shell=True) if isinstance(line, str) else _each(line, known),
+        args=_each(spec.args, known),
+        prompt=render(spec.prompt, known, shell=False) if spec.prompt else spec.prompt,
+    )
+
+
+def _each(words: Sequence[str], known: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(render(word, known, shell=False) for word in words)
 
 
 async def alive_pane(inc: Incarnation) -> Pane:
@@ -164,7 +183,7 @@ async def _gone(inc: Incarnation, root: ProcessIdentity, within_s: float) -> Non
             await anyio.sleep(0.05)
 
 
-def _script(inc: Incarnation, argv: tuple[str, ...]) -> str:
+def _script(inc: Incarnation, argv: Sequence[str]) -> str:
     """The pane's program: the right place (R-9), exactly the environment meant for it, then the assistant.
 
     It is started through `env -i`, so neither tmux's variables (R-12) nor the server's environment get in. The

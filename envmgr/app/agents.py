@@ -1,0 +1,317 @@
+"""Operations on existing agents: look, stop, start, remove, bring back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import anyio
+
+from envmgr.app import text, views
+from envmgr.app.context import App
+from envmgr.app.operations import Ask, Touch, View, argument, operation, option, supplied
+from envmgr.app.present import agent_view, event_view, what_next
+from envmgr.errors import Conflict, NotFound, SpawnRolledBack, StopFailed, UsageError
+from envmgr.model.agent import AgentState, Desired, Lifecycle
+from envmgr.model.event import Event, NewEvent
+from envmgr.model.lease import StepRecord, StepState
+from envmgr.model.stimulus import StopRequested
+from envmgr.protocols.store import AgentRecord, Snapshot, Transaction
+from envmgr.runtime import removal
+from envmgr.runtime.actor import Actor
+
+_DECISIONS = 6
+
+
+class OneAgent(Ask):
+    """Which agent."""
+
+    agent: str = argument("Name, id, or a unique beginning of either")
+
+
+class SomeAgents(Ask):
+    """Which agents."""
+
+    agents: list[str] = argument("Names, ids, or unique beginnings of either", default=[])
+    all: bool = option("All of them", default=False)
+
+
+class ListAgents(Ask):
+    """Which agents to list."""
+
+    all: bool = option("Stopped ones too (default); kept for scripts", short="-a", default=True)
+
+
+class StopAgents(SomeAgents):
+    """Which agents to stop."""
+
+    wait: bool = option("Wait for the verified end", default=True)
+
+
+class StartAgents(SomeAgents):
+    """Which agents to start again."""
+
+    wait: bool = option("Wait until they run", default=True)
+    environment: dict[str, str] = supplied("Environment of the asking person", "environment", default={})
+
+
+class RemoveAgents(SomeAgents):
+    """Which agents to remove."""
+
+    stop: bool = option("Stop them first if they run", default=False)
+    discard: str = option("Name of the agent whose uncommitted or unpushed work may go (a snapshot is kept)", default="")
+
+
+class Undo(Ask):
+    """What to bring back."""
+
+    agent: str = argument("Name or snapshot number; the newest one when left out", default="")
+    list: bool = option("Only list what can be brought back", default=False)
+
+
+@operation("agent.list", route="GET /v1/agents", gives=views.AgentList, text=text.agents, command="ls")
+async def list_agents(ask: ListAgents, app: App) -> views.AgentList:
+    """List the agents of this host."""
+    return views.AgentList(agents=[agent_view(actor, app.agents) for actor in app.agents.actors()])
+
+
+@operation("agent.show", route="GET /v1/agents/{agent}", gives=views.AgentView, text=text.agent_details, command="show")
+async def show(ask: OneAgent, app: App) -> views.AgentView:
+    """Show one agent: state, worktree, services, addresses."""
+    actor = app.agents.find(ask.agent)
+    await app.agents.incarnation(actor)
+    return agent_view(actor, app.agents)
+
+
+@operation("agent.why", route="GET /v1/agents/{agent}/why", gives=views.WhyView, text=text.why, command="why")
+async def why(ask: OneAgent, app: App) -> views.WhyView:
+    """Explain an agent's state: evidence with its age, the last decisions, and what comes next."""
+    supervisor = app.agents
+    actor = supervisor.find(ask.agent)
+    inc = await supervisor.incarnation(actor)
+
+    def query(tx: Transaction) -> tuple[Sequence[StepRecord], Sequence[Event]]:
+        return tx.trail(inc.id, inc.generation), tx.last_events(agent=inc.id, limit=_DECISIONS * 8)
+
+    trail, events = await supervisor.systems.store.read(query)
+    evidence = actor.state.evidence
+    decisions = [e for e in events if e.kind.split(".")[0] in ("agent", "service", "notice")]
+    return views.WhyView(
+        agent=agent_view(actor, supervisor),
+        evidence=views.EvidenceView(
+            source=evidence.source.value, detail=evidence.detail, age_s=max(0.0, supervisor.systems.now() - evidence.at)
+        )
+        if evidence
+        else None,
+        steps=[views.StepView(step=r.step, state=r.state.value, error=r.error) for r in trail],
+        decisions=[event_view(e, supervisor) for e in decisions[-_DECISIONS:]],
+        next=what_next(actor.state),
+    )
+
+
+@operation(
+    "agent.stop",
+    route="POST /v1/agents/stop",
+    gives=views.AgentList,
+    text=lambda result, style: "".join(text.agent_line(a, style) for a in result.agents),
+    touch=Touch.WRITE,
+    command="stop",
+)
+async def stop(ask: StopAgents, app: App) -> views.AgentList:
+    """Stop agents and give back everything they hold, verified; their worktrees stay."""
+    actors = _chosen(ask, app)
+    await stop_agents(actors, app, wait=ask.wait)
+    return views.AgentList(agents=[agent_view(actor, app.agents) for actor in actors])
+
+
+async def stop_agents(actors: Sequence[Actor], app: App, *, wait: bool = True) -> None:
+    """Ask all of them to stop, and wait for the verified end.
+
+    Raises:
+        StopFailed: Something survived; named.
+    """
+    for actor in actors:
+        await app.agents.apply(actor, StopRequested(by="a person"))
+    if not wait:
+        return
+    await _settle(actors)
+    failed = [a for a in actors if a.state.lifecycle is Lifecycle.ERROR]
+    if failed:
+        raise StopFailed(
+            "; ".join(f"{a.state.name}: {a.state.reason}" for a in failed),
+            hint=f"See `envmgr why {failed[0].state.name}`, then stop it again.",
+        )
+
+
+@operation(
+    "agent.start",
+    route="POST /v1/agents/start",
+    gives=views.AgentList,
+    text=lambda result, style: "".join(text.agent_line(a, style) for a in result.agents),
+    touch=Touch.WRITE,
+    command="start",
+)
+async def start(ask: StartAgents, app: App) -> views.AgentList:
+    """Start stopped agents again, on the worktrees and ports they had."""
+    supervisor = app.agents
+    actors = _chosen(ask, app)
+    for actor in actors:
+        await supervisor.start_again(actor, environment=ask.environment, cause="start")
+    if ask.wait:
+        await _settle(actors)
+        failed = [a for a in actors if a.state.lifecycle is Lifecycle.ERROR]
+        if failed:
+            raise SpawnRolledBack(
+                "; ".join(f"{a.state.name}: {a.state.reason}" for a in failed),
+                hint=f"See `envmgr why {failed[0].state.name}`.",
+            )
+    return views.AgentList(agents=[agent_view(actor, supervisor) for actor in actors])
+
+
+class RemovedList(View):
+    """What was removed."""
+
+    removed: list[views.RemovedView]
+
+
+@operation(
+    "agent.rm",
+    route="POST /v1/agents/rm",
+    gives=RemovedList,
+    text=lambda result, style: "".join(f"{r.message}\n" for r in result.removed),
+    touch=Touch.DESTROY,
+    command="rm",
+)
+async def rm(ask: RemoveAgents, app: App) -> RemovedList:
+    """Remove stopped agents with their worktrees; a snapshot is kept, and `envmgr undo` brings it back.
+
+    A worktree with uncommitted or unpushed work is refused unless it is named: `--discard NAME`.
+    """
+    supervisor = app.agents
+    actors = _chosen(ask, app)
+    for actor in actors:
+        await _refuse_loss(app, actor, ask)
+    if ask.stop:
+        await stop_agents(actors, app)
+    removed = []
+    for actor in actors:
+        await supervisor.remove(actor, cause="rm")
+        await actor.gone()
+        if not actor.is_gone:
+            reason = next((c.reason for c in actor.state.conditions if c.type == "RemovalFailed"), "unknown")
+            raise Conflict(f"{actor.state.name} was not removed: {reason}", hint=f"See `envmgr why {actor.state.name}`.")
+        removed.append(await _farewell(app, actor))
+    return RemovedList(removed=removed)
+
+
+async def _refuse_loss(app: App, actor: Actor, ask: RemoveAgents) -> None:
+    name = actor.state.name
+    if actor.state.lifecycle in (Lifecycle.SPAWNING, Lifecycle.RUNNING) and not ask.stop:
+        raise Conflict(f"{name} is {actor.state.lifecycle.value}", hint=f"Run `envmgr stop {name}` first, or add --stop.")
+    work = await removal.at_risk(await app.agents.incarnation(actor))
+    if work is None or work.is_safe_to_drop or ask.discard == name:
+        return
+    parts = [
+        *([f"{len(work.changed)} uncommitted files ({', '.join(work.changed[:5])})"] if work.changed else []),
+        *([f"{work.unpushed} commits that are nowhere else"] if work.unpushed else []),
+        *([f"a {work.in_progress} under way"] if work.in_progress else []),
+    ]
+    raise Conflict(
+        f"{name}'s worktree holds {' and '.join(parts)}",
+        hint=f"Commit and push it, or say `envmgr rm {name} --discard {name}` (a snapshot is kept for `envmgr undo`).",
+        details={"changed": list(work.changed), "unpushed": work.unpushed},
+    )
+
+
+async def _farewell(app: App, actor: Actor) -> views.RemovedView:
+    snapshots = await app.agents.systems.store.read(lambda tx: tx.snapshots())
+    mine = [s for s in snapshots if s.agent == actor.state.id and not s.restored]
+    name = actor.state.name
+    if not mine:
+        return views.RemovedView(name=name, message=f"removed {name}; it had no worktree")
+    return views.RemovedView(
+        name=name, snapshot=mine[-1].ref, message=f"removed {name}; bring it back with `envmgr undo {name}`"
+    )
+
+
+@operation(
+    "agent.undo",
+    route="POST /v1/undo",
+    gives=views.UndoView,
+    text=lambda result, style: _undo_text(result, style),
+    touch=Touch.WRITE,
+    command="undo",
+)
+async def undo(ask: Undo, app: App) -> views.UndoView:
+    """Bring a removed agent back: branch, worktree and uncommitted changes as they were; it is stopped."""
+    supervisor = app.agents
+    snapshots = [s for s in await supervisor.systems.store.read(lambda tx: tx.snapshots()) if not s.restored]
+    if ask.list:
+        return views.UndoView(snapshots=[_snapshot_view(s) for s in snapshots])
+    matching = [s for s in snapshots if ask.agent in ("", s.name, str(s.id))]
+    if not matching:
+        raise NotFound(f"nothing to bring back for {ask.agent or 'any agent'}", hint="See `envmgr undo --list`.")
+    snapshot = matching[-1]
+    if any(a.state.name == snapshot.name for a in supervisor.actors()):
+        raise Conflict(f"an agent named {snapshot.name} exists again", hint=f"Remove it first: `envmgr rm {snapshot.name}`.")
+    git = supervisor.systems.workspaces
+    worktree = await git.restore(
+        await git.find(Path(snapshot.repo)),
+        path=Path(snapshot.path),
+        branch=snapshot.branch,
+        head=snapshot.head,
+        ref=snapshot.ref,
+        owner=f"{supervisor.instance}/{snapshot.agent}",
+    )
+    now = supervisor.systems.now()
+    generation = int(snapshot.ref.rpartition("/")[2].partition("-")[0])
+    state = AgentState(
+        id=snapshot.agent,
+        name=snapshot.name,
+        generation=generation,
+        desired=Desired.STOPPED,
+        since=now,
+        reason="brought back by undo",
+    )
+    receipt = {"path": str(worktree.path), "branch": worktree.branch, "base": worktree.base, "new": True}
+
+    def bring_back(tx: Transaction) -> None:
+        tx.insert_agent(AgentRecord(state=state, spec=snapshot.spec, created_at=now))
+        step = StepRecord(step="worktree", order=0, state=StepState.FINISHED, receipt=receipt)
+        tx.journal(snapshot.agent, generation, step)
+        tx.mark_restored(snapshot.id)
+
+    await supervisor.systems.store.write(bring_back)
+    actor = supervisor.take_over(AgentRecord(state=state, spec=snapshot.spec, created_at=now))
+    await supervisor.record(NewEvent(kind="agent.restored", agent=snapshot.agent, generation=generation, data={"ref": snapshot.ref}))
+    await supervisor.incarnation(actor)
+    return views.UndoView(restored=agent_view(actor, supervisor))
+
+
+def _snapshot_view(snapshot: Snapshot) -> views.SnapshotView:
+    return views.SnapshotView(
+        id=snapshot.id, name=snapshot.name, repo=snapshot.repo, branch=snapshot.branch, ref=snapshot.ref,
+        at=snapshot.at, restored=snapshot.restored,
+    )  # fmt: skip
+
+
+def _undo_text(result: views.UndoView, style: text.Style) -> str:
+    if result.restored:
+        return text.agent_details(result.restored, style)
+    rows = [[str(s.id), s.name, style.age(s.at), s.branch, s.ref] for s in result.snapshots]
+    return text.table(["NUMBER", "NAME", "REMOVED", "BRANCH", "REF"], rows, style) if rows else "Nothing to bring back.\n"
+
+
+def _chosen(ask: SomeAgents, app: App) -> list[Actor]:
+    if ask.all:
+        return list(app.agents.actors())
+    if not ask.agents:
+        raise UsageError("which agent?", hint="Name one or more, or say --all.")
+    chosen = [app.agents.find(reference) for reference in ask.agents]
+    return list({actor.state.id: actor for actor in chosen}.values())
+
+
+async def _settle(actors: Sequence[Actor]) -> None:
+    async with anyio.create_task_group() as group:
+        for actor in actors:
+            group.start_soon(actor.settled)

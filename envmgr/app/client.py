@@ -1,0 +1,194 @@
+"""Speak to the daemon over its Unix socket, and start it when nobody does.
+
+Standard library only and light: every command line pays for this import.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from envmgr.app import paths
+from envmgr.errors import EnvmgrError, Unavailable, from_problem
+
+_START_S = 15.0
+_STOP_S = 30.0
+
+
+class Response:
+    """An answer whose body is read line by line."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._file = connection.makefile("rb")
+        self.status = int((self._file.readline().split() or [b"", b"503"])[1])
+        self.headers: dict[str, str] = {}
+        while (line := self._file.readline().strip()):
+            key, _, value = line.decode("latin-1").partition(":")
+            self.headers[key.lower()] = value.strip()
+
+    def chunks(self) -> Iterator[bytes]:
+        """Pieces of the body as they arrive."""
+        if self.headers.get("transfer-encoding") == "chunked":
+            while size := int(self._file.readline().strip() or b"0", 16):
+                yield self._file.read(size)
+                self._file.readline()
+        elif length := int(self.headers.get("content-length", "0")):
+            yield self._file.read(length)
+
+    def lines(self) -> Iterator[bytes]:
+        """Whole lines as they arrive."""
+        rest = b""
+        for chunk in self.chunks():
+            *whole, rest = (rest + chunk).split(b"\n")
+            yield from whole
+        if rest:
+            yield rest
+
+    def body(self) -> bytes:
+        """All of it."""
+        return b"".join(self.chunks())
+
+    def close(self) -> None:
+        """Drop the connection."""
+        self._file.close()
+        self._connection.close()
+
+
+def request(
+    method: str,
+    path: str,
+    body: Mapping[str, Any] | None = None,
+    *,
+    accept: str = "application/json",
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """One request to the running daemon.
+
+    Raises:
+        Unavailable: Nobody listens.
+        EnvmgrError: The daemon answered with a problem; rebuilt as the same class.
+    """
+    connection = connect()
+    payload = b"" if body is None else json.dumps(body).encode()
+    lines = [f"{method} {path} HTTP/1.1", "Host: envmgr", f"Accept: {accept}", "Connection: close"]
+    lines += [f"{key}: {value}" for key, value in (headers or {}).items()]
+    lines += ["Content-Type: application/json", f"Content-Length: {len(payload)}", "", ""]
+    connection.sendall("\r\n".join(lines).encode("latin-1") + payload)
+    response = Response(connection)
+    if response.status >= 400:
+        problem = response.body()
+        response.close()
+        raise _problem(problem, response.status)
+    return response
+
+
+def connect() -> socket.socket:
+    """A connection to the daemon's socket. Raises Unavailable when nobody listens."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.connect(os.path.join(paths.state_dir(), paths.SOCKET))
+    except OSError as error:
+        connection.close()
+        raise Unavailable("the daemon does not run", hint="Start it with `envmgr daemon start`.") from error
+    return connection
+
+
+def _problem(body: bytes, status: int) -> EnvmgrError:
+    try:
+        return from_problem(json.loads(body))
+    except ValueError:
+        return Unavailable(f"the daemon answered {status}", hint="See `envmgr daemon logs`.")
+
+
+# --- the daemon's process ------------------------------------------------------------------------------------
+
+
+def ensure() -> None:
+    """Start the daemon if nobody listens, and wait until it answers.
+
+    Called by several commands at once, one daemon results: its lock is held by the kernel.
+
+    Raises:
+        Unavailable: It did not come up within 15 s; carries the end of its log.
+    """
+    with contextlib.suppress(Unavailable):
+        return connect().close()
+    folder = paths.state_dir()
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    os.chmod(folder, 0o700)
+    log = os.path.join(folder, paths.LOG)
+    with open(log, "ab") as output:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "envmgr.interfaces.http.daemon"],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd="/",
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + _START_S
+    while time.monotonic() < deadline:
+        with contextlib.suppress(Unavailable):
+            connect().close()
+            child.returncode = 0  # it lives on by itself; nobody will wait for it
+            return
+        if child.poll() not in (None, 0):
+            break
+        time.sleep(0.01)
+    raise Unavailable(f"the daemon did not start: {_tail(log)}", hint="See `envmgr daemon logs` and `envmgr doctor`.")
+
+
+def shut_down() -> bool:
+    """Ask the daemon to end and wait for it; agents go on. Returns whether one ran.
+
+    Raises:
+        Unavailable: It did not end within 30 s.
+    """
+    try:
+        request("POST", "/v1/daemon/stop", {}).body()
+    except Unavailable:
+        if holder() is None:
+            return False
+        raise
+    deadline = time.monotonic() + _STOP_S
+    while holder() is not None:
+        if time.monotonic() > deadline:
+            raise Unavailable(f"the daemon (pid {holder()}) does not end", hint=f"End it with `kill {holder()}`.")
+        time.sleep(0.01)
+    return True
+
+
+def holder() -> int | None:
+    """Pid of the daemon that holds the lock; None when nobody does."""
+    try:
+        fd = os.open(os.path.join(paths.state_dir(), paths.LOCK), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return int(os.read(fd, 32).strip() or b"0") or None
+    finally:
+        os.close(fd)
+    return None
+
+
+def terminate(pid: int) -> None:
+    """Ask a daemon by signal; for one that does not answer."""
+    os.kill(pid, signal.SIGTERM)
+
+
+def _tail(path: str, size: int = 600) -> str:
+    with open(path, "rb") as file:
+        file.seek(max(0, file.seek(0, 2) - size))
+        return file.read().decode("utf-8", "replace").strip()

@@ -1,0 +1,45 @@
+"""What operations work with: one App per process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import anyio
+
+from envmgr.errors import Unavailable
+from envmgr.protocols.templates import TemplateSource
+from envmgr.runtime.supervisor import Supervisor
+
+Audit = Callable[[], Sequence[tuple[str, str]]]
+"""What of this installation exists without an owner: (kind, description)."""
+
+
+@dataclass(slots=True, kw_only=True)
+class App:
+    """Everything an operation may use.
+
+    Attributes:
+        supervisor: None outside the daemon; operations that need agents then refuse.
+        stopping: Set to end the daemon.
+        worktree_root: Folder of all worktrees.
+        claude: Finds the Claude Code executable, for the doctor; empty if there is none.
+    """
+
+    state_dir: Path
+    worktree_root: Path
+    version: str
+    templates: TemplateSource
+    supervisor: Supervisor | None = None
+    stopping: anyio.Event | None = None
+    started_at: float = 0.0
+    ports: tuple[int, int, int] = (20000, 29999, 20)
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def agents(self) -> Supervisor:
+        """The supervisor of this host."""
+        if self.supervisor is None:
+            raise Unavailable("this needs the daemon", hint="Run `envmgr daemon start`.")
+        return self.supervisor

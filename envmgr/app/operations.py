@@ -1,0 +1,148 @@
+"""The registry: each operation is declared once, and every face is made from it.
+
+A face reads `OPERATIONS` (or the manifest generated from it) and adds rendering only.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from envmgr.errors import UsageError
+
+if TYPE_CHECKING:
+    from envmgr.app.context import App
+    from envmgr.app.text import Style
+
+
+class Touch(StrEnum):
+    """What an operation does to the world; `destroy` needs a yes."""
+
+    READ = "read"
+    WRITE = "write"
+    DESTROY = "destroy"
+
+
+class Ask(BaseModel):
+    """Base of what operations take: unknown keys are refused, with the known ones named."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class View(BaseModel):
+    """Base of what operations give."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+# Any: takes and gives differ per operation, and some yield; pydantic checks both at the edge.
+Handler = Callable[..., Any]
+H = TypeVar("H", bound=Handler)
+Render = Callable[[Any, "Style"], str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One thing envmgr can be asked to do.
+
+    Attributes:
+        name: Dotted, stable.
+        route: HTTP method and path; `{x}` are fields of `takes`.
+        command: Words of the CLI command; empty withholds it from the CLI.
+        stream: The handler yields items; the last one is the result.
+        is_local: Needs no daemon: the CLI runs it in its own process.
+        text: How a person sees the result (or one item).
+    """
+
+    name: str
+    summary: str
+    doc: str
+    takes: type[Ask]
+    gives: type[View]
+    touch: Touch
+    route: tuple[str, str]
+    command: tuple[str, ...]
+    stream: bool
+    is_local: bool
+    handler: Handler
+    text: Render
+
+
+OPERATIONS: dict[str, Operation] = {}
+
+
+def parse(op: Operation, given: Mapping[str, object]) -> Ask:
+    """What an operation takes, from untyped values.
+
+    Raises:
+        UsageError: A field is missing, unknown or wrong; the hint names the known ones.
+    """
+    try:
+        return op.takes.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the request"
+        known = ", ".join(op.takes.model_fields)
+        raise UsageError(f"{where}: {first['msg']}", hint=f"{op.name} takes: {known}.") from error
+
+
+def operation(
+    name: str,
+    *,
+    route: str,
+    gives: type[View],
+    text: Render,
+    touch: Touch = Touch.READ,
+    command: str = "",
+    is_local: bool = False,
+) -> Callable[[H], H]:
+    """Declare the decorated handler as an operation; its docstring becomes the help text.
+
+    Args:
+        route: Such as `POST /v1/agents/{agent}/stop`.
+        command: CLI words, such as `template list`.
+    """
+
+    def declare(handler: H) -> H:
+        takes = next(iter(inspect.signature(handler, eval_str=True).parameters.values())).annotation
+        doc = inspect.getdoc(handler) or ""
+        method, path = route.split(" ", 1)
+        if name in OPERATIONS:
+            raise ValueError(f"operation {name} is declared twice")
+        OPERATIONS[name] = Operation(
+            name=name,
+            summary=doc.splitlines()[0],
+            doc=doc,
+            takes=takes,
+            gives=gives,
+            touch=touch,
+            route=(method, path),
+            command=tuple(command.split()),
+            stream=inspect.isasyncgenfunction(handler),
+            is_local=is_local,
+            handler=handler,
+            text=text,
+        )
+        return handler
+
+    return declare
+
+
+def argument(description: str, **more: Any) -> Any:
+    """A field that the CLI takes as a positional argument."""
+    return Field(description=description, json_schema_extra={"cli": {"argument": True}}, **more)
+
+
+def option(description: str, *, short: str = "", default: Any = None, **more: Any) -> Any:
+    """A field that the CLI takes as an option, with a short form if given."""
+    return Field(description=description, default=default, json_schema_extra={"cli": {"short": short}}, **more)
+
+
+def supplied(description: str, by: str, default: Any = None) -> Any:
+    """A field that the CLI fills in by itself: `cwd`, `environment`, `terminal`."""
+    return Field(description=description, default=default, json_schema_extra={"cli": {"supplied": by}})

@@ -1,0 +1,102 @@
+"""Turn what the supervisor knows into views."""
+
+from __future__ import annotations
+
+from envmgr.app import views
+from envmgr.model.agent import Activity, AgentState, Desired, Lifecycle
+from envmgr.model.event import Event
+from envmgr.model.service import ServiceSpec
+from envmgr.runtime import rendering
+from envmgr.runtime.actor import Actor
+from envmgr.runtime.supervisor import Supervisor
+
+
+def agent_view(actor: Actor, supervisor: Supervisor) -> views.AgentView:
+    """An agent as it is now."""
+    state, spec = actor.state, actor.spec
+    inc = actor.incarnation
+    return views.AgentView(
+        id=state.id,
+        name=state.name,
+        lifecycle=state.lifecycle.value,
+        activity=state.activity.value if state.activity else None,
+        activity_source=state.evidence.source.value if state.evidence and state.activity else None,
+        generation=state.generation,
+        reason=state.reason,
+        since=state.since,
+        activity_since=state.activity_since,
+        template=spec.template,
+        assistant=spec.assistant.kind,
+        repo=spec.repo,
+        branch=spec.workspace.branch,
+        worktree=str(inc.path) if inc else "",
+        conditions=[
+            views.ConditionView(type=c.type, subject=c.subject, reason=c.reason, since=c.since)
+            for c in state.conditions
+        ],
+        services=[_service(actor, service) for service in spec.services],
+    )
+
+
+def _service(actor: Actor, service: ServiceSpec) -> views.ServiceView:
+    inc = actor.incarnation
+    outcome = actor.services.get(service.name)
+    known = "stopped" if actor.state.lifecycle is Lifecycle.STOPPED else "unknown"
+    leased = [p for p in service.ports if inc and (service.name, p.name) in inc.ports]
+    is_held = actor.state.lifecycle is not Lifecycle.STOPPED
+    return views.ServiceView(
+        name=service.name,
+        kind=service.kind.value,
+        state=outcome.state.value if outcome else known,
+        detail=outcome.detail if outcome else "",
+        ports={p.name: inc.port(service.name, p.name) for p in leased if inc and is_held},
+        urls=[rendering.url(inc, service, p) for p in leased if inc and is_held],
+    )
+
+
+def event_view(event: Event, supervisor: Supervisor) -> views.EventView:
+    """A stored event, with the agent's name if it still exists."""
+    actor = next((a for a in supervisor.actors() if a.state.id == event.agent), None)
+    name = actor.state.name if actor else str(event.data.get("name", ""))
+    return views.EventView(
+        seq=event.seq,
+        at=event.at,
+        kind=event.kind,
+        agent=event.agent,
+        name=name,
+        generation=event.generation,
+        cause=event.cause,
+        data=dict(event.data),
+    )
+
+
+def what_next(state: AgentState) -> str:
+    """One sentence on what happens next, and what a person can do."""
+    name = state.name
+    if state.desired is Desired.REMOVED:
+        return "envmgr is removing it."
+    match state.lifecycle:
+        case Lifecycle.SPAWNING:
+            return "envmgr goes on with the steps above; `envmgr stop` cancels and takes them back."
+        case Lifecycle.STOPPING:
+            return "envmgr ends what is left, then verifies that nothing is."
+        case Lifecycle.STOPPED:
+            return f"nothing until you ask: `envmgr start {name}`, or `envmgr rm {name}`."
+        case Lifecycle.ERROR if state.holds:
+            return f"nothing until you ask: `envmgr stop {name}` releases what it still holds."
+        case Lifecycle.ERROR:
+            return f"nothing until you ask: mend the cause, then `envmgr start {name}`, or `envmgr rm {name}`."
+        case Lifecycle.RUNNING:
+            return _running_next(state)
+
+
+def _running_next(state: AgentState) -> str:
+    match state.activity:
+        case Activity.AWAITING_INPUT:
+            return f"it waits for you: `envmgr attach {state.name}`."
+        case Activity.READY:
+            return f"it waits for work: `envmgr send {state.name} PROMPT`, or `envmgr attach {state.name}`."
+        case Activity.WORKING | Activity.VALIDATING:
+            return f"it works; watch with `envmgr attach {state.name}`."
+        case None:
+            return f"it runs; this assistant does not report what it does. `envmgr attach {state.name}` shows it."

@@ -1,0 +1,197 @@
+"""Operation `agent.spawn`: from a template to running agents, with live progress."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import AsyncIterator, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from envmgr.aio import blocking
+from envmgr.app import text, views
+from envmgr.app.context import App
+from envmgr.app.operations import Ask, Touch, operation, option, supplied
+from envmgr.app.present import agent_view
+from envmgr.errors import Conflict, SpawnRolledBack, UsageError
+from envmgr.model.agent import Lifecycle
+from envmgr.model.event import Event
+from envmgr.model.spec import AgentSpec
+from envmgr.runtime.actor import Actor
+from envmgr.runtime.bus import Subscription
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+_MOST = 50
+
+
+class SpawnAgent(Ask):
+    """What to spawn."""
+
+    template: str = option("Template name or path", short="-t", default="shell")
+    name: str | None = option("Name of the agent; with --count a number is added")
+    base: str | None = option("Commit, tag or branch to start from")
+    branch: str | None = option("Branch to create")
+    param: list[str] = option("Template parameter as key=value; may be repeated", short="-p", default=[])
+    prompt: str | None = option("First prompt")
+    prompt_file: str | None = option("File that holds the first prompt, `-` for standard input")
+    count: int = option("How many agents", short="-n", default=1, ge=1, le=_MOST)
+    wait: bool = option("Wait until the agents run", default=True)
+    dry_run: bool = option("Print the plan and change nothing", default=False)
+    repo: str = supplied("Folder inside the repository", "cwd", default="")
+    environment: dict[str, str] = supplied("Environment of the spawning person", "environment", default={})
+    request: str = Field(default="", description="Id that events of this request carry as `cause`")
+
+
+@operation(
+    "agent.spawn",
+    route="POST /v1/agents",
+    gives=views.SpawnItem,
+    text=text.spawn_item,
+    touch=Touch.WRITE,
+    command="spawn",
+)
+async def spawn(ask: SpawnAgent, app: App) -> AsyncIterator[views.SpawnItem]:
+    """Give agents a living environment each: worktree, ports, services, terminal, assistant.
+
+    If a step fails everything it made is taken back, and the step and the reason are named. Agents of one
+    call do not depend on each other: those that came up stay.
+    """
+    supervisor = app.agents
+    repo = await supervisor.systems.workspaces.find(Path(ask.repo))
+    params = _params(ask.param)
+    names = _names(ask, taken={a.state.name for a in supervisor.actors()})
+    with supervisor.bus.subscribe() as subscription:
+        actors: list[Actor] = []
+        for name in names:
+            spec = await blocking.look("file", 30.0, _resolve, app, ask, name, repo.root, params)
+            if ask.dry_run:
+                yield views.SpawnItem(kind="plan", name=name, plan=_plan(app, spec, repo.key))
+                continue
+            actor = await supervisor.spawn(spec, environment=ask.environment, cause=ask.request)
+            actors.append(actor)
+            yield views.SpawnItem(kind="accepted", name=name, agent=agent_view(actor, supervisor))
+        if ask.wait:
+            async for item in _progress(app, actors, subscription):
+                yield item
+
+
+def _resolve(app: App, ask: SpawnAgent, name: str, repo: Path, params: dict[str, str]) -> AgentSpec:
+    return app.templates.resolve(
+        ask.template,
+        repo=repo,
+        agent=name,
+        params=params,
+        environment=ask.environment,
+        base=ask.base,
+        branch=ask.branch,
+        prompt=_prompt(ask),
+    )
+
+
+def _prompt(ask: SpawnAgent) -> str | None:
+    """Raises UsageError when the file cannot be read, or both a prompt and a file are given."""
+    if ask.prompt_file is None:
+        return ask.prompt
+    if ask.prompt is not None:
+        raise UsageError("both --prompt and --prompt-file are given", hint="Give one of them.")
+    try:
+        return (Path(ask.repo) / ask.prompt_file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"the prompt file cannot be read: {error}", hint="Check --prompt-file.") from error
+
+
+async def _progress(app: App, actors: Sequence[Actor], subscription: Subscription) -> AsyncIterator[views.SpawnItem]:
+    """Steps as they happen, then each agent's end."""
+    waiting = {actor.state.id: actor for actor in actors}
+    while waiting:
+        for event in await subscription.next():
+            actor = waiting.get(event.agent)  # type: ignore[call-overload]  # AgentId is a str
+            if actor is None:
+                continue
+            if (item := _item(actor.state.name, event)) is not None:
+                yield item
+            if actor.state.lifecycle is not Lifecycle.SPAWNING:
+                del waiting[actor.state.id]
+                yield _end(app, actor)
+
+
+def _item(name: str, event: Event) -> views.SpawnItem | None:
+    group, _, state = event.kind.partition(".")
+    if group not in ("step", "service"):
+        return None
+    detail = str(event.data.get("detail") or event.data.get("error") or "")
+    which = str(event.data.get(group, ""))
+    kind: Any = group  # one of the literals, by the test above
+    return views.SpawnItem(kind=kind, name=name, step=which, state=state, detail=detail, at=event.at)
+
+
+def _end(app: App, actor: Actor) -> views.SpawnItem:
+    agent = agent_view(actor, app.agents)
+    if actor.state.lifecycle is Lifecycle.ERROR:
+        error = SpawnRolledBack(
+            f"{actor.state.name}: {actor.state.reason}",
+            hint=f"See `envmgr why {actor.state.name}`; try again with `envmgr start {actor.state.name}`.",
+        )
+        return views.SpawnItem(kind="failed", name=actor.state.name, agent=agent, problem=error.problem())
+    return views.SpawnItem(kind="done", name=actor.state.name, agent=agent)
+
+
+def _params(pairs: Iterable[str]) -> dict[str, str]:
+    params = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--param {pair!r} is not key=value", hint="Write --param model=opus.")
+        params[key] = value
+    return params
+
+
+def _names(ask: SpawnAgent, *, taken: set[str]) -> list[str]:
+    """The given name (numbered when several), or the template's name with the first free numbers.
+
+    Raises:
+        UsageError: The name has characters that do not belong in paths, branches and session names.
+        Conflict: The given name is taken.
+    """
+    stem = ask.name or re.sub(r"[^a-z0-9]+", "-", Path(ask.template).stem.lower()).strip("-") or "agent"
+    if ask.name is not None and not _NAME.fullmatch(ask.name):
+        raise UsageError(
+            f"{ask.name!r} cannot be an agent's name",
+            hint="Use 1 to 40 of a-z, 0-9, - and _, beginning with a letter or digit.",
+        )
+    if ask.name is not None and ask.count == 1:
+        if ask.name in taken:
+            raise Conflict(
+                f"an agent named {ask.name} exists",
+                hint=f"Start it again with `envmgr start {ask.name}`, remove it, or choose another --name.",
+            )
+        return [ask.name]
+    free = (f"{stem[:36]}-{n}" for n in itertools.count(1))
+    return list(itertools.islice((name for name in free if name not in taken), ask.count))
+
+
+def _plan(app: App, spec: AgentSpec, repo_key: str) -> views.PlanView:
+    first, last, block = app.ports
+    edges = {s.name: ", ".join(f"{d.service} {d.condition.value}" for d in s.depends_on) for s in spec.services}
+    command = spec.assistant.command
+    return views.PlanView(
+        name=spec.name,
+        template=spec.template,
+        source=spec.source,
+        repo=spec.repo,
+        branch=spec.workspace.branch,
+        base=spec.workspace.base,
+        worktree=str(app.worktree_root / repo_key / spec.name),
+        steps=["admission", *(["ports"] if spec.services else []), "worktree, session, environment",
+               *(["setup"] if spec.workspace.setup or spec.hooks.on_create or spec.hooks.on_start else []),
+               *(["services"] if spec.services else []), "assistant", "readiness"],
+        services=[f"{s.name} ({s.kind.value}){' after ' + edges[s.name] if edges[s.name] else ''}" for s in spec.services],
+        ports={
+            f"{s.name}.{p.name}": str(p.number or p.prefer or f"one of a block of {spec.ports.block}")
+            for s in spec.services
+            for p in s.ports
+        },
+        command=command if isinstance(command, str) and command else " ".join(command) or spec.assistant.kind,
+    )  # fmt: skip

@@ -1,0 +1,261 @@
+"""Operations on envmgr itself: daemon, version, doctor, down."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import anyio
+
+from envmgr.app import client, paths, text, views
+from envmgr.app.agents import stop_agents
+from envmgr.app.context import App
+from envmgr.app.operations import Ask, Touch, operation, option
+from envmgr.app.terminals import Tail
+from envmgr.errors import EnvmgrError, Unavailable
+from envmgr.model.agent import Lifecycle
+
+_LOW_DISK_BYTES = 2**30
+_OLDEST_TMUX = (3, 2)
+_OLDEST_GIT = (2, 31)
+
+
+class Nothing(Ask):
+    """Takes nothing."""
+
+
+class Down(Ask):
+    """How much to end."""
+
+    agents: bool = option("Stop all agents first; without it they go on", default=False)
+
+
+class Follow(Ask):
+    """How much of the log."""
+
+    follow: bool = option("Go on as it grows", short="-f", default=False)
+    lines: int = option("Lines from the end to begin with", short="-l", default=100, ge=0, le=100_000)
+
+
+def _daemon_text(result: views.DaemonView, style: text.Style) -> str:
+    if not result.running:
+        return f"the daemon does not run (state in {result.state_dir})\n"
+    return (
+        f"the daemon runs: pid {result.pid}, version {result.version}, {result.agents} agents, "
+        f"since {style.age(result.started_at)}\n  state  {result.state_dir}\n  socket {result.socket}\n"
+    )
+
+
+@operation("daemon.info", route="GET /v1/daemon", gives=views.DaemonView, text=_daemon_text)
+async def info(ask: Nothing, app: App) -> views.DaemonView:
+    """Describe the daemon that answers."""
+    return views.DaemonView(
+        running=True,
+        pid=os.getpid(),
+        version=app.version,
+        state_dir=str(app.state_dir),
+        socket=str(app.state_dir / paths.SOCKET),
+        started_at=app.started_at,
+        agents=len(app.agents.actors()),
+    )
+
+
+@operation(
+    "daemon.shutdown",
+    route="POST /v1/daemon/stop",
+    gives=views.Done,
+    text=lambda result, style: f"{result.message}\n",
+    touch=Touch.WRITE,
+)
+async def shutdown(ask: Nothing, app: App) -> views.Done:
+    """End the daemon after this answer; agents go on."""
+    if app.stopping is not None:
+        app.stopping.set()
+    return views.Done(message="the daemon ends; agents go on")
+
+
+@operation(
+    "daemon.start", route="POST /v1/daemon/start", gives=views.DaemonView, text=_daemon_text, touch=Touch.WRITE,
+    command="daemon start", is_local=True,
+)  # fmt: skip
+async def daemon_start(ask: Nothing, app: App) -> views.DaemonView:
+    """Start the daemon if it does not run."""
+    await anyio.to_thread.run_sync(client.ensure)
+    return await daemon_status(ask, app)
+
+
+@operation(
+    "daemon.stop", route="POST /v1/daemon/end", gives=views.Done, text=lambda result, style: f"{result.message}\n",
+    touch=Touch.WRITE, command="daemon stop", is_local=True,
+)  # fmt: skip
+async def daemon_stop(ask: Nothing, app: App) -> views.Done:
+    """Stop the daemon; agents go on, and the next command finds them again."""
+    ran = await anyio.to_thread.run_sync(client.shut_down)
+    return views.Done(message="the daemon has ended; agents go on" if ran else "the daemon did not run")
+
+
+@operation(
+    "daemon.status", route="GET /v1/daemon/status", gives=views.DaemonView, text=_daemon_text,
+    command="daemon status", is_local=True,
+)  # fmt: skip
+async def daemon_status(ask: Nothing, app: App) -> views.DaemonView:
+    """Tell whether the daemon runs."""
+    try:
+        answer = await anyio.to_thread.run_sync(lambda: client.request("GET", "/v1/daemon").body())
+    except Unavailable:
+        return views.DaemonView(running=False, state_dir=str(app.state_dir))
+    return views.DaemonView.model_validate_json(answer)
+
+
+@operation(
+    "daemon.logs", route="GET /v1/daemon/logs", gives=views.LogLine, text=lambda item, style: item.text,
+    command="daemon logs", is_local=True,
+)  # fmt: skip
+async def daemon_logs(ask: Follow, app: App) -> AsyncIterator[views.LogLine]:
+    """Print the daemon's log."""
+    tail = Tail("daemon", app.state_dir / paths.LOG, ask.lines)
+    yield views.LogLine(service="daemon", text=tail.more())
+    while ask.follow:
+        await anyio.sleep(0.1)
+        if piece := tail.more():
+            yield views.LogLine(service="daemon", text=piece)
+
+
+@operation(
+    "down", route="POST /v1/down", gives=views.Done, text=lambda result, style: f"{result.message}\n",
+    touch=Touch.WRITE, command="down",
+)  # fmt: skip
+async def down(ask: Down, app: App) -> views.Done:
+    """End the daemon; with --agents all agents are stopped first, verified."""
+    actors = [a for a in app.agents.actors() if a.state.lifecycle is not Lifecycle.STOPPED]
+    if ask.agents:
+        await stop_agents(actors, app)
+    await shutdown(Nothing(), app)
+    stopped = f"stopped {len(actors)} agents; " if ask.agents else f"{len(actors)} agents go on; "
+    return views.Done(message=f"{stopped}the daemon ends")
+
+
+@operation(
+    "version", route="GET /v1/version", gives=views.VersionView,
+    text=lambda result, style: f"envmgr {result.envmgr} (Python {result.python}, {result.git}, {result.tmux})\n",
+    command="version", is_local=True,
+)  # fmt: skip
+async def version(ask: Nothing, app: App) -> views.VersionView:
+    """Print the versions of envmgr, Python, git and tmux."""
+    return views.VersionView(
+        envmgr=app.version,
+        python=platform.python_version(),
+        git=_said("git", "--version") or "no git",
+        tmux=_said("tmux", "-V") or "no tmux",
+    )
+
+
+# --- doctor --------------------------------------------------------------------------------------------------
+
+
+@operation(
+    "doctor", route="GET /v1/doctor", gives=views.DoctorView, text=text.checks, command="doctor", is_local=True
+)
+async def doctor(ask: Nothing, app: App) -> views.DoctorView:
+    """Check what envmgr stands on, and say how to mend each finding."""
+    checks = [check async for check in _checks(app)]
+    return views.DoctorView(ok=all(c.ok for c in checks), checks=checks)
+
+
+async def _checks(app: App) -> AsyncIterator[views.CheckView]:
+    yield _tool("git", ("git", "--version"), _OLDEST_GIT, "Install git: apt-get install git")
+    yield _tool("tmux", ("tmux", "-V"), _OLDEST_TMUX, "Install tmux: apt-get install tmux")
+    claude = shutil.which("claude")
+    yield views.CheckView(
+        check="claude", ok=True, found=claude or "not installed; only the claude_code assistant needs it"
+    )
+    yield views.CheckView(check="sqlite", ok=True, found=sqlite3.sqlite_version)
+    yield _folder(app.state_dir)
+    yield _socket_path(app.state_dir)
+    free = shutil.disk_usage(_existing(app.worktree_root)).free
+    yield views.CheckView(
+        check="disk", ok=free > _LOW_DISK_BYTES, found=f"{free // 2**20} MB free for worktrees",
+        fix="Remove agents you no longer need: envmgr ls, envmgr rm NAME",
+    )  # fmt: skip
+    async for check in _daemon_checks(app):
+        yield check
+
+
+def _tool(name: str, argv: tuple[str, ...], oldest: tuple[int, int], fix: str) -> views.CheckView:
+    said = _said(*argv)
+    digits = "".join(c if c.isdigit() else " " for c in said).split()
+    number = tuple(int(part) for part in digits[:2])
+    needs = ".".join(map(str, oldest))
+    found = f"{said or 'not found'} (needs {needs} or newer)" if number < oldest else said
+    return views.CheckView(check=name, ok=number >= oldest, found=found, fix=fix)
+
+
+def _existing(path: Path) -> Path:
+    return path if path.exists() else _existing(path.parent)
+
+
+def _said(*argv: str) -> str:
+    try:
+        return subprocess.run(argv, capture_output=True, text=True, timeout=5, check=False).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+
+
+def _folder(path: Path) -> views.CheckView:
+    if not path.exists():
+        return views.CheckView(check="state folder", ok=True, found=f"{path} (made at the first start)")
+    mode = path.stat().st_mode & 0o777
+    private = path.stat().st_uid == os.getuid() and not mode & 0o077
+    return views.CheckView(check="state folder", ok=private, found=f"{path} mode {mode:o}", fix=f"chmod 700 {path}")
+
+
+def _socket_path(path: Path) -> views.CheckView:
+    length = len(str(path / paths.SOCKET).encode())
+    return views.CheckView(
+        check="socket path", ok=length <= 100, found=f"{length} bytes",
+        fix="Set ENVMGR_STATE_DIR to a shorter folder: Unix socket paths end at 107 bytes",
+    )  # fmt: skip
+
+
+async def _daemon_checks(app: App) -> AsyncIterator[views.CheckView]:
+    status = await daemon_status(Nothing(), app)
+    pid = client.holder()
+    if not status.running and pid is not None:
+        yield views.CheckView(
+            check="daemon", ok=False, found=f"pid {pid} holds the lock and does not answer",
+            fix=f"kill {pid} (agents go on; the next command starts a new daemon)",
+        )  # fmt: skip
+        return
+    same = not status.running or status.version == app.version
+    found = f"runs, pid {status.pid}, version {status.version}" if status.running else "does not run; starts when needed"
+    yield views.CheckView(
+        check="daemon", ok=same, found=found, fix="envmgr daemon stop; the next command starts this version"
+    )
+    if status.running:
+        for check in await anyio.to_thread.run_sync(_agent_checks):
+            yield check
+
+
+def _agent_checks() -> list[views.CheckView]:
+    with contextlib.suppress(EnvmgrError):
+        agents = views.AgentList.model_validate_json(client.request("GET", "/v1/agents").body()).agents
+        return list(_troubles(agents))
+    return []
+
+
+def _troubles(agents: list[views.AgentView]) -> Iterator[views.CheckView]:
+    fixes: dict[str, Callable[[views.AgentView], str]] = {
+        "error": lambda a: f"envmgr why {a.name}",
+        "running": lambda a: f"envmgr why {a.name}; envmgr logs {a.name}",
+    }
+    for agent in agents:
+        if agent.lifecycle in fixes and (agent.conditions or agent.lifecycle == "error"):
+            yield views.CheckView(
+                check=agent.name, ok=False, found=text.note(agent) or agent.reason, fix=fixes[agent.lifecycle](agent)
+            )

@@ -1,0 +1,349 @@
+"""Operations on what an agent shows and hears: attach, send, exec, env, url, logs, events, hook reports."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import anyio
+
+from envmgr.app import text, views
+from envmgr.app.agents import OneAgent
+from envmgr.app.context import App
+from envmgr.app.operations import Ask, Touch, argument, operation, option, supplied
+from envmgr.app.present import event_view
+from envmgr.errors import Conflict, IllegalTransition, NotFound, UsageError
+from envmgr.model.agent import Activity, Lifecycle, Source
+from envmgr.model.event import Event
+from envmgr.model.stimulus import ActivityReported
+from envmgr.protocols.store import Transaction
+from envmgr.runtime import delivery, rendering
+from envmgr.runtime.actor import Actor
+from envmgr.runtime.steps.assistant import last_screen
+from envmgr.runtime.steps.environment import public_env
+
+_PAGE = 500
+_POLL_S = 0.1
+_CHUNK = 65536
+
+
+class Attach(OneAgent):
+    """Where to go."""
+
+    window: str = option("agent, services or monitor", short="-w", default="agent")
+
+
+class Send(OneAgent):
+    """What to say."""
+
+    prompt: str = argument("The prompt; `-` reads standard input")
+    force: bool = option("Also when the assistant is not known to be ready", default=False)
+
+
+class Environment(OneAgent):
+    """Whose environment."""
+
+    reveal: bool = option("Show the values of secrets", default=False)
+    environment: dict[str, str] = supplied("Environment of the asking person", "environment", default={})
+
+
+class Execute(OneAgent):
+    """What to run in the agent's environment."""
+
+    command: list[str] = argument("Command and arguments, after --", min_length=1)
+    environment: dict[str, str] = supplied("Environment of the asking person", "environment", default={})
+
+
+class Url(OneAgent):
+    """Which address."""
+
+    service: str = argument("Only this service", default="")
+
+
+class Logs(OneAgent):
+    """Which output."""
+
+    service: str = argument("Service; `agent` is the assistant's screen; all services when left out", default="")
+    follow: bool = option("Go on as it grows", short="-f", default=False)
+    lines: int = option("Lines from the end to begin with", short="-l", default=100, ge=0, le=100_000)
+
+
+class Events(Ask):
+    """Which events."""
+
+    agent: str = argument("Only this agent's", default="")
+    after: int = option("Only those with a higher sequence number", default=0, ge=0)
+    follow: bool = option("Go on as they happen", short="-f", default=False)
+    limit: int = option("At most so many when not following", default=200, ge=1, le=10_000)
+
+
+class Report(Ask):
+    """A hook call of an assistant."""
+
+    agent: str
+    generation: int
+    hook: str
+    payload: dict[str, object] = {}
+
+
+@operation(
+    "agent.attach",
+    route="GET /v1/agents/{agent}/attach",
+    gives=views.AttachView,
+    text=lambda result, style: " ".join(result.argv) + "\n",
+    command="attach",
+)
+async def attach(ask: Attach, app: App) -> views.AttachView:
+    """Go into the agent's terminal; C-] or F10 leaves it, and the agent goes on."""
+    if ask.window not in ("agent", "services", "monitor"):
+        raise UsageError(f"there is no window {ask.window!r}", hint="Use agent, services or monitor.")
+    actor = app.agents.find(ask.agent)
+    terminal = await (await app.agents.incarnation(actor)).find_terminal()
+    if terminal is None:
+        raise Conflict(
+            f"{actor.state.name} has no terminal: it is {actor.state.lifecycle.value}",
+            hint=f"Start it with `envmgr start {actor.state.name}`.",
+        )
+    argv = app.agents.systems.terminals.attach_command(terminal, window=ask.window)
+    return views.AttachView(argv=list(argv), name=actor.state.name)
+
+
+@operation(
+    "agent.send",
+    route="POST /v1/agents/{agent}/send",
+    gives=views.Done,
+    text=lambda result, style: f"{result.message}\n",
+    touch=Touch.WRITE,
+    command="send",
+)
+async def send(ask: Send, app: App) -> views.Done:
+    """Give the assistant a prompt, as one paste, and see that it was taken."""
+    if not ask.prompt.strip():
+        raise UsageError("the prompt is empty", hint="Write what the assistant is to do.")
+    actor = app.agents.find(ask.agent)
+    _refuse_unready(actor, is_forced=ask.force)
+    inc = await app.agents.incarnation(actor)
+    await delivery.deliver(inc, ask.prompt, actor.reports)
+    return views.Done(message=f"{actor.state.name} took the prompt")
+
+
+def _refuse_unready(actor: Actor, *, is_forced: bool) -> None:
+    """A prompt sent into a dialog could approve something; one sent to a busy assistant is queued by chance."""
+    name, state = actor.state.name, actor.state
+    if state.lifecycle is not Lifecycle.RUNNING:
+        raise IllegalTransition(f"{name} is {state.lifecycle.value}", hint=f"Start it with `envmgr start {name}`.")
+    if state.activity is Activity.AWAITING_INPUT:
+        raise IllegalTransition(
+            f"{name} waits for an answer ({state.evidence.detail if state.evidence else 'a question'}); "
+            "a prompt could be taken for one",
+            hint=f"Answer it with `envmgr attach {name}`.",
+        )
+    if state.activity is Activity.WORKING and not is_forced:
+        raise IllegalTransition(f"{name} is working", hint="Wait until it is ready, or say --force.")
+
+
+@operation(
+    "agent.env",
+    route="POST /v1/agents/{agent}/env",
+    gives=views.EnvView,
+    text=lambda result, style: "".join(f"{k}={v}\n" for k, v in sorted(result.env.items())),
+    command="env",
+)
+async def env(ask: Environment, app: App) -> views.EnvView:
+    """Print the agent's environment: ports, URLs, connection strings; secrets are masked."""
+    return await _env(ask, app)
+
+
+@operation(
+    "agent.exec",
+    route="POST /v1/agents/{agent}/exec",
+    gives=views.EnvView,
+    text=lambda result, style: f"cd {result.worktree}\n",
+    touch=Touch.WRITE,
+    command="exec",
+)
+async def execute(ask: Execute, app: App) -> views.EnvView:
+    """Run a command in the agent's worktree with its environment; the command line does the running."""
+    whole = Environment(agent=ask.agent, reveal=True, environment=ask.environment)
+    view = await _env(whole, app)
+    if not Path(view.worktree).is_dir():
+        raise Conflict(f"{view.name} has no worktree", hint=f"Start it with `envmgr start {view.name}`.")
+    return view
+
+
+async def _env(ask: Environment, app: App) -> views.EnvView:
+    actor = app.agents.find(ask.agent)
+    inc = await app.agents.incarnation(actor)
+    _need_ports(actor)
+    if not ask.reveal:
+        return views.EnvView(name=actor.state.name, worktree=str(inc.path), env=public_env(inc))
+    secrets = inc.systems.secrets(inc.spec, {**inc.environment, **ask.environment})
+    full = rendering.assistant_env(inc, secrets, part="person")
+    return views.EnvView(name=actor.state.name, worktree=str(inc.path), env=full)
+
+
+@operation(
+    "agent.url",
+    route="GET /v1/agents/{agent}/url",
+    gives=views.UrlView,
+    text=lambda result, style: "".join(f"{url}\n" for url in result.urls.values()),
+    command="url",
+)
+async def url(ask: Url, app: App) -> views.UrlView:
+    """Print the addresses of the agent's services."""
+    actor = app.agents.find(ask.agent)
+    inc = await app.agents.incarnation(actor)
+    _need_ports(actor)
+    services = [s for s in inc.spec.services if ask.service in ("", s.name)]
+    if ask.service and not services:
+        known = ", ".join(s.name for s in inc.spec.services) or "none"
+        raise NotFound(f"{actor.state.name} has no service {ask.service}", hint=f"It has: {known}.")
+    urls = {f"{s.name}.{p.name}": rendering.url(inc, s, p) for s in services for p in s.ports}
+    return views.UrlView(name=actor.state.name, urls=urls)
+
+
+def _need_ports(actor: Actor) -> None:
+    if actor.spec.services and actor.state.lifecycle in (Lifecycle.STOPPED, Lifecycle.ERROR) and not actor.state.holds:
+        raise IllegalTransition(
+            f"{actor.state.name} is {actor.state.lifecycle.value} and holds no ports",
+            hint=f"Start it with `envmgr start {actor.state.name}`.",
+        )
+
+
+# --- output and events ---------------------------------------------------------------------------------------
+
+
+@operation(
+    "agent.logs",
+    route="GET /v1/agents/{agent}/logs",
+    gives=views.LogLine,
+    text=lambda item, style: item.text,
+    command="logs",
+)
+async def logs(ask: Logs, app: App) -> AsyncIterator[views.LogLine]:
+    """Print what the agent's services wrote, and follow it."""
+    actor = app.agents.find(ask.agent)
+    inc = await app.agents.incarnation(actor)
+    if ask.service == "agent":
+        yield views.LogLine(service="agent", text=await last_screen(inc) + "\n")
+        return
+    names = [s.name for s in inc.spec.services if s.command and ask.service in ("", s.name)]
+    if not names:
+        known = ", ".join(s.name for s in inc.spec.services if s.command) or "none"
+        raise NotFound(f"{actor.state.name} has no log of {ask.service or 'any service'}", hint=f"Services: {known}.")
+    tails = [Tail(name, inc.home / "logs" / f"{name}.log", ask.lines) for name in names]
+    is_first = True
+    while is_first or ask.follow:
+        for tail in tails:
+            if piece := tail.more():
+                yield views.LogLine(service=tail.service, text=text.clean(_prefixed(piece, tail.service, len(tails))))
+        is_first = False
+        if ask.follow:
+            await anyio.sleep(_POLL_S)
+
+
+def _prefixed(piece: str, service: str, of: int) -> str:
+    if of == 1:
+        return piece
+    return "".join(f"{service} | {line}\n" for line in piece.splitlines())
+
+
+class Tail:
+    """A log file read from near its end on, across rotations."""
+
+    def __init__(self, service: str, path: Path, lines: int) -> None:
+        self.service = service
+        self._path = path
+        self._lines = lines
+        self._file: BinaryIO | None = None
+
+    def more(self) -> str:
+        """What was written since the last call; whole lines are not guaranteed."""
+        if self._file is None:
+            if not self._path.exists():
+                return ""
+            self._file = self._path.open("rb")
+            return self._last_lines(self._file)
+        data = self._file.read(_CHUNK)
+        if not data and self._was_rotated(self._file):
+            self._file.close()
+            self._file = self._path.open("rb")
+            data = self._file.read(_CHUNK)
+        return data.decode("utf-8", "replace")
+
+    def _last_lines(self, file: BinaryIO) -> str:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 200 * max(self._lines, 1)))
+        lines = file.read().decode("utf-8", "replace").splitlines(keepends=True)
+        return "".join(lines[-self._lines :]) if self._lines else ""
+
+    def _was_rotated(self, file: BinaryIO) -> bool:
+        return self._path.exists() and self._path.stat().st_ino != os.fstat(file.fileno()).st_ino
+
+
+@operation("events", route="GET /v1/events", gives=views.EventView, text=text.event, command="events")
+async def events(ask: Events, app: App) -> AsyncIterator[views.EventView]:
+    """Print what happened, oldest first, and follow it; resumable by sequence number."""
+    supervisor = app.agents
+    agent = supervisor.find(ask.agent).state.id if ask.agent else ""
+    with supervisor.bus.subscribe() as subscription:
+        last = ask.after
+        for event in await _first_page(app, ask, agent):
+            last = event.seq
+            yield event_view(event, supervisor)
+        while ask.follow:
+            fresh = await subscription.next()
+            if not fresh:
+                return
+            if subscription.fell_behind or (fresh[0].seq > last + 1 and not agent):
+                subscription.fell_behind = False
+                fresh = await _after(app, agent, last, _PAGE)
+            for event in fresh:
+                if event.seq > last and agent in ("", event.agent):
+                    last = event.seq
+                    yield event_view(event, supervisor)
+
+
+async def _first_page(app: App, ask: Events, agent: str) -> Sequence[Event]:
+    """What to begin with: all after a number, or the newest ones."""
+    if not ask.after:
+        return await _last(app, agent, ask.limit)
+    return await _after(app, agent, ask.after, ask.limit)
+
+
+async def _after(app: App, agent: str, after: int, limit: int) -> Sequence[Event]:
+    def query(tx: Transaction) -> Sequence[Event]:
+        return tx.events(after=after, agent=agent, limit=limit)
+
+    return await app.agents.systems.store.read(query)
+
+
+async def _last(app: App, agent: str, limit: int) -> Sequence[Event]:
+    def query(tx: Transaction) -> Sequence[Event]:
+        return tx.last_events(agent=agent, limit=limit)
+
+    return await app.agents.systems.store.read(query)
+
+
+@operation(
+    "agent.report",
+    route="POST /v1/agents/{agent}/report",
+    gives=views.Done,
+    text=lambda result, style: "",
+    touch=Touch.WRITE,
+)
+async def report(ask: Report, app: App) -> views.Done:
+    """Take a hook call of an assistant; a call of an earlier generation changes nothing."""
+    actor = app.agents.find(ask.agent)
+    inc = await app.agents.incarnation(actor)
+    understood = inc.assistant.understand(ask.hook, ask.payload)
+    if understood.activity is not None:
+        await app.agents.apply(
+            actor,
+            ActivityReported(
+                generation=ask.generation, activity=understood.activity, source=Source.HOOK, detail=understood.detail
+            ),
+        )
+    return views.Done(message="noted")

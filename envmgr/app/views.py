@@ -1,0 +1,287 @@
+"""What operations give: the shapes of JSON output, HTTP answers and reference pages."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from envmgr.app.operations import View
+
+
+class ConditionView(View):
+    """A reasoned remark on an agent."""
+
+    type: str
+    subject: str = ""
+    reason: str
+    since: float = Field(description="Unix time")
+
+
+class EvidenceView(View):
+    """Why envmgr believes the present activity."""
+
+    source: str
+    detail: str
+    age_s: float
+
+
+class ServiceView(View):
+    """A service of an agent."""
+
+    name: str
+    kind: str
+    state: str
+    detail: str = ""
+    ports: dict[str, int] = {}
+    urls: list[str] = []
+
+
+class AgentView(View):
+    """An agent."""
+
+    id: str
+    name: str
+    lifecycle: str
+    activity: str | None = None
+    activity_source: str | None = Field(default=None, description="hook, stream, process, screen or envmgr")
+    generation: int
+    reason: str = ""
+    since: float = Field(description="Unix time at which the present lifecycle began")
+    activity_since: float = Field(default=0.0, description="Unix time at which the present activity began")
+    template: str
+    assistant: str
+    repo: str
+    branch: str
+    worktree: str
+    conditions: list[ConditionView] = []
+    services: list[ServiceView] = []
+
+
+class AgentList(View):
+    """All agents, oldest first."""
+
+    agents: list[AgentView]
+
+
+class StepView(View):
+    """One step of the present generation's spawn."""
+
+    step: str
+    state: str
+    error: str = ""
+
+
+class EventView(View):
+    """Something that happened. `seq` only grows; ask for events after it to go on."""
+
+    seq: int
+    at: float
+    kind: str
+    agent: str = ""
+    name: str = Field(default="", description="The agent's name, empty when it is gone")
+    generation: int = 0
+    cause: str = ""
+    data: dict[str, object] = {}
+
+
+class WhyView(View):
+    """State, evidence with age, last decisions, and what comes next."""
+
+    agent: AgentView
+    evidence: EvidenceView | None = None
+    steps: list[StepView] = []
+    decisions: list[EventView] = []
+    next: str
+
+
+class PlanView(View):
+    """What a spawn would do."""
+
+    name: str
+    template: str
+    source: str
+    repo: str
+    branch: str
+    base: str
+    worktree: str
+    steps: list[str]
+    services: list[str] = []
+    ports: dict[str, str] = {}
+    command: str
+
+
+class SpawnItem(View):
+    """One line of a spawn's progress; the last line of each agent is `done` or `failed`."""
+
+    kind: Literal["plan", "accepted", "step", "service", "done", "failed"]
+    name: str
+    step: str = ""
+    state: str = ""
+    detail: str = ""
+    at: float = 0.0
+    agent: AgentView | None = None
+    plan: PlanView | None = None
+    problem: dict[str, object] | None = None
+
+
+class RemovedView(View):
+    """What was removed, and how to bring it back."""
+
+    name: str
+    snapshot: str = Field(default="", description="Git ref that holds the work")
+    message: str
+
+
+class SnapshotView(View):
+    """Saved work of a removed agent."""
+
+    id: int
+    name: str
+    repo: str
+    branch: str
+    ref: str
+    at: float
+    restored: bool
+
+
+class UndoView(View):
+    """What was brought back, or what can be."""
+
+    restored: AgentView | None = None
+    snapshots: list[SnapshotView] = []
+
+
+class AttachView(View):
+    """How to get into the agent's terminal."""
+
+    argv: list[str]
+    name: str
+
+
+class EnvView(View):
+    """The agent's environment."""
+
+    name: str
+    worktree: str
+    env: dict[str, str]
+
+
+class UrlView(View):
+    """Addresses of an agent's services."""
+
+    name: str
+    urls: dict[str, str]
+
+
+class LogLine(View):
+    """A piece of a service's output."""
+
+    service: str
+    text: str
+
+
+class Done(View):
+    """It is done."""
+
+    message: str
+
+
+class DaemonView(View):
+    """The daemon."""
+
+    running: bool
+    pid: int | None = None
+    version: str = ""
+    state_dir: str = ""
+    socket: str = ""
+    started_at: float = 0.0
+    agents: int = 0
+
+
+class VersionView(View):
+    """Versions of envmgr and of what it stands on."""
+
+    envmgr: str
+    python: str
+    git: str
+    tmux: str
+
+
+class CheckView(View):
+    """One finding of the doctor."""
+
+    check: str
+    ok: bool
+    found: str
+    fix: str = ""
+
+
+class DoctorView(View):
+    """What is right and what is not, each with a fix."""
+
+    ok: bool
+    checks: list[CheckView]
+
+
+class TemplateView(View):
+    """A template that can be spawned."""
+
+    name: str
+    origin: str
+    path: str
+    description: str = ""
+    shadowed: bool = False
+
+
+class TemplateListView(View):
+    """Templates in the order in which they are found."""
+
+    templates: list[TemplateView]
+
+
+class SourceView(View):
+    """A template's text."""
+
+    path: str
+    text: str
+
+
+class FindingView(View):
+    """Something wrong (or doubtful) in a template."""
+
+    file: str
+    line: int
+    column: int
+    path: str
+    message: str
+    hint: str = ""
+    warning: bool = False
+
+
+class ValidationView(View):
+    """The result of checking a template."""
+
+    ok: bool
+    findings: list[FindingView]
+
+
+class ExplainedView(View):
+    """Resolved fields with their origin."""
+
+    fields: list[dict[str, str]]
+
+
+class SchemaView(View):
+    """A JSON Schema."""
+
+    schema_: dict[str, object] = Field(alias="schema")
+
+
+class InitView(View):
+    """The template that was (or would be) written."""
+
+    path: str
+    text: str
+    written: bool
+    findings: list[str]

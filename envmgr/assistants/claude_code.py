@@ -1,0 +1,96 @@
+"""Claude Code, the real CLI: started without questions, heard through its hooks, and read where they are silent."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from envmgr.assistants import claude_config, claude_hooks, claude_screen
+from envmgr.assistants.command import find_executable
+from envmgr.errors import ConfigError
+from envmgr.model.spec import AssistantSpec
+from envmgr.protocols.assistant import Place, Report, Start
+
+_SETTINGS = "claude-settings.json"
+_DEFAULT_MODE = "acceptEdits"
+_BYPASS = "bypassPermissions"
+_INSTALL = (
+    "Run `npm install -g @anthropic-ai/claude-code` (node 22 or newer), or set `agent.command` to its path."
+)
+_QUIET = {"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1", "DISABLE_AUTOUPDATER": "1"}
+_HOOK_TIMEOUT_S = 5
+
+
+class ClaudeCodeAssistant:
+    """Uses the person's own configuration folder, because their login lives there (docs/reference/assistants.md)."""
+
+    kind: ClassVar[str] = "claude_code"
+    reports: ClassVar[bool] = True
+
+    def check(self, spec: AssistantSpec, env: Mapping[str, str]) -> str:
+        if any(word.split("=")[0] == "--settings" for word in spec.args):
+            raise ConfigError(
+                "agent.args may not hold --settings: envmgr needs it for its hooks",
+                hint="Put these settings into .claude/settings.json of the repository or of your home.",
+            )
+        # Claude Code would print this and end, in a pane that nobody has seen yet.
+        if _mode(spec) == _BYPASS and os.geteuid() == 0 and not env.get("IS_SANDBOX"):
+            raise ConfigError(
+                f"Claude Code refuses {_BYPASS} as root",
+                hint="Choose another permission_mode or user; in a sandbox, set IS_SANDBOX=1 in the template's env.",
+            )
+        return find_executable(_words(spec)[0], env, install=_INSTALL)
+
+    def prepare(self, spec: AssistantSpec, place: Place) -> Start:
+        executable = self.check(spec, place.env)
+        file = claude_config.config_file(place.env)
+        claude_config.admit(file, place.worktree, api_key=place.env.get("ANTHROPIC_API_KEY"))
+        settings = _write_settings(place.home / _SETTINGS, spec=spec, hook_command=place.hook_command)
+        model = ("--model", spec.model) if spec.model else ()
+        # Without --permission-mode the CLI's own default holds, which changes between its versions.
+        flags = ("--settings", str(settings), "--permission-mode", _mode(spec), *model)
+        quiet = {name: value for name, value in _QUIET.items() if name not in place.env}
+        return Start(argv=(executable, *_words(spec)[1:], *flags, *spec.args), env=quiet)
+
+    def forget(self, spec: AssistantSpec, place: Place) -> None:
+        """Take back the trust; that the person knows Claude Code and approved a key remains."""
+        claude_config.forget(claude_config.config_file(place.env), place.worktree)
+
+    def understand(self, hook: str, payload: Mapping[str, object]) -> Report:
+        return claude_hooks.understand(hook, payload)
+
+    def read_screen(self, screen: str) -> Report:
+        return claude_screen.read_screen(screen)
+
+
+def _mode(spec: AssistantSpec) -> str:
+    return spec.permission_mode or _DEFAULT_MODE
+
+
+def _words(spec: AssistantSpec) -> Sequence[str]:
+    command = spec.command or ("claude",)
+    return (command,) if isinstance(command, str) else command
+
+
+def _write_settings(file: Path, *, spec: AssistantSpec, hook_command: Sequence[str]) -> Path:
+    """Settings of this session only; they add to the person's and the repository's."""
+    settings: dict[str, object] = {
+        "hooks": {hook: _hook([*hook_command, hook]) for hook in claude_hooks.HOOKS}
+    }
+    if _mode(spec) == _BYPASS:
+        # The template has already said yes to what Claude Code would ask now.
+        settings["skipDangerousModePermissionPrompt"] = True
+    new = file.with_name(f"{file.name}.new")
+    new.write_text(json.dumps(settings, indent=2), encoding="utf-8")
+    new.chmod(0o600)
+    return new.replace(file)
+
+
+def _hook(command: Sequence[str]) -> list[object]:
+    # Never a failure: exit status 2, which Python also has for a missing script, would forbid every tool call.
+    line = f"{shlex.join(command)} >/dev/null 2>&1 || true"
+    return [{"hooks": [{"type": "command", "command": line, "timeout": _HOOK_TIMEOUT_S}]}]

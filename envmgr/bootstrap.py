@@ -1,0 +1,184 @@
+"""The composition root: the only place that chooses implementations."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets as randomness
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import anyio
+
+from envmgr.app.context import App
+from envmgr.app.paths import SOCKET, state_dir
+from envmgr.assistants.claude_code import ClaudeCodeAssistant
+from envmgr.assistants.command import CommandAssistant
+from envmgr.assistants.hooks import hook_command
+from envmgr.config import settings as configuration
+from envmgr.config.settings import Settings
+from envmgr.config.source import TemplateFiles
+from envmgr.config.templates.catalog import Templates
+from envmgr.config.templates.environment import secrets as resolve_secrets
+from envmgr.drivers import command
+from envmgr.drivers.git.workspaces import GitWorkspaces
+from envmgr.drivers.keeper.client import UnixKeepers
+from envmgr.drivers.processes import ProcProcesses
+from envmgr.drivers.sockets import HostSockets
+from envmgr.drivers.tmux.sessions import TmuxTerminals
+from envmgr.errors import Unobservable
+from envmgr.model.agent import Lifecycle
+from envmgr.model.ids import AgentId, InstanceId
+from envmgr.model.spec import AgentSpec, PortsPolicy
+from envmgr.protocols.store import Store, Transaction
+from envmgr.runtime.adopt import adopt
+from envmgr.runtime.admission import HostLimits
+from envmgr.runtime.bus import Bus
+from envmgr.runtime.effects import Performer
+from envmgr.runtime.graves import Graves
+from envmgr.runtime.health import Health
+from envmgr.runtime.incarnation import Layout, Systems
+from envmgr.runtime.saga import never
+from envmgr.runtime.sampler import Sampler
+from envmgr.runtime.supervisor import Policy, Supervisor
+from envmgr.store.sqlite import SqliteStore
+
+log = logging.getLogger(__name__)
+
+_DRAIN_S = 10.0
+_TAIL_BYTES = 4000
+
+
+def package_version() -> str:
+    """The installed version; `0+source` when run from files alone."""
+    try:
+        return version("envmgr")
+    except PackageNotFoundError:
+        return "0+source"
+
+
+def local(*, settings: Settings | None = None) -> App:
+    """What operations that need no daemon work with."""
+    settings = settings or configuration.load().settings
+    folder = Path(state_dir())
+    ports = PortsPolicy(first=settings.ports.first, last=settings.ports.last, block=settings.ports.block)
+    templates = Templates(configuration.config_dir(os.environ), ports=ports)
+    return App(
+        state_dir=folder,
+        worktree_root=settings.git.worktree_root or folder / "worktrees",
+        version=package_version(),
+        templates=TemplateFiles(templates),
+    )
+
+
+@asynccontextmanager
+async def daemon() -> AsyncIterator[App]:
+    """Everything the daemon needs, started first to last and ended last to first.
+
+    Agents that ran are adopted before this yields; its end stops none of them.
+    """
+    settings = configuration.load().settings
+    app = local(settings=settings)
+    store = await SqliteStore.open(app.state_dir / "envmgr.db")
+    terminals = TmuxTerminals(app.state_dir / "tmux.sock", app.state_dir, deadline_s=settings.tmux.deadline_s)
+    try:
+        instance = await store.write(_instance)
+        systems = _systems(app.state_dir, store, terminals)
+        layout = Layout(state_dir=app.state_dir, worktree_root=app.worktree_root)
+        performer, bus = Performer(reach=_crash_point()), Bus()
+        supervisor = Supervisor(systems, layout, instance, bus=bus, policy=_policy(settings), perform=performer)
+        async with anyio.create_task_group() as group:
+            supervisor.start(group)
+            performer.attach(supervisor, Health(supervisor, group))
+            await adopt(supervisor, performer)
+            group.start_soon(Sampler(supervisor).run)
+            group.start_soon(Graves(systems).run)
+            app.supervisor, app.stopping, app.started_at = supervisor, anyio.Event(), time.time()
+            yield app
+            bus.close()
+            await _drain(supervisor)
+            group.cancel_scope.cancel()
+    finally:
+        with anyio.CancelScope(shield=True):
+            await terminals.stop()
+            await store.close()
+
+
+async def _drain(supervisor: Supervisor) -> None:
+    """Let spawns and stops that are under way end; what takes longer is finished by the next daemon."""
+    busy = (Lifecycle.SPAWNING, Lifecycle.STOPPING)
+    with anyio.move_on_after(_DRAIN_S):
+        for actor in supervisor.actors():
+            if actor.state.lifecycle in busy:
+                await actor.settled()
+
+
+def _systems(folder: Path, store: Store, terminals: TmuxTerminals) -> Systems:
+    sockets = HostSockets()
+
+    def hooks(agent: AgentId, generation: int, home: Path) -> Sequence[str]:
+        return hook_command(sys.executable, folder / SOCKET, agent=agent, generation=generation, home=home)
+
+    assistants = (CommandAssistant(), ClaudeCodeAssistant())
+    return Systems(
+        store=store,
+        workspaces=GitWorkspaces(folder),
+        terminals=terminals,
+        keepers=UnixKeepers(),
+        processes=ProcProcesses(sockets),
+        sockets=sockets,
+        assistants={assistant.kind: assistant for assistant in assistants},
+        secrets=_secrets,
+        hook_command=hooks,
+        execute=_execute,
+    )
+
+
+def _secrets(spec: AgentSpec, environment: Mapping[str, str]) -> Mapping[str, str]:
+    """Blocking only for secrets from files and commands; most specs have none."""
+    return resolve_secrets(spec, {**os.environ, **environment}, Path(spec.repo)) if spec.secrets else {}
+
+
+async def _execute(
+    argv: Sequence[str], cwd: Path, env: Mapping[str, str], deadline_s: float
+) -> tuple[int, str]:
+    try:
+        ended = await command.run(argv, cwd=cwd, env=env, deadline_s=deadline_s)
+    except Unobservable as error:
+        return 124, error.message
+    return ended.code, (ended.stdout + ended.stderr)[-_TAIL_BYTES:]
+
+
+def _instance(tx: Transaction) -> InstanceId:
+    known = tx.get("instance")
+    if known is None:
+        known = randomness.token_hex(4)
+        tx.put("instance", known)
+    return InstanceId(known)
+
+
+def _policy(settings: Settings) -> Policy:
+    limits = HostLimits(
+        max_agents=settings.host.max_agents,
+        min_free_memory_bytes=settings.host.min_free_memory_bytes,
+        min_free_disk_bytes=settings.host.min_free_disk_bytes,
+    )
+    return Policy(limits=limits, validate=os.environ.get("ENVMGR_VALIDATE") == "1")
+
+
+def _crash_point() -> Callable[[str], None]:
+    """`ENVMGR_CRASH_AT=POINT` kills the daemon with SIGKILL there; for the crash matrix."""
+    wanted = os.environ.get("ENVMGR_CRASH_AT")
+    if not wanted:
+        return never
+
+    def reach(point: str) -> None:
+        if point == wanted:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return reach

@@ -1,0 +1,114 @@
+"""`TemplateSource` on template files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from envmgr.config.init import writing
+from envmgr.config.problems import Problem
+from envmgr.config.templates.catalog import Templates
+from envmgr.errors import ConfigError
+from envmgr.model.spec import AgentSpec
+from envmgr.model.template import Explained, Finding, Proposal, TemplateEntry
+
+
+class TemplateFiles:
+    """Templates in the repository, the user's folder, and the built-in folder."""
+
+    def __init__(self, templates: Templates) -> None:
+        self._templates = templates
+
+    def listing(self, repo: Path | None) -> Sequence[TemplateEntry]:
+        """See `TemplateSource.listing`."""
+        return [
+            TemplateEntry(
+                name=entry.name,
+                origin=entry.origin.value,
+                path=entry.path,
+                description=entry.description or entry.problem,
+                is_shadowed=entry.is_shadowed,
+            )
+            for entry in self._templates.list(_top(repo))
+        ]
+
+    def source(self, name: str, repo: Path | None) -> tuple[str, str]:
+        """See `TemplateSource.source`."""
+        found = self._templates.show(name, _top(repo))
+        return found.path, found.text
+
+    def check(self, name: str, repo: Path | None) -> Sequence[Finding]:
+        """See `TemplateSource.check`."""
+        top = _top(repo)
+        file = next((p for p in ((repo or Path()) / name, Path(name)) if p.is_file()), None)
+        if file is not None:
+            return [_finding(p) for p in self._templates.validate(file, top)]
+        return [_finding(p) for p in self._templates.check(name, top)]
+
+    def resolve(
+        self,
+        name: str,
+        *,
+        repo: Path,
+        agent: str,
+        params: Mapping[str, str],
+        environment: Mapping[str, str],
+        base: str | None = None,
+        branch: str | None = None,
+        prompt: str | None = None,
+    ) -> AgentSpec:
+        """See `TemplateSource.resolve`."""
+        template = self._templates.load(name, repo)
+        return self._templates.resolve(
+            template,
+            repo=repo,
+            name=agent,
+            slug=agent.replace("_", "-"),
+            params=params,
+            environment=environment,
+            base=base,
+            branch=branch,
+            prompt=prompt,
+        )
+
+    def explain(self, name: str, repo: Path | None) -> Sequence[Explained]:
+        """See `TemplateSource.explain`."""
+        top = _top(repo)
+        template = self._templates.load(name, top)
+        fields = self._templates.explain(template, repo=top or Path.cwd(), params={}, environment=os.environ)
+        return [Explained(path=f.path, value=f.value, where=f.origin) for f in fields]
+
+    def schema(self) -> Mapping[str, object]:
+        """See `TemplateSource.schema`."""
+        return self._templates.json_schema()
+
+    def propose(self, repo: Path) -> Proposal:
+        """See `TemplateSource.propose`."""
+        top = _top(repo)
+        if top is None:
+            raise ConfigError(
+                "this is not a git repository", hint="Run `git init` and commit something first."
+            )
+        found = writing.propose(top)
+        return Proposal(path=str(found.path), text=found.text, findings=tuple(found.findings))
+
+
+def _top(folder: Path | None) -> Path | None:
+    """The checkout that a folder lies in, found without git; None outside of one."""
+    if folder is None:
+        return None
+    folder = folder.resolve()
+    return next((place for place in (folder, *folder.parents) if (place / ".git").exists()), None)
+
+
+def _finding(problem: Problem) -> Finding:
+    return Finding(
+        file=problem.mark.file,
+        line=problem.mark.line,
+        column=problem.mark.column,
+        path=problem.path,
+        message=problem.message,
+        hint=problem.hint,
+        is_warning=problem.is_warning,
+    )

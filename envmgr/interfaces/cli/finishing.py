@@ -1,0 +1,39 @@
+"""Operations whose last part happens in the person's own terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from envmgr.errors import Unavailable, UsageError
+
+# Any: results are JSON.
+Finish = Callable[[Mapping[str, Any], Mapping[str, Any]], int]
+
+
+def attach(result: Mapping[str, Any], asked: Mapping[str, Any]) -> int:
+    """Become the terminal client."""
+    if not sys.stdin.isatty():
+        raise UsageError("attach needs a terminal", hint="See the screen with `envmgr logs NAME agent`.")
+    environment = {k: v for k, v in os.environ.items() if k not in ("TMUX", "TMUX_PANE")}
+    return _become(result["argv"], environment)
+
+
+def execute(result: Mapping[str, Any], asked: Mapping[str, Any]) -> int:
+    """Become the command, in the agent's worktree and environment."""
+    os.chdir(result["worktree"])
+    keep = {k: os.environ[k] for k in ("TERM", "COLORTERM", "NO_COLOR") if k in os.environ}
+    return _become(asked["command"], {**result["env"], **keep})
+
+
+def _become(argv: list[str], environment: dict[str, str]) -> int:
+    sys.stdout.flush()
+    try:
+        os.execvpe(argv[0], argv, environment)
+    except OSError as error:
+        raise Unavailable(f"cannot execute {argv[0]}: {error.strerror}", hint="Is it installed?") from error
+
+
+FINISHERS: Mapping[str, Finish] = {"agent.attach": attach, "agent.exec": execute}

@@ -1,0 +1,38 @@
+"""Run an operation that needs no daemon in this process."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import anyio
+
+from envmgr import bootstrap
+from envmgr.app.operations import parse
+from envmgr.app.registry import OPERATIONS, Operation
+from envmgr.app.text import Style
+
+
+def run_here(name: str, asked: Mapping[str, Any], *, as_json: bool, style: str) -> int:
+    """Run and print it; returns the exit status. `style` is `WIDTH;colour`."""
+    width, _, colour = style.partition(";")
+    look = Style(width=int(width), colour=colour == "colour")
+    return anyio.run(_run, OPERATIONS[name], asked, as_json, look)
+
+
+async def _run(op: Operation, asked: Mapping[str, Any], as_json: bool, look: Style) -> int:  # noqa: FBT001 - anyio.run
+    app = bootstrap.local()
+    ask = parse(op, asked)
+    if op.stream:
+        async for item in op.handler(ask, app):
+            _show(op, item, as_json=as_json, look=look)
+        return 0
+    result = await op.handler(ask, app)
+    _show(op, result, as_json=as_json, look=look)
+    return 0 if getattr(result, "ok", True) else 1
+
+
+def _show(op: Operation, item: Any, *, as_json: bool, look: Style) -> None:  # Any: the operation's model
+    sys.stdout.write(item.model_dump_json(by_alias=True) + "\n" if as_json else op.text(item, look))
+    sys.stdout.flush()

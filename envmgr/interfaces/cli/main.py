@@ -1,0 +1,104 @@
+"""Build the commands from the manifest, run them, print data on stdout and talk on stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from envmgr.errors import EnvmgrError
+from envmgr.interfaces.cli import running
+
+# Any throughout: entries of the manifest are JSON.
+_TYPES: dict[str, type] = {"string": str, "integer": int, "number": float, "boolean": bool}
+_GROUPS = {"template": "Look at templates, check and explain them.", "daemon": "The daemon of this user."}
+_EPILOGUE = "Every command takes --json. Completion: eval \"$(_ENVMGR_COMPLETE=bash_source envmgr)\""
+
+
+def main(argv: list[str]) -> int:
+    """Run one command line; returns the exit status (architecture: fixed codes)."""
+    try:
+        root().main(argv, prog_name="envmgr", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except EnvmgrError as error:
+        return running.complain(error, as_json="--json" in argv)
+    except (KeyboardInterrupt, click.Abort):
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return 0
+
+
+def manifest() -> list[dict[str, Any]]:
+    """The generated list of operations."""
+    path = Path(__file__).with_name("manifest.json")
+    entries: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    return entries
+
+
+def root(entries: list[dict[str, Any]] | None = None) -> click.Group:
+    """The whole command tree."""
+    top = click.Group(
+        "envmgr",
+        help="The operations platform for AI coding agents on shared code.",
+        epilog=_EPILOGUE,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )
+    groups = {name: click.Group(name, help=text) for name, text in _GROUPS.items()}
+    for entry in manifest() if entries is None else entries:
+        *group, name = entry["command"]
+        (groups[group[0]] if group else top).add_command(_command(entry, name))
+    for group_ in groups.values():
+        top.add_command(group_)
+    return top
+
+
+def _command(entry: dict[str, Any], name: str) -> click.Command:
+    params = [_param(entry, p) for p in entry["params"] if not p["supplied"]]
+    params.append(click.Option(["--json", "as_json"], is_flag=True, help="Print the result as JSON"))
+    if entry["touch"] == "destroy":
+        params.append(click.Option(["--yes", "-y"], is_flag=True, help="Do not ask"))
+
+    def call(**given: Any) -> None:
+        status = running.run(entry, given)
+        if status:
+            sys.exit(status)
+
+    passes_on = entry["name"] == "agent.exec"
+    settings = {"ignore_unknown_options": True, "allow_interspersed_args": False} if passes_on else {}
+    return click.Command(
+        name, callback=call, params=params, help=entry["doc"], short_help=entry["summary"], context_settings=settings
+    )
+
+
+def _param(entry: dict[str, Any], p: dict[str, Any]) -> click.Parameter:
+    if p["argument"]:
+        return click.Argument(
+            [p["name"]],
+            nargs=-1 if p["multiple"] else 1,
+            required=p["required"],
+            default=None if p["multiple"] else p["default"],
+            shell_complete=_complete if p["name"] in ("agent", "agents") else None,
+        )
+    flag = p["name"].replace("_", "-")
+    if p["type"] == "boolean":
+        both = [f"--{flag}/--no-{flag}"] if p["default"] else [f"--{flag}", *([f"-{p['short'][-1]}"] if p["short"] else [])]
+        return click.Option([*both, p["name"]], default=p["default"], help=p["help"])
+    names = [f"--{flag}", *([p["short"]] if p["short"] else []), p["name"]]
+    return click.Option(
+        names, type=_TYPES[p["type"]], multiple=p["multiple"], help=p["help"],
+        default=None if p["multiple"] else p["default"], show_default=p["default"] not in (None, "", [], 0),
+    )  # fmt: skip
+
+
+def _complete(context: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Names of agents; nothing when no daemon runs."""
+    return [name for name in running.agent_names() if name.startswith(incomplete)]

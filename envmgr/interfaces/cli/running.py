@@ -1,0 +1,125 @@
+"""Run one operation: in this process or at the daemon, then print or finish it here."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import urllib.parse
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from envmgr.app import client
+from envmgr.errors import EnvmgrError, UsageError, from_problem
+from envmgr.interfaces.cli import finishing, watching
+from envmgr.interfaces.cli.fast import terminal
+
+# Any throughout: entries of the manifest and results are JSON.
+
+
+def run(entry: Mapping[str, Any], given: dict[str, Any]) -> int:
+    """Run the operation of a manifest entry with what the person gave; returns the exit status."""
+    as_json = given.pop("as_json")
+    if entry["touch"] == "destroy":
+        _confirm(entry, given.pop("yes"), given)
+    asked = _ask(entry, given)
+    if entry["local"]:
+        from envmgr.interfaces.cli.local import run_here  # imports pydantic and all: only for these commands
+
+        return run_here(entry["name"], asked, as_json=as_json, style=terminal())
+    client.ensure()
+    if entry["name"] == "agent.spawn" and not asked["dry_run"]:
+        return watching.spawn(lambda: _lines(entry, asked), as_json=as_json)
+    finish = finishing.FINISHERS.get(entry["name"])
+    if finish is not None and not as_json:
+        return finish(_json(entry, asked), asked)
+    _print(entry, asked, as_json=as_json)
+    return 0
+
+
+def _ask(entry: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The operation's fields: what was given, and what this process supplies."""
+    asked = {key: list(value) if isinstance(value, tuple) else value for key, value in given.items()}
+    supply: dict[str, Callable[[], object]] = {"cwd": os.getcwd, "environment": lambda: dict(os.environ)}
+    for p in entry["params"]:
+        if p["supplied"]:
+            asked[p["name"]] = supply[p["supplied"]]()
+    if asked.get("prompt") == "-" or asked.get("prompt_file") == "-":
+        asked["prompt"], asked["prompt_file"] = sys.stdin.read(), None
+        if entry["name"] == "agent.send":
+            del asked["prompt_file"]
+    return asked
+
+
+def _confirm(entry: Mapping[str, Any], is_sure: bool, given: Mapping[str, Any]) -> None:  # noqa: FBT001
+    if is_sure:
+        return
+    what = ", ".join(given.get("agents") or []) or ("all agents" if given.get("all") else "?")
+    command = " ".join(entry["command"])
+    if not sys.stdin.isatty():
+        raise UsageError(f"`envmgr {command}` needs a yes", hint=f"Say `envmgr {command} --yes`.")
+    import click
+
+    click.confirm(f"{command} {what}?", abort=True, err=True)
+
+
+def _request(entry: Mapping[str, Any], asked: Mapping[str, Any], accept: str) -> client.Response:
+    rest = dict(asked)
+    path = entry["path"]
+    for key in list(rest):
+        if f"{{{key}}}" in path:
+            path = path.replace(f"{{{key}}}", urllib.parse.quote(str(rest.pop(key)), safe=""))
+    headers = {"X-Envmgr-Terminal": terminal()}
+    if entry["method"] == "GET":
+        query = urllib.parse.urlencode({k: v for k, v in rest.items() if v is not None}, doseq=True)
+        return client.request("GET", f"{path}?{query}", accept=accept, headers=headers)
+    return client.request(entry["method"], path, rest, accept=accept, headers=headers)
+
+
+def _json(entry: Mapping[str, Any], asked: Mapping[str, Any]) -> Any:
+    return json.loads(_request(entry, asked, "application/json").body())
+
+
+def _lines(entry: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Items of a stream; a problem at its end is raised."""
+    for line in _request(entry, asked, "application/json").lines():
+        item: dict[str, Any] = json.loads(line)
+        if list(item) == ["problem"]:
+            raise from_problem(item["problem"])
+        yield item
+
+
+def _print(entry: Mapping[str, Any], asked: Mapping[str, Any], *, as_json: bool) -> None:
+    out = sys.stdout.buffer
+    if as_json and entry["stream"]:
+        for item in _lines(entry, asked):
+            out.write(json.dumps(item).encode() + b"\n")
+            out.flush()
+        return
+    for chunk in _request(entry, asked, "application/json" if as_json else "text/plain").chunks():
+        out.write(chunk + b"\n" if as_json else chunk)
+        out.flush()
+
+
+def agent_names() -> list[str]:
+    """For completion; empty when no daemon runs."""
+    try:
+        agents = json.loads(client.request("GET", "/v1/agents").body())["agents"]
+    except EnvmgrError:
+        return []
+    return [agent["name"] for agent in agents]
+
+
+def complain(error: EnvmgrError, *, as_json: bool) -> int:
+    """Print a problem for the reader at hand; returns the exit status."""
+    if as_json:
+        print(json.dumps({"problem": error.problem()}))
+        return error.exit
+    paint = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    word = "\x1b[31merror:\x1b[0m" if paint else "error:"
+    print(f"{word} {error.message}", file=sys.stderr)
+    if error.details.get("log"):
+        print(f"  log: {error.details['log']}", file=sys.stderr)
+    if error.hint:
+        print(f"hint:  {error.hint}", file=sys.stderr)
+    return error.exit

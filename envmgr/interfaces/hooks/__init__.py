@@ -1,0 +1,1 @@
+"""The client that assistants execute on each of their hooks; see `client`."""

@@ -1,0 +1,1 @@
+"""HTTP over the daemon's Unix socket, made from the operations registry."""

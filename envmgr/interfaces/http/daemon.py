@@ -1,0 +1,135 @@
+"""The daemon's process: one per state directory, held by a kernel lock; HTTP on a Unix socket.
+
+Agents outlive it: ending or killing it stops none of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+import anyio
+import uvicorn
+
+from envmgr import bootstrap
+from envmgr.app import paths
+from envmgr.errors import EnvmgrError, Unavailable
+from envmgr.interfaces.http.server import application
+from envmgr.logs import set_up
+
+log = logging.getLogger(__name__)
+
+_SWITCH_S = 0.0005
+_GRACE_S = 2
+_BACKLOG = 256
+
+
+class _Server(uvicorn.Server):
+    """Signals belong to the daemon, not to the server."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def main() -> int:
+    """Run until a signal or a request ends it; 0 also when another daemon serves this state directory."""
+    os.umask(0o077)
+    folder = Path(paths.state_dir())
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    set_up(sys.stderr)
+    # A busy loop would otherwise keep the store's writer thread waiting for the interpreter lock, 5 ms a turn.
+    sys.setswitchinterval(_SWITCH_S)
+    lock = _singleton(folder / paths.LOCK)
+    if lock is None:
+        return 0
+    try:
+        anyio.run(_serve, folder)
+    except (EnvmgrError, BaseExceptionGroup) as error:
+        first = _first(error)
+        if not isinstance(first, EnvmgrError):
+            raise
+        log.error("daemon failed", extra={"why": first.message, "hint": first.hint})
+        return first.exit
+    return 0
+
+
+def _first(error: BaseException) -> BaseException:
+    """The error inside of task groups."""
+    return _first(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
+
+
+def _singleton(path: Path) -> int | None:
+    """The lock, with our pid written into it; None when another daemon holds it. The kernel frees it at our end."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        return None
+    os.ftruncate(fd, 0)
+    os.write(fd, str(os.getpid()).encode())
+    return fd
+
+
+async def _serve(folder: Path) -> None:
+    """Adopt what runs, then open the socket; on the way out close it first."""
+    async with bootstrap.daemon() as app, anyio.create_task_group() as group:
+        listener = _listen(folder / paths.SOCKET)
+        config = uvicorn.Config(
+            application(app), log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=_GRACE_S,
+            http="httptools", loop="asyncio", ws="none",
+        )  # fmt: skip
+        server = _Server(config)
+        group.start_soon(_await_end, app.stopping, server)
+        group.start_soon(_signals, app.stopping)
+        log.info("daemon ready", extra={"pid": os.getpid()})
+        try:
+            await server.serve(sockets=[listener])
+        finally:
+            (folder / paths.SOCKET).unlink(missing_ok=True)
+            group.cancel_scope.cancel()
+    log.info("daemon ended")
+
+
+def _listen(path: Path) -> socket.socket:
+    """A fresh socket, mode 0600; a stale one is replaced, which is safe because we hold the lock."""
+    if len(os.fsencode(path)) > 100:
+        raise Unavailable(f"the socket path {path} is too long", hint="Set ENVMGR_STATE_DIR to a shorter folder.")
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(str(path))
+    path.chmod(0o600)
+    listener.listen(_BACKLOG)
+    return listener
+
+
+async def _await_end(stopping: anyio.Event | None, server: uvicorn.Server) -> None:
+    if stopping is not None:
+        await stopping.wait()
+        server.should_exit = True
+
+
+async def _signals(stopping: anyio.Event | None) -> None:
+    """TERM and INT drain and detach; a second one ends at once."""
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            if stopping is None or stopping.is_set():
+                os._exit(1)
+            stopping.set()
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except Exception:  # the last line of the process: into its log
+        traceback.print_exc()
+        sys.exit(1)

@@ -1,0 +1,52 @@
+"""Where templates come from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from envmgr.model.spec import AgentSpec
+from envmgr.model.template import Explained, Finding, Proposal, TemplateEntry
+
+
+class TemplateSource(Protocol):
+    """Templates of a repository, of the user, and built in; found in this order. Blocking, quick."""
+
+    def listing(self, repo: Path | None) -> Sequence[TemplateEntry]:
+        """All that can be found, shadowed ones marked."""
+
+    def source(self, name: str, repo: Path | None) -> tuple[str, str]:
+        """(path, text) of a template by name or path. Raises NotFound with close names."""
+
+    def check(self, name: str, repo: Path | None) -> Sequence[Finding]:
+        """Everything wrong with it, warnings included; empty means it can be spawned."""
+
+    def resolve(
+        self,
+        name: str,
+        *,
+        repo: Path,
+        agent: str,
+        params: Mapping[str, str],
+        environment: Mapping[str, str],
+        base: str | None = None,
+        branch: str | None = None,
+        prompt: str | None = None,
+    ) -> AgentSpec:
+        """What to spawn for an agent of this name.
+
+        Raises:
+            NotFound: No such template.
+            ConfigError: The template is wrong; file, line and column in the message.
+            UsageError: A parameter is unknown, missing or not allowed.
+        """
+
+    def explain(self, name: str, repo: Path | None) -> Sequence[Explained]:
+        """Each resolved field with its origin."""
+
+    def schema(self) -> Mapping[str, object]:
+        """JSON Schema for editors."""
+
+    def propose(self, repo: Path) -> Proposal:
+        """A fitting template for a repository; nothing is written."""
