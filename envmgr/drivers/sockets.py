@@ -9,7 +9,7 @@ import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from envmgr.drivers import proc
+from envmgr.drivers import proc, sock_diag
 from envmgr.model.observe import Absent, Present, ProcessIdentity, Seen, Unknown
 
 _ADDRESSES = (
@@ -88,7 +88,11 @@ def _seen(owners: list[ProcessIdentity | None]) -> Seen[ProcessIdentity]:
 
 def _listening(ports: frozenset[int]) -> dict[str, int]:
     """Inode of each listening socket on these ports, to its port."""
-    return {inode: port for port, state, inode in _rows() if state == _LISTEN and port in ports}
+    try:
+        found = list(sock_diag.listening())
+    except OSError:  # some sandboxes have /proc only
+        found = [(port, inode) for port, state, inode in _rows() if state == _LISTEN]
+    return {inode: port for port, inode in found if port in ports}
 
 
 def _rows() -> Iterator[tuple[int, str, str]]:

@@ -22,7 +22,18 @@ from envmgr.errors import Conflict, Unavailable, Unobservable
 from envmgr.model.observe import Absent, Present, Unknown
 from envmgr.protocols.keepers import Keeper
 from envmgr.protocols.processes import Marks
-from tests.support.keepers import OWNER, end_keeper, keeper_folder, launch, lives, record_of, runs, sh
+from tests.support.keepers import (
+    OWNER,
+    STUBBORN,
+    end_keeper,
+    keeper_folder,
+    launch,
+    lives,
+    py,
+    record_of,
+    runs,
+    sh,
+)
 from tests.support.requirements import ROOT, proves
 from tests.support.wait import async_eventually
 
@@ -149,7 +160,7 @@ async def test_a_keeper_does_not_leave_living_processes(home: Path) -> None:
     keeper = await keepers.hire(home, owner=OWNER)
     await keeper.launch(launch(*sh("sleep 60 & exit 0")))
 
-    with pytest.raises(Conflict, match="sleep"):
+    with pytest.raises(Conflict, match="still holds"):
         await keeper.dismiss()
 
     assert await keeper.stop("web") == ()
@@ -169,6 +180,26 @@ async def test_a_keeper_asked_to_terminate_ends_everything_first(home: Path) -> 
     await async_eventually(lambda: not lives(keeper_was))
     assert not lives(held.identity)
     assert not runs(escaped)
+
+
+@proves("KEEP-013")
+async def test_a_keeper_that_is_leaving_takes_nothing_new(home: Path) -> None:
+    keeper = await keepers.hire(home, owner=OWNER)
+    held = await keeper.launch(launch(*py(STUBBORN)))
+    await async_eventually(lambda: held.log.read_text())
+    keeper_was = (await record_of(home)).identity
+    os.kill(keeper_was.pid, signal.SIGTERM)
+
+    async def refuses() -> bool:
+        try:
+            await keeper.launch(launch("true", service="late"))
+        except Conflict as error:
+            return "leaving" in error.message
+        return False
+
+    await async_eventually(refuses)
+    assert await keeper.stop("web", grace_s=0) == ()
+    await async_eventually(lambda: not lives(keeper_was))
 
 
 @proves("KEEP-013")
@@ -294,6 +325,15 @@ async def test_a_folder_that_cannot_be_used_is_a_clear_error(tmp_path: Path) -> 
 
     with pytest.raises(Unavailable, match="Is a directory"):
         await keepers.hire(home, owner=OWNER)
+
+
+async def test_a_keeper_that_fails_in_the_background_is_a_clear_error(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "agent").mkdir()
+    (tmp_path / "agent" / "logs").write_text("in the way")
+
+    with pytest.raises(Unavailable, match="File exists"):
+        await keepers.hire(home, owner=OWNER)
+    assert await keepers.find(home, owner=OWNER) == Absent()
 
 
 @proves("KEEP-015")

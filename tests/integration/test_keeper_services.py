@@ -15,16 +15,11 @@ from envmgr.drivers.keeper.client import UnixKeepers
 from envmgr.errors import Conflict, NotFound
 from envmgr.model.service import LogPolicy, ProcessLimits
 from envmgr.protocols.keepers import Held, Keeper
-from tests.support.keepers import OWNER, keeper_folder, launch, lives, py, record_of, runs, sh
+from tests.support.keepers import OWNER, STUBBORN, keeper_folder, launch, lives, py, record_of, runs, sh
 from tests.support.requirements import proves
 from tests.support.wait import async_eventually
 
 pytestmark = pytest.mark.anyio
-
-# Says "ready" and then takes no notice of TERM.
-STUBBORN = (
-    "import signal, time; signal.signal(15, signal.SIG_IGN); print('ready', flush=True); time.sleep(60)"
-)
 
 
 @pytest.fixture

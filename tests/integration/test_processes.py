@@ -22,7 +22,7 @@ from envmgr.drivers.processes import ProcProcesses
 from envmgr.drivers.sockets import HostSockets
 from envmgr.model.observe import Absent, Present, ProcessIdentity
 from envmgr.protocols.processes import Marks
-from tests.support.keepers import lives, py, runs, sh
+from tests.support.keepers import STUBBORN, lives, py, runs, sh
 from tests.support.requirements import proves
 from tests.support.wait import async_eventually, eventually
 
@@ -31,11 +31,6 @@ pytestmark = pytest.mark.anyio
 processes = ProcProcesses(HostSockets())
 
 MARKER = {"ENVMGR_INSTANCE": uuid.uuid4().hex, "ENVMGR_AGENT": "alpha"}
-# Says "ready" and then takes no notice of TERM.
-STUBBORN = (
-    "import signal, time; signal.signal(15, signal.SIG_IGN); print('ready', flush=True); time.sleep(60)"
-)
-
 Start = Callable[..., subprocess.Popen[bytes]]
 
 

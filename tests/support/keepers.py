@@ -19,6 +19,11 @@ from tests.support.wait import eventually
 
 OWNER = "test/agent"
 
+# Says "ready" and then takes no notice of TERM.
+STUBBORN = (
+    "import signal, time; signal.signal(15, signal.SIG_IGN); print('ready', flush=True); time.sleep(60)"
+)
+
 _USUAL_LOGS, _NO_LIMITS = LogPolicy(), ProcessLimits()
 
 

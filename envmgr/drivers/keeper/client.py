@@ -56,7 +56,7 @@ class UnixKeepers:
         done = await command.run(argv, env=env, deadline_s=_HIRE_S)
         if done.code == program.IS_HELD:
             await self._wait_for_other(keeper)
-        elif not done.is_ok:
+        elif not (done.is_ok and await keeper.answers()):
             reason = done.stderr.strip().rpartition("\n")[2] or f"exit {done.code}"
             raise Unavailable(f"no keeper could be started: {reason}", hint=f"Look at {home / program.LOG}.")
         return keeper

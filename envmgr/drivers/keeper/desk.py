@@ -39,6 +39,7 @@ class Desk:
 
     Attributes:
         stops: Stops under way by service; "" is everything, for leaving.
+        is_leaving: It takes nothing new, and ends when no stop is under way any more.
         announce: Called with the document of each service that started or ended.
         watch, unwatch: Called with a service whose output is open, and before it is closed.
     """
@@ -47,11 +48,14 @@ class Desk:
         self.home, self.owner = home, owner
         self.services: dict[str, Held] = {}
         self.stops: dict[str, sweep.Stop] = {}
+        self.is_leaving = False
         self.announce: Callable[[dict[str, Any]], None] = lambda _: None
         self.watch: Callable[[Held], None] = lambda _: None
         self.unwatch: Callable[[Held], None] = lambda _: None
         self._boot_id = proc.boot_id()
-        self._start_ticks = getattr(proc.row(os.getpid()), "start_ticks", 0)
+        me = proc.row(os.getpid())
+        assert me is not None
+        self._start_ticks = me.start_ticks
         self._earlier = self._read_earlier()
         os.makedirs(f"{home}/logs", mode=0o700, exist_ok=True)
         self.write()
@@ -63,6 +67,8 @@ class Desk:
     def launch(self, ask: Mapping[str, Any]) -> dict[str, Any]:
         """Start a service, or answer with the living one of the same generation."""
         name = str(ask["service"])
+        if self.is_leaving:
+            raise Refused("conflict", "the keeper is leaving", "Hire a new one.")
         before = self.services.get(name)
         if before is not None:
             if before.is_alive and before.generation == ask["generation"] and name not in self.stops:
@@ -82,7 +88,7 @@ class Desk:
 
     def drain(self, held: Held) -> bool:
         """Move waiting output to the log; returns whether there was some."""
-        data = held.read()
+        data = held.read() if held.output is not None else None
         if data:
             if held.log.write(data):
                 self.write()
@@ -101,14 +107,16 @@ class Desk:
 
     def leave(self) -> None:
         """Begin to end everything."""
-        if "" not in self.stops:
+        if not self.is_leaving:
+            self.is_leaving = True
             self.stops[""] = sweep.Stop(sweep.everything, number=signal.SIGTERM, grace_s=_LEAVE_GRACE_S)
 
-    def refuse_to_leave(self) -> None:
-        """Raise Refused while something lives."""
+    def leave_empty(self) -> None:
+        """Leave at once; refused while something lives."""
         if alive := sweep.everything():
             named = ", ".join(f"{one.pid} ({one.name})" for one in alive[:8])
             raise Refused("conflict", f"the keeper still holds {named}", "Stop its services first.")
+        self.is_leaving = True
 
     def look(self) -> list[tuple[str, list[int]]]:
         """Drive the stops whose moment has come; returns those that are over, with their survivors."""
@@ -172,7 +180,7 @@ class Desk:
 
     def _refuse_double(self, before: Held) -> None:
         name = before.service
-        if name in self.stops or "" in self.stops:
+        if name in self.stops:
             raise Refused("conflict", f"{name} is being stopped", "Launch it when the stop is over.")
         if alive := sweep.of(before, self.services.values()):
             pids = ", ".join(str(one.pid) for one in alive[:8])

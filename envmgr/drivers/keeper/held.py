@@ -72,16 +72,12 @@ class Held:
 
     def document(self, boot_id: str) -> dict[str, Any]:
         """As it stands in answers and in the record."""
-        alive = (
-            None
-            if self.pid is None
-            else {"pid": self.pid, "start_ticks": self.start_ticks, "boot_id": boot_id}
-        )
+        identity = {"pid": self.pid, "start_ticks": self.start_ticks, "boot_id": boot_id}
         return {
             "service": self.service,
             "generation": self.generation,
             "launch": self.launch,
-            "identity": alive,
+            "identity": identity if self.pid is not None else None,
             "started_at": self.started_at,
             "ended_at": self.ended_at,
             "exit_code": self.exit_code,
@@ -94,18 +90,29 @@ class Held:
         }
 
     def _start(self, ask: Mapping[str, Any]) -> None:
-        self.output, theirs = os.pipe()
+        try:
+            self.output, theirs = os.pipe()
+        except OSError:
+            self.log.close()
+            raise
         os.set_blocking(self.output, False)
         try:
             self.pid = child.start(ask, theirs)
-            # It is our child and not yet waited for, so the row is there even if it has already ended.
-            found = proc.row(self.pid)
-            self.start_ticks = found.start_ticks if found else 0
+            self.start_ticks = _start_ticks(self.pid)
         except child.NotExecuted as error:
             self.error, self.ended_at = str(error), self.started_at
             self.close()
         finally:
             os.close(theirs)
+
+
+def _start_ticks(pid: int) -> int:
+    """Of a child that has not been waited for, so its row is there even if it has already ended."""
+    try:
+        found = proc.row(pid)
+    except OSError:  # out of descriptors: an identity that fits nobody, so nobody is signalled by mistake
+        found = None
+    return found.start_ticks if found else 0
 
 
 def _name(number: int) -> str:

@@ -30,6 +30,7 @@ _LOCK_TRIES, _LOCK_PAUSE_S = 20, 0.005
 
 def main(home: str, owner: str) -> int:
     """Lock, listen, go to the background, serve."""
+    home = os.path.abspath(home)
     os.chdir(home)  # so that the path of the socket stays below the 108 bytes of unix(7)
     lock = _lock()
     if lock is None:

@@ -17,8 +17,10 @@ from envmgr.drivers.keeper.held import Held
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
+_ROOM = "See whether descriptors, processes or disk space have run out."
 _LINE_BYTES = 4 << 20  # a request with the largest environment exec takes
 _BEHIND_BYTES = 1 << 20  # a follower that is this far behind is let go; it may come again
 
@@ -39,7 +41,6 @@ class Server:
     def __init__(self, desk: Desk, listener: socket.socket) -> None:
         self._desk, self._listener = desk, listener
         self._callers: set[Caller] = set()
-        self._is_over = False
         self._selector = selectors.DefaultSelector()
         self._selector.register(listener, selectors.EVENT_READ, self._accept)
         self._woken = self._hear_signals()
@@ -49,13 +50,10 @@ class Server:
 
     def run(self) -> None:
         """Serve until dismissed, or until SIGTERM has ended all services."""
-        while not self._is_over:
+        while self._desk.stops or not self._desk.is_leaving:
             for key, _ in self._selector.select(self._pause_s()):
-                try:
-                    key.data()
-                except Exception as error:  # noqa: BLE001  one bad request or pipe must not take the services down
-                    os.write(2, f"{type(error).__name__}: {error}\n".encode())
-            self._end_stops()
+                _attempt(key.data)
+            _attempt(self._end_stops)
 
     def _pause_s(self) -> float | None:
         moments = [stop.next_at for stop in self._desk.stops.values()]
@@ -63,10 +61,9 @@ class Server:
 
     def _end_stops(self) -> None:
         for name, survivors in self._desk.look():
-            for caller in [one for one in self._callers if one.awaits == name and name]:
+            for caller in [one for one in self._callers if name and one.awaits == name]:
                 caller.awaits = ""
                 self._say(caller, {"ok": True, "result": survivors})
-            self._is_over = self._is_over or not name
 
     def _hear_signals(self) -> socket.socket:
         ours, theirs = socket.socketpair()
@@ -127,6 +124,9 @@ class Server:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             problem = {"code": "usage", "message": f"the keeper does not understand: {error!r}"}
             self._say(caller, {"ok": False, "problem": problem})
+        except OSError as error:
+            problem = {"code": "unavailable", "message": f"the keeper cannot do that: {error}", "hint": _ROOM}
+            self._say(caller, {"ok": False, "problem": problem})
         else:
             if not caller.awaits and not caller.follows:
                 self._say(caller, {"ok": True, "result": result})
@@ -154,8 +154,7 @@ class Server:
                 for document in self._desk.documents().values():
                     self._say(caller, document)
             case "end":
-                self._desk.refuse_to_leave()
-                self._is_over = True
+                self._desk.leave_empty()
             case verb:
                 raise ValueError(verb)
         return None
@@ -189,6 +188,13 @@ class Server:
             self._callers.discard(caller)
             self._selector.unregister(caller.sock)
             caller.sock.close()
+
+
+def _attempt(act: Callable[[], object]) -> None:
+    try:
+        act()
+    except Exception as error:  # noqa: BLE001  one bad request or pipe must not take the services down
+        os.write(2, f"{type(error).__name__}: {error}\n".encode())
 
 
 def _fd(held: Held) -> int:

@@ -97,7 +97,9 @@ class Stop:
 
     def look(self) -> list[int] | None:
         """Do what is due; returns the pids that survived, or None while it is not over."""
-        alive, now = self._find(), time.monotonic()
+        now = time.monotonic()
+        self.next_at = now + _LAST_PAUSE_S  # also when looking fails
+        alive = self._find()
         if not alive:
             # One look can miss a child forked while it reads, or one whose environment is empty during its exec.
             if self._is_clear:
