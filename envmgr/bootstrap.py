@@ -36,8 +36,8 @@ from envmgr.model.agent import Lifecycle
 from envmgr.model.ids import AgentId, InstanceId
 from envmgr.model.spec import AgentSpec, PortsPolicy
 from envmgr.protocols.store import Store, Transaction
-from envmgr.runtime.adopt import adopt
 from envmgr.runtime.admission import HostLimits
+from envmgr.runtime.adopt import adopt
 from envmgr.runtime.bus import Bus
 from envmgr.runtime.effects import Performer
 from envmgr.runtime.graves import Graves
@@ -91,7 +91,9 @@ async def daemon() -> AsyncIterator[App]:
         systems = _systems(app.state_dir, store, terminals)
         layout = Layout(state_dir=app.state_dir, worktree_root=app.worktree_root)
         performer, bus = Performer(reach=_crash_point()), Bus()
-        supervisor = Supervisor(systems, layout, instance, bus=bus, policy=_policy(settings), perform=performer)
+        supervisor = Supervisor(
+            systems, layout, instance, bus=bus, policy=_policy(settings), perform=performer
+        )
         async with anyio.create_task_group() as group:
             supervisor.start(group)
             performer.attach(supervisor, Health(supervisor, group))

@@ -9,8 +9,9 @@ import anyio
 
 from envmgr.app import text, views
 from envmgr.app.context import App
-from envmgr.app.operations import Ask, Touch, View, argument, operation, option, supplied
+from envmgr.app.operations import Touch, operation
 from envmgr.app.present import agent_view, event_view, what_next
+from envmgr.app.shapes import Ask, View, argument, option, supplied
 from envmgr.errors import Conflict, NotFound, SpawnRolledBack, StopFailed, UsageError
 from envmgr.model.agent import AgentState, Desired, Lifecycle
 from envmgr.model.event import Event, NewEvent
@@ -59,7 +60,9 @@ class RemoveAgents(SomeAgents):
     """Which agents to remove."""
 
     stop: bool = option("Stop them first if they run", default=False)
-    discard: str = option("Name of the agent whose uncommitted or unpushed work may go (a snapshot is kept)", default="")
+    discard: str = option(
+        "Name of the agent whose uncommitted or unpushed work may go (a snapshot is kept)", default=""
+    )
 
 
 class Undo(Ask):
@@ -75,7 +78,13 @@ async def list_agents(ask: ListAgents, app: App) -> views.AgentList:
     return views.AgentList(agents=[agent_view(actor, app.agents) for actor in app.agents.actors()])
 
 
-@operation("agent.show", route="GET /v1/agents/{agent}", gives=views.AgentView, text=text.agent_details, command="show")
+@operation(
+    "agent.show",
+    route="GET /v1/agents/{agent}",
+    gives=views.AgentView,
+    text=text.agent_details,
+    command="show",
+)
 async def show(ask: OneAgent, app: App) -> views.AgentView:
     """Show one agent: state, worktree, services, addresses."""
     actor = app.agents.find(ask.agent)
@@ -99,7 +108,9 @@ async def why(ask: OneAgent, app: App) -> views.WhyView:
     return views.WhyView(
         agent=agent_view(actor, supervisor),
         evidence=views.EvidenceView(
-            source=evidence.source.value, detail=evidence.detail, age_s=max(0.0, supervisor.systems.now() - evidence.at)
+            source=evidence.source.value,
+            detail=evidence.detail,
+            age_s=max(0.0, supervisor.systems.now() - evidence.at),
         )
         if evidence
         else None,
@@ -199,7 +210,9 @@ async def rm(ask: RemoveAgents, app: App) -> RemovedList:
         await actor.gone()
         if not actor.is_gone:
             reason = next((c.reason for c in actor.state.conditions if c.type == "RemovalFailed"), "unknown")
-            raise Conflict(f"{actor.state.name} was not removed: {reason}", hint=f"See `envmgr why {actor.state.name}`.")
+            raise Conflict(
+                f"{actor.state.name} was not removed: {reason}", hint=f"See `envmgr why {actor.state.name}`."
+            )
         removed.append(await _farewell(app, actor))
     return RemovedList(removed=removed)
 
@@ -207,7 +220,9 @@ async def rm(ask: RemoveAgents, app: App) -> RemovedList:
 async def _refuse_loss(app: App, actor: Actor, ask: RemoveAgents) -> None:
     name = actor.state.name
     if actor.state.lifecycle in (Lifecycle.SPAWNING, Lifecycle.RUNNING) and not ask.stop:
-        raise Conflict(f"{name} is {actor.state.lifecycle.value}", hint=f"Run `envmgr stop {name}` first, or add --stop.")
+        raise Conflict(
+            f"{name} is {actor.state.lifecycle.value}", hint=f"Run `envmgr stop {name}` first, or add --stop."
+        )
     work = await removal.at_risk(await app.agents.incarnation(actor))
     if work is None or work.is_safe_to_drop or ask.discard == name:
         return
@@ -250,10 +265,15 @@ async def undo(ask: Undo, app: App) -> views.UndoView:
         return views.UndoView(snapshots=[_snapshot_view(s) for s in snapshots])
     matching = [s for s in snapshots if ask.agent in ("", s.name, str(s.id))]
     if not matching:
-        raise NotFound(f"nothing to bring back for {ask.agent or 'any agent'}", hint="See `envmgr undo --list`.")
+        raise NotFound(
+            f"nothing to bring back for {ask.agent or 'any agent'}", hint="See `envmgr undo --list`."
+        )
     snapshot = matching[-1]
     if any(a.state.name == snapshot.name for a in supervisor.actors()):
-        raise Conflict(f"an agent named {snapshot.name} exists again", hint=f"Remove it first: `envmgr rm {snapshot.name}`.")
+        raise Conflict(
+            f"an agent named {snapshot.name} exists again",
+            hint=f"Remove it first: `envmgr rm {snapshot.name}`.",
+        )
     git = supervisor.systems.workspaces
     worktree = await git.restore(
         await git.find(Path(snapshot.repo)),
@@ -283,7 +303,11 @@ async def undo(ask: Undo, app: App) -> views.UndoView:
 
     await supervisor.systems.store.write(bring_back)
     actor = supervisor.take_over(AgentRecord(state=state, spec=snapshot.spec, created_at=now))
-    await supervisor.record(NewEvent(kind="agent.restored", agent=snapshot.agent, generation=generation, data={"ref": snapshot.ref}))
+    await supervisor.record(
+        NewEvent(
+            kind="agent.restored", agent=snapshot.agent, generation=generation, data={"ref": snapshot.ref}
+        )
+    )
     await supervisor.incarnation(actor)
     return views.UndoView(restored=agent_view(actor, supervisor))
 
@@ -299,7 +323,11 @@ def _undo_text(result: views.UndoView, style: text.Style) -> str:
     if result.restored:
         return text.agent_details(result.restored, style)
     rows = [[str(s.id), s.name, style.age(s.at), s.branch, s.ref] for s in result.snapshots]
-    return text.table(["NUMBER", "NAME", "REMOVED", "BRANCH", "REF"], rows, style) if rows else "Nothing to bring back.\n"
+    return (
+        text.table(["NUMBER", "NAME", "REMOVED", "BRANCH", "REF"], rows, style)
+        if rows
+        else "Nothing to bring back.\n"
+    )
 
 
 def _chosen(ask: SomeAgents, app: App) -> list[Actor]:

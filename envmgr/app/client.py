@@ -32,7 +32,7 @@ class Response:
         self._file = connection.makefile("rb")
         self.status = int((self._file.readline().split() or [b"", b"503"])[1])
         self.headers: dict[str, str] = {}
-        while (line := self._file.readline().strip()):
+        while line := self._file.readline().strip():
             key, _, value = line.decode("latin-1").partition(":")
             self.headers[key.lower()] = value.strip()
 
@@ -141,11 +141,13 @@ def ensure() -> None:
         with contextlib.suppress(Unavailable):
             connect().close()
             child.returncode = 0  # it lives on by itself; nobody will wait for it
-            return
+            return None
         if child.poll() not in (None, 0):
             break
         time.sleep(0.01)
-    raise Unavailable(f"the daemon did not start: {_tail(log)}", hint="See `envmgr daemon logs` and `envmgr doctor`.")
+    raise Unavailable(
+        f"the daemon did not start: {_tail(log)}", hint="See `envmgr daemon logs` and `envmgr doctor`."
+    )
 
 
 def shut_down() -> bool:
@@ -163,7 +165,9 @@ def shut_down() -> bool:
     deadline = time.monotonic() + _STOP_S
     while holder() is not None:
         if time.monotonic() > deadline:
-            raise Unavailable(f"the daemon (pid {holder()}) does not end", hint=f"End it with `kill {holder()}`.")
+            raise Unavailable(
+                f"the daemon (pid {holder()}) does not end", hint=f"End it with `kill {holder()}`."
+            )
         time.sleep(0.01)
     return True
 

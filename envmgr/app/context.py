@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
@@ -11,9 +10,6 @@ import anyio
 from envmgr.errors import Unavailable
 from envmgr.protocols.templates import TemplateSource
 from envmgr.runtime.supervisor import Supervisor
-
-Audit = Callable[[], Sequence[tuple[str, str]]]
-"""What of this installation exists without an owner: (kind, description)."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -24,7 +20,6 @@ class App:
         supervisor: None outside the daemon; operations that need agents then refuse.
         stopping: Set to end the daemon.
         worktree_root: Folder of all worktrees.
-        claude: Finds the Claude Code executable, for the doctor; empty if there is none.
     """
 
     state_dir: Path
@@ -34,8 +29,6 @@ class App:
     supervisor: Supervisor | None = None
     stopping: anyio.Event | None = None
     started_at: float = 0.0
-    ports: tuple[int, int, int] = (20000, 29999, 20)
-    extra: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def agents(self) -> Supervisor:

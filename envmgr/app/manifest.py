@@ -69,7 +69,9 @@ def openapi(version: str) -> dict[str, Any]:
     models: list[tuple[type[BaseModel], Any]] = []
     for op in OPERATIONS.values():
         models += [(op.takes, "validation"), (op.gives, "serialization")]
-    refs, definitions = models_json_schema(list(dict.fromkeys(models)), ref_template="#/components/schemas/{model}")
+    refs, definitions = models_json_schema(
+        list(dict.fromkeys(models)), ref_template="#/components/schemas/{model}"
+    )
     routes: dict[str, Any] = {}
     for op in OPERATIONS.values():
         routes.setdefault(op.route[1], {})[op.route[0].lower()] = _route(op, refs)
@@ -90,7 +92,12 @@ def _route(op: Operation, refs: Any) -> dict[str, Any]:
     route: dict[str, Any] = {"operationId": op.name, "summary": op.summary, "description": op.doc}
     if op.route[0] == "GET":
         parameters += [
-            {"name": name, "in": "query", "required": op.takes.model_fields[name].is_required(), "schema": schema}
+            {
+                "name": name,
+                "in": "query",
+                "required": op.takes.model_fields[name].is_required(),
+                "schema": schema,
+            }
             for name, schema in properties.items()
             if name not in in_path
         ]

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
+from envmgr.app.shapes import Ask, View
 from envmgr.errors import UsageError
 
 if TYPE_CHECKING:
-    from envmgr.app.context import App
     from envmgr.app.text import Style
 
 
@@ -26,18 +26,6 @@ class Touch(StrEnum):
     READ = "read"
     WRITE = "write"
     DESTROY = "destroy"
-
-
-class Ask(BaseModel):
-    """Base of what operations take: unknown keys are refused, with the known ones named."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
-class View(BaseModel):
-    """Base of what operations give."""
-
-    model_config = ConfigDict(frozen=True)
 
 
 # Any: takes and gives differ per operation, and some yield; pydantic checks both at the edge.
@@ -131,18 +119,3 @@ def operation(
         return handler
 
     return declare
-
-
-def argument(description: str, **more: Any) -> Any:
-    """A field that the CLI takes as a positional argument."""
-    return Field(description=description, json_schema_extra={"cli": {"argument": True}}, **more)
-
-
-def option(description: str, *, short: str = "", default: Any = None, **more: Any) -> Any:
-    """A field that the CLI takes as an option, with a short form if given."""
-    return Field(description=description, default=default, json_schema_extra={"cli": {"short": short}}, **more)
-
-
-def supplied(description: str, by: str, default: Any = None) -> Any:
-    """A field that the CLI fills in by itself: `cwd`, `environment`, `terminal`."""
-    return Field(description=description, default=default, json_schema_extra={"cli": {"supplied": by}})

@@ -85,7 +85,9 @@ def what_next(state: AgentState) -> str:
         case Lifecycle.ERROR if state.holds:
             return f"nothing until you ask: `envmgr stop {name}` releases what it still holds."
         case Lifecycle.ERROR:
-            return f"nothing until you ask: mend the cause, then `envmgr start {name}`, or `envmgr rm {name}`."
+            return (
+                f"nothing until you ask: mend the cause, then `envmgr start {name}`, or `envmgr rm {name}`."
+            )
         case Lifecycle.RUNNING:
             return _running_next(state)
 

@@ -13,8 +13,9 @@ from pydantic import Field
 from envmgr.aio import blocking
 from envmgr.app import text, views
 from envmgr.app.context import App
-from envmgr.app.operations import Ask, Touch, operation, option, supplied
+from envmgr.app.operations import Touch, operation
 from envmgr.app.present import agent_view
+from envmgr.app.shapes import Ask, option, supplied
 from envmgr.errors import Conflict, SpawnRolledBack, UsageError
 from envmgr.model.agent import Lifecycle
 from envmgr.model.event import Event
@@ -102,7 +103,9 @@ def _prompt(ask: SpawnAgent) -> str | None:
         raise UsageError(f"the prompt file cannot be read: {error}", hint="Check --prompt-file.") from error
 
 
-async def _progress(app: App, actors: Sequence[Actor], subscription: Subscription) -> AsyncIterator[views.SpawnItem]:
+async def _progress(
+    app: App, actors: Sequence[Actor], subscription: Subscription
+) -> AsyncIterator[views.SpawnItem]:
     """Steps as they happen, then each agent's end."""
     waiting = {actor.state.id: actor for actor in actors}
     while waiting:
@@ -173,8 +176,9 @@ def _names(ask: SpawnAgent, *, taken: set[str]) -> list[str]:
 
 
 def _plan(app: App, spec: AgentSpec, repo_key: str) -> views.PlanView:
-    first, last, block = app.ports
-    edges = {s.name: ", ".join(f"{d.service} {d.condition.value}" for d in s.depends_on) for s in spec.services}
+    edges = {
+        s.name: ", ".join(f"{d.service} {d.condition.value}" for d in s.depends_on) for s in spec.services
+    }
     command = spec.assistant.command
     return views.PlanView(
         name=spec.name,

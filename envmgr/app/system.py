@@ -16,7 +16,8 @@ import anyio
 from envmgr.app import client, paths, text, views
 from envmgr.app.agents import stop_agents
 from envmgr.app.context import App
-from envmgr.app.operations import Ask, Touch, operation, option
+from envmgr.app.operations import Touch, operation
+from envmgr.app.shapes import Ask, option
 from envmgr.app.terminals import Tail
 from envmgr.errors import EnvmgrError, Unavailable
 from envmgr.model.agent import Lifecycle
@@ -160,7 +161,12 @@ async def version(ask: Nothing, app: App) -> views.VersionView:
 
 
 @operation(
-    "doctor", route="GET /v1/doctor", gives=views.DoctorView, text=text.checks, command="doctor", is_local=True
+    "doctor",
+    route="GET /v1/doctor",
+    gives=views.DoctorView,
+    text=text.checks,
+    command="doctor",
+    is_local=True,
 )
 async def doctor(ask: Nothing, app: App) -> views.DoctorView:
     """Check what envmgr stands on, and say how to mend each finding."""
@@ -212,7 +218,9 @@ def _folder(path: Path) -> views.CheckView:
         return views.CheckView(check="state folder", ok=True, found=f"{path} (made at the first start)")
     mode = path.stat().st_mode & 0o777
     private = path.stat().st_uid == os.getuid() and not mode & 0o077
-    return views.CheckView(check="state folder", ok=private, found=f"{path} mode {mode:o}", fix=f"chmod 700 {path}")
+    return views.CheckView(
+        check="state folder", ok=private, found=f"{path} mode {mode:o}", fix=f"chmod 700 {path}"
+    )
 
 
 def _socket_path(path: Path) -> views.CheckView:
@@ -233,7 +241,11 @@ async def _daemon_checks(app: App) -> AsyncIterator[views.CheckView]:
         )  # fmt: skip
         return
     same = not status.running or status.version == app.version
-    found = f"runs, pid {status.pid}, version {status.version}" if status.running else "does not run; starts when needed"
+    found = (
+        f"runs, pid {status.pid}, version {status.version}"
+        if status.running
+        else "does not run; starts when needed"
+    )
     yield views.CheckView(
         check="daemon", ok=same, found=found, fix="envmgr daemon stop; the next command starts this version"
     )
@@ -257,5 +269,8 @@ def _troubles(agents: list[views.AgentView]) -> Iterator[views.CheckView]:
     for agent in agents:
         if agent.lifecycle in fixes and (agent.conditions or agent.lifecycle == "error"):
             yield views.CheckView(
-                check=agent.name, ok=False, found=text.note(agent) or agent.reason, fix=fixes[agent.lifecycle](agent)
+                check=agent.name,
+                ok=False,
+                found=text.note(agent) or agent.reason,
+                fix=fixes[agent.lifecycle](agent),
             )

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from envmgr.app import text, views
 from envmgr.app.context import App
-from envmgr.app.operations import Ask, Touch, argument, operation, option, supplied
+from envmgr.app.operations import Touch, operation
+from envmgr.app.shapes import Ask, argument, option, supplied
 from envmgr.errors import ConfigError, Conflict
 
 
@@ -36,7 +37,10 @@ class Init(InRepository):
     gives=views.TemplateListView,
     text=lambda result, style: text.table(
         ["NAME", "FROM", "DESCRIPTION", "FILE"],
-        [[t.name, t.origin + (" (shadowed)" if t.shadowed else ""), t.description, t.path] for t in result.templates],
+        [
+            [t.name, t.origin + (" (shadowed)" if t.shadowed else ""), t.description, t.path]
+            for t in result.templates
+        ],
         style,
     ),
     command="template list",
@@ -81,7 +85,13 @@ async def validate(ask: OneTemplate, app: App) -> views.ValidationView:
     """Check a template and report everything that is wrong, with file, line and column."""
     findings = [
         views.FindingView(
-            file=f.file, line=f.line, column=f.column, path=f.path, message=f.message, hint=f.hint, warning=f.is_warning
+            file=f.file,
+            line=f.line,
+            column=f.column,
+            path=f.path,
+            message=f.message,
+            hint=f.hint,
+            warning=f.is_warning,
         )
         for f in app.templates.check(ask.template, _repo(ask))
     ]
@@ -152,7 +162,9 @@ async def init(ask: Init, app: App) -> views.InitView:
             raise Conflict(f"{proposal.path} exists", hint="Look at it, or overwrite it with --force.")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(proposal.text, encoding="utf-8")
-    return views.InitView(path=proposal.path, text=proposal.text, written=not ask.print, findings=list(proposal.findings))
+    return views.InitView(
+        path=proposal.path, text=proposal.text, written=not ask.print, findings=list(proposal.findings)
+    )
 
 
 def _init_text(result: views.InitView) -> str:

@@ -12,8 +12,9 @@ import anyio
 from envmgr.app import text, views
 from envmgr.app.agents import OneAgent
 from envmgr.app.context import App
-from envmgr.app.operations import Ask, Touch, argument, operation, option, supplied
+from envmgr.app.operations import Touch, operation
 from envmgr.app.present import event_view
+from envmgr.app.shapes import Ask, argument, option, supplied
 from envmgr.errors import Conflict, IllegalTransition, NotFound, UsageError
 from envmgr.model.agent import Activity, Lifecycle, Source
 from envmgr.model.event import Event
@@ -65,7 +66,9 @@ class Url(OneAgent):
 class Logs(OneAgent):
     """Which output."""
 
-    service: str = argument("Service; `agent` is the assistant's screen; all services when left out", default="")
+    service: str = argument(
+        "Service; `agent` is the assistant's screen; all services when left out", default=""
+    )
     follow: bool = option("Go on as it grows", short="-f", default=False)
     lines: int = option("Lines from the end to begin with", short="-l", default=100, ge=0, le=100_000)
 
@@ -133,7 +136,9 @@ def _refuse_unready(actor: Actor, *, is_forced: bool) -> None:
     """A prompt sent into a dialog could approve something; one sent to a busy assistant is queued by chance."""
     name, state = actor.state.name, actor.state
     if state.lifecycle is not Lifecycle.RUNNING:
-        raise IllegalTransition(f"{name} is {state.lifecycle.value}", hint=f"Start it with `envmgr start {name}`.")
+        raise IllegalTransition(
+            f"{name} is {state.lifecycle.value}", hint=f"Start it with `envmgr start {name}`."
+        )
     if state.activity is Activity.AWAITING_INPUT:
         raise IllegalTransition(
             f"{name} waits for an answer ({state.evidence.detail if state.evidence else 'a question'}); "
@@ -205,7 +210,11 @@ async def url(ask: Url, app: App) -> views.UrlView:
 
 
 def _need_ports(actor: Actor) -> None:
-    if actor.spec.services and actor.state.lifecycle in (Lifecycle.STOPPED, Lifecycle.ERROR) and not actor.state.holds:
+    if (
+        actor.spec.services
+        and actor.state.lifecycle in (Lifecycle.STOPPED, Lifecycle.ERROR)
+        and not actor.state.holds
+    ):
         raise IllegalTransition(
             f"{actor.state.name} is {actor.state.lifecycle.value} and holds no ports",
             hint=f"Start it with `envmgr start {actor.state.name}`.",
@@ -232,13 +241,17 @@ async def logs(ask: Logs, app: App) -> AsyncIterator[views.LogLine]:
     names = [s.name for s in inc.spec.services if s.command and ask.service in ("", s.name)]
     if not names:
         known = ", ".join(s.name for s in inc.spec.services if s.command) or "none"
-        raise NotFound(f"{actor.state.name} has no log of {ask.service or 'any service'}", hint=f"Services: {known}.")
+        raise NotFound(
+            f"{actor.state.name} has no log of {ask.service or 'any service'}", hint=f"Services: {known}."
+        )
     tails = [Tail(name, inc.home / "logs" / f"{name}.log", ask.lines) for name in names]
     is_first = True
     while is_first or ask.follow:
         for tail in tails:
             if piece := tail.more():
-                yield views.LogLine(service=tail.service, text=text.clean(_prefixed(piece, tail.service, len(tails))))
+                yield views.LogLine(
+                    service=tail.service, text=text.clean(_prefixed(piece, tail.service, len(tails)))
+                )
         is_first = False
         if ask.follow:
             await anyio.sleep(_POLL_S)
@@ -343,7 +356,10 @@ async def report(ask: Report, app: App) -> views.Done:
         await app.agents.apply(
             actor,
             ActivityReported(
-                generation=ask.generation, activity=understood.activity, source=Source.HOOK, detail=understood.detail
+                generation=ask.generation,
+                activity=understood.activity,
+                source=Source.HOOK,
+                detail=understood.detail,
             ),
         )
     return views.Done(message="noted")

@@ -61,7 +61,9 @@ def clean(text: str) -> str:
     return _CONTROL.sub("", text)
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], style: Style, colours: Sequence[str] = ()) -> str:
+def table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], style: Style, colours: Sequence[str] = ()
+) -> str:
     """Columns as wide as their content; the last one is cut at the terminal's edge."""
     body = [[clean(cell).replace("\n", " ") for cell in row] for row in rows]
     widths = [max(len(r[i]) for r in [list(head), *body]) for i in range(len(head))]
@@ -102,11 +104,22 @@ def agents(result: views.AgentList, style: Style) -> str:
         doing, doing_colour = activity(agent)
         since = agent.activity_since if agent.activity else agent.since
         rows.append(
-            [agent.name, state, doing, style.age(since), services(agent), ports(agent), agent.branch, note(agent)]
+            [
+                agent.name,
+                state,
+                doing,
+                style.age(since),
+                services(agent),
+                ports(agent),
+                agent.branch,
+                note(agent),
+            ]
         )
         colours.append(doing_colour if agent.lifecycle == "running" and doing_colour == "amber" else
                        colour if agent.lifecycle != "running" else "")  # fmt: skip
-    return table(["NAME", "STATE", "ACTIVITY", "FOR", "SERVICES", "PORTS", "BRANCH", "NOTE"], rows, style, colours)
+    return table(
+        ["NAME", "STATE", "ACTIVITY", "FOR", "SERVICES", "PORTS", "BRANCH", "NOTE"], rows, style, colours
+    )
 
 
 def services(agent: views.AgentView) -> str:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from envmgr.app.operations import View
+from envmgr.app.shapes import View
 
 
 class ConditionView(View):

@@ -17,7 +17,9 @@ def broken(before: AgentState, stimulus: Stimulus, decision: Decision) -> list[s
         "a stopped agent holds nothing": after.lifecycle is not Lifecycle.STOPPED or not after.holds,
         "activity is known only while spawning or running": after.activity is None
         or after.lifecycle in (Lifecycle.SPAWNING, Lifecycle.RUNNING, Lifecycle.STOPPING),
-        "effects are about the agent's generation": all(e.generation == after.generation for e in decision.effects),
+        "effects are about the agent's generation": all(
+            e.generation == after.generation for e in decision.effects
+        ),
         "the generation grows by at most one, and only by a spawn": after.generation - before.generation
         == (1 if any(e.kind is EffectKind.SPAWN for e in decision.effects) else 0),
         "entering error tells a person exactly once": tells == int(entered_error),

@@ -149,13 +149,20 @@ def _stop(state: AgentState, stimulus: StopRequested, now: float) -> Decision:
     if state.lifecycle is Lifecycle.SPAWNING:
         effects.insert(0, _effect(EffectKind.CANCEL_SPAWN, state))
     return _moved(
-        state, Lifecycle.STOPPING, now, *effects, desired=Desired.STOPPED, reason=f"stop asked by {stimulus.by}"
+        state,
+        Lifecycle.STOPPING,
+        now,
+        *effects,
+        desired=Desired.STOPPED,
+        reason=f"stop asked by {stimulus.by}",
     )
 
 
 def _stopped(state: AgentState, fact: StopSucceeded, now: float) -> Decision:
     clean = replace(state, conditions=(), activity=None, evidence=None, holds=frozenset())
-    return _moved(clean, Lifecycle.STOPPED, now, reason=f"{state.reason}; verified: nothing of it is left running")
+    return _moved(
+        clean, Lifecycle.STOPPED, now, reason=f"{state.reason}; verified: nothing of it is left running"
+    )
 
 
 def _stop_leaked(state: AgentState, fact: StopLeaked, now: float) -> Decision:
@@ -181,7 +188,9 @@ def _remove(state: AgentState, stimulus: RemoveRequested, now: float) -> Decisio
 
 
 def _removed(state: AgentState, fact: Removed, now: float) -> Decision:
-    event = NewEvent(kind="agent.removed", agent=state.id, generation=state.generation, data={"name": state.name})
+    event = NewEvent(
+        kind="agent.removed", agent=state.id, generation=state.generation, data={"name": state.name}
+    )
     return Decision(state=state, events=(event,), forget=True)
 
 
@@ -189,12 +198,16 @@ def _removal_failed(state: AgentState, fact: RemovalFailed, now: float) -> Decis
     event = NewEvent(
         kind="agent.removal_failed", agent=state.id, generation=state.generation, data={"reason": fact.reason}
     )
-    marked = replace(state, desired=Desired.STOPPED).with_condition(_condition("RemovalFailed", fact.reason, now))
+    marked = replace(state, desired=Desired.STOPPED).with_condition(
+        _condition("RemovalFailed", fact.reason, now)
+    )
     return Decision(state=marked, events=(event,))
 
 
 def _assistant_exited(state: AgentState, fact: AssistantExited, now: float) -> Decision:
-    how = f"signal {fact.signal}" if fact.signal else f"status {'unknown' if fact.code is None else fact.code}"
+    how = (
+        f"signal {fact.signal}" if fact.signal else f"status {'unknown' if fact.code is None else fact.code}"
+    )
     reason = f"the assistant exited with {how}"
     if fact.code == 0:
         return _moved(
@@ -209,13 +222,27 @@ def _assistant_exited(state: AgentState, fact: AssistantExited, now: float) -> D
         )
     marked = replace(state, activity=None, evidence=None)
     marked = marked.with_condition(_condition("AssistantExited", reason, now))
-    return _moved(marked, Lifecycle.ERROR, now, _effect(EffectKind.TELL, state, f"{state.name}: {reason}"), reason=reason)
+    return _moved(
+        marked,
+        Lifecycle.ERROR,
+        now,
+        _effect(EffectKind.TELL, state, f"{state.name}: {reason}"),
+        reason=reason,
+    )
 
 
 def _session_lost(state: AgentState, fact: SessionLost, now: float) -> Decision:
     reason = f"its terminal session is gone: {fact.reason}"
-    marked = replace(state, activity=None, evidence=None).with_condition(_condition("SessionLost", fact.reason, now))
-    return _moved(marked, Lifecycle.ERROR, now, _effect(EffectKind.TELL, state, f"{state.name}: {reason}"), reason=reason)
+    marked = replace(state, activity=None, evidence=None).with_condition(
+        _condition("SessionLost", fact.reason, now)
+    )
+    return _moved(
+        marked,
+        Lifecycle.ERROR,
+        now,
+        _effect(EffectKind.TELL, state, f"{state.name}: {reason}"),
+        reason=reason,
+    )
 
 
 def _activity(state: AgentState, fact: ActivityReported, now: float) -> Decision:
@@ -295,22 +322,22 @@ _ROWS: Mapping[type[Any], Mapping[Lifecycle, Handler]] = {
         Lifecycle.RUNNING: _RUNNING_REFUSES_REMOVE,
         Lifecycle.STOPPING: _STOPPING_REFUSES,
     },
-    SpawnSucceeded: {s: _NOT_SPAWNING for s in _ALL}
+    SpawnSucceeded: dict.fromkeys(_ALL, _NOT_SPAWNING)
     | {Lifecycle.SPAWNING: _spawned, Lifecycle.STOPPING: _CANCELLED},
-    SpawnFailed: {s: _NOT_SPAWNING for s in _ALL}
+    SpawnFailed: dict.fromkeys(_ALL, _NOT_SPAWNING)
     | {Lifecycle.SPAWNING: _spawn_failed, Lifecycle.STOPPING: _CANCELLED},
-    StopSucceeded: {s: _NOT_STOPPING for s in _ALL} | {Lifecycle.STOPPING: _stopped},
-    StopLeaked: {s: _NOT_STOPPING for s in _ALL} | {Lifecycle.STOPPING: _stop_leaked},
-    Removed: {s: _NOT_REMOVING for s in _ALL} | {Lifecycle.STOPPED: _removed, Lifecycle.ERROR: _removed},
-    RemovalFailed: {s: _NOT_REMOVING for s in _ALL}
+    StopSucceeded: dict.fromkeys(_ALL, _NOT_STOPPING) | {Lifecycle.STOPPING: _stopped},
+    StopLeaked: dict.fromkeys(_ALL, _NOT_STOPPING) | {Lifecycle.STOPPING: _stop_leaked},
+    Removed: dict.fromkeys(_ALL, _NOT_REMOVING) | {Lifecycle.STOPPED: _removed, Lifecycle.ERROR: _removed},
+    RemovalFailed: dict.fromkeys(_ALL, _NOT_REMOVING)
     | {Lifecycle.STOPPED: _removal_failed, Lifecycle.ERROR: _removal_failed},
-    AssistantExited: {s: _NOT_RUNNING for s in _ALL} | {Lifecycle.RUNNING: _assistant_exited},
-    SessionLost: {s: _NOT_RUNNING for s in _ALL} | {Lifecycle.RUNNING: _session_lost},
-    ActivityReported: {s: _NOT_RUNNING for s in _ALL}
+    AssistantExited: dict.fromkeys(_ALL, _NOT_RUNNING) | {Lifecycle.RUNNING: _assistant_exited},
+    SessionLost: dict.fromkeys(_ALL, _NOT_RUNNING) | {Lifecycle.RUNNING: _session_lost},
+    ActivityReported: dict.fromkeys(_ALL, _NOT_RUNNING)
     | {Lifecycle.RUNNING: _activity, Lifecycle.SPAWNING: _activity},
-    ServiceChanged: {s: _NOT_RUNNING for s in _ALL} | {Lifecycle.RUNNING: _service},
-    ObservationLost: {s: _NOT_RUNNING for s in _ALL} | {Lifecycle.RUNNING: _unobservable},
-    ObservationRegained: {s: _NOT_RUNNING for s in _ALL} | {Lifecycle.RUNNING: _observable},
+    ServiceChanged: dict.fromkeys(_ALL, _NOT_RUNNING) | {Lifecycle.RUNNING: _service},
+    ObservationLost: dict.fromkeys(_ALL, _NOT_RUNNING) | {Lifecycle.RUNNING: _unobservable},
+    ObservationRegained: dict.fromkeys(_ALL, _NOT_RUNNING) | {Lifecycle.RUNNING: _observable},
 }
 
 TABLE: Mapping[tuple[Lifecycle, type[Any]], Handler] = {

@@ -60,7 +60,10 @@ class _Call:
             out, err = self.process.communicate(self.input, timeout=self.deadline_s)
         except subprocess.TimeoutExpired as error:
             self.kill()
-            self.process.communicate()
+            # Close the pipes instead of reading to their end: others may hold them open, such as a stuck tmux server
+            # that the killed client had handed its output to.
+            with self.process:
+                pass
             raise Unobservable(
                 f"`{_show(self.argv)}` did not end within {self.deadline_s:g} s and was killed",
                 hint="Run `envmgr doctor`.",
@@ -143,6 +146,6 @@ async def run(
     except anyio.get_cancelled_exc_class():
         call.cancel()
         with anyio.CancelScope(shield=True):
-            while call.process is not None and not ended.is_set():
+            while call.process is not None and not ended.is_set():  # noqa: ASYNC110 - a thread sets it
                 await anyio.sleep(0.005)
         raise

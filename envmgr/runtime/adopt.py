@@ -18,7 +18,8 @@ log = logging.getLogger(__name__)
 
 async def adopt(supervisor: Supervisor, performer: Performer) -> None:
     """Take over this host's agents. Spawns cut off by a crash are rolled back before anything new is accepted;
-    stops and removals go on side by side."""
+    stops and removals go on side by side.
+    """
     store = supervisor.systems.store
     records = await store.read(lambda tx: tx.agents())
     owed = await store.read(lambda tx: tx.owed())

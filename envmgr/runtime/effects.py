@@ -117,10 +117,14 @@ class Performer:
         def tell(service: str, state: ServiceState, detail: str) -> None:
             actor.services[service] = Outcome(state=state, detail=detail)
             data = {"service": service, "detail": detail}
-            self.health.note(NewEvent(kind=f"service.{state.value}", agent=inc.id, generation=inc.generation, data=data))
+            self.health.note(
+                NewEvent(kind=f"service.{state.value}", agent=inc.id, generation=inc.generation, data=data)
+            )
 
         spec = inc.spec
-        needs_setup = (inc.prior is None and (spec.workspace.setup or spec.hooks.on_create)) or spec.hooks.on_start
+        needs_setup = (
+            inc.prior is None and (spec.workspace.setup or spec.hooks.on_create)
+        ) or spec.hooks.on_start
         stages: list[Stage] = []
         if spec.services:
             stages.append((LeasePorts(inc),))
@@ -143,7 +147,9 @@ class Performer:
             inc = await self.supervisor.incarnation(actor)
             trail = await self.supervisor.systems.store.read(lambda tx: tx.trail(inc.id, inc.generation))
             steps = {step.name: step for stage in self._stages(actor, inc) for step in stage}
-            begun = [record for record in trail if record.state is not StepState.UNDONE and record.step in steps]
+            begun = [
+                record for record in trail if record.state is not StepState.UNDONE and record.step in steps
+            ]
             receipts: dict[str, Receipt] = {r.step: r.receipt for r in begun if r.receipt is not None}
             saga = Saga(StoreJournal(self.supervisor, inc), reach=self._reach)
             ordered: list[Step] = [steps[record.step] for record in begun]
@@ -165,7 +171,10 @@ class Performer:
 
     async def _tell(self, actor: Actor, owed: OwedEffect) -> None:
         event = NewEvent(
-            kind="notice", agent=actor.state.id, generation=owed.effect.generation, data={"text": owed.effect.detail}
+            kind="notice",
+            agent=actor.state.id,
+            generation=owed.effect.generation,
+            data={"text": owed.effect.detail},
         )
         await self.supervisor.record(event)
         await self.supervisor.systems.store.write(lambda tx: tx.settle(owed.id))
@@ -208,10 +217,14 @@ class StoreJournal:
             for record in records:
                 tx.journal(inc.id, inc.generation, record)
                 data = _without_empty({"step": record.step, "error": record.error})
-                new = NewEvent(kind=f"step.{record.state.value}", agent=inc.id, generation=inc.generation, data=data)
+                new = NewEvent(
+                    kind=f"step.{record.state.value}", agent=inc.id, generation=inc.generation, data=data
+                )
                 seq = tx.append(new, at=now)
                 events.append(
-                    Event(kind=new.kind, agent=new.agent, generation=new.generation, data=data, seq=seq, at=now)
+                    Event(
+                        kind=new.kind, agent=new.agent, generation=new.generation, data=data, seq=seq, at=now
+                    )
                 )
             return events
 

@@ -81,13 +81,15 @@ class Health:
 
     async def _follow(self, actor: Actor, inc: Incarnation, held: dict[str, Held]) -> None:
         if not any(s.command for s in inc.spec.services):
-            return
+            return None
         is_lost = False
         while True:
             match await inc.systems.keepers.find(inc.home, owner=inc.tag):
                 case Present(keeper):
                     if is_lost:
-                        await self._say(actor, ObservationRegained(generation=inc.generation, subject="keeper"))
+                        await self._say(
+                            actor, ObservationRegained(generation=inc.generation, subject="keeper")
+                        )
                     is_lost = False
                     await self._listen(actor, inc, keeper, held)
                 case Unknown(reason):
@@ -147,7 +149,9 @@ async def _look(
 ) -> str:
     """Why the service is not ready; empty when it is."""
     try:
-        answer = await probes.look(ready.probe, subject(inc, service, held, secrets), timeout_s=ready.timeout_s)
+        answer = await probes.look(
+            ready.probe, subject(inc, service, held, secrets), timeout_s=ready.timeout_s
+        )
     except EnvmgrError as error:
         return error.message
     return "" if answer.is_ready else answer.why or "not ready"

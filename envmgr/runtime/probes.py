@@ -155,7 +155,9 @@ async def _exec(argv: Sequence[str], subject: Subject, timeout_s: float) -> Answ
         code, output = await subject.execute(argv, timeout_s)
     except EnvmgrError as error:
         return Answer(is_ready=False, why=error.message)
-    return Answer(is_ready=code == 0, why="" if code == 0 else f"probe exited with {code}: {output[-200:].strip()}")
+    return Answer(
+        is_ready=code == 0, why="" if code == 0 else f"probe exited with {code}: {output[-200:].strip()}"
+    )
 
 
 async def _log(pattern: str, subject: Subject, timeout_s: float) -> Answer:
@@ -173,7 +175,11 @@ async def _log(pattern: str, subject: Subject, timeout_s: float) -> Answer:
 
 
 def foreign_listener(
-    port: int, *, listener: Callable[[int], object], is_ours: Callable[[ProcessIdentity], bool], name: Callable[[int], str]
+    port: int,
+    *,
+    listener: Callable[[int], object],
+    is_ours: Callable[[ProcessIdentity], bool],
+    name: Callable[[int], str],
 ) -> str:
     """Describe the listener if it is surely not ours; empty otherwise (unknown never fails a probe)."""
     match listener(port):

@@ -2,46 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from envmgr.errors import ConfigError
-from envmgr.model.agent import Lifecycle
+from envmgr.model.agent import AgentState, Lifecycle
+from envmgr.model.ids import InstanceId
 from envmgr.model.lease import StepRecord, StepState
+from envmgr.model.spec import AgentSpec
 from envmgr.protocols.store import Transaction
 from envmgr.protocols.workspaces import Repository, Worktree
-from envmgr.runtime.incarnation import Incarnation
-
-if TYPE_CHECKING:
-    from envmgr.runtime.actor import Actor
-    from envmgr.runtime.supervisor import Supervisor
+from envmgr.runtime.incarnation import Incarnation, Layout, Systems
 
 
-async def rebuild(supervisor: Supervisor, actor: Actor) -> Incarnation:
+async def rebuild(
+    state: AgentState,
+    spec: AgentSpec,
+    *,
+    environment: Mapping[str, str],
+    instance: InstanceId,
+    layout: Layout,
+    systems: Systems,
+) -> Incarnation:
     """The incarnation of the agent's present generation, with what earlier runs of the daemon made."""
-    state, spec = actor.state, actor.spec
     inc = Incarnation(
         id=state.id,
         name=state.name,
         generation=state.generation,
         spec=spec,
-        repo=await _repository(supervisor, spec.repo),
-        instance=supervisor.instance,
-        layout=supervisor.layout,
-        systems=supervisor.systems,
-        environment=actor.environment,
+        repo=await _repository(systems, spec.repo),
+        instance=instance,
+        layout=layout,
+        systems=systems,
+        environment=environment,
     )
-    inc.ports.update({(s.name, p.name): p.number for s in spec.services for p in s.ports if p.number is not None})
+    inc.ports.update(
+        {(s.name, p.name): p.number for s in spec.services for p in s.ports if p.number is not None}
+    )
     if state.generation > 1 or state.lifecycle is not Lifecycle.SPAWNING:
-        leases, inc.prior, inc.worktree = await supervisor.systems.store.read(lambda tx: _remembered(tx, inc))
+        leases, inc.prior, inc.worktree = await systems.store.read(lambda tx: _remembered(tx, inc))
         inc.ports.update(leases)
     return inc
 
 
-async def _repository(supervisor: Supervisor, root: str) -> Repository:
+async def _repository(systems: Systems, root: str) -> Repository:
     """Also for a checkout that is gone: its agents must still be stopped, and that needs no git."""
     try:
-        return await supervisor.systems.workspaces.find(Path(root))
+        return await systems.workspaces.find(Path(root))
     except ConfigError:
         return Repository(root=Path(root), common_dir=Path(root) / ".git", key="missing")
 
@@ -67,5 +74,7 @@ def _after(record: StepRecord | None, before: Worktree | None) -> Worktree | Non
     if receipt.get("removed"):
         return None
     if receipt.get("new") and record.state in (StepState.FINISHED, StepState.LEAKED):
-        return Worktree(path=Path(str(receipt["path"])), branch=str(receipt["branch"]), base=str(receipt["base"]))
+        return Worktree(
+            path=Path(str(receipt["path"])), branch=str(receipt["branch"]), base=str(receipt["base"])
+        )
     return before

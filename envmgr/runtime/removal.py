@@ -22,7 +22,9 @@ async def at_risk(inc: Incarnation) -> Work | None:
         case Absent():
             return None
         case Unknown(reason):
-            raise Unobservable(f"cannot tell what {inc.name}'s worktree holds: {reason}", hint="Run `envmgr doctor`.")
+            raise Unobservable(
+                f"cannot tell what {inc.name}'s worktree holds: {reason}", hint="Run `envmgr doctor`."
+            )
 
 
 async def remove(inc: Incarnation) -> None:
@@ -50,7 +52,9 @@ async def _refuse_if_used(inc: Incarnation) -> None:
     match await inc.systems.processes.members(inc.marks()):
         case Present(members):
             named = ", ".join(f"{m.command} (pid {m.identity.pid})" for m in members[:5])
-            raise Conflict(f"processes still work in the worktree: {named}", hint=f"Run `envmgr stop {inc.name}`.")
+            raise Conflict(
+                f"processes still work in the worktree: {named}", hint=f"Run `envmgr stop {inc.name}`."
+            )
 
 
 async def _save(inc: Incarnation, worktree: Worktree) -> None:
@@ -58,13 +62,19 @@ async def _save(inc: Incarnation, worktree: Worktree) -> None:
     head = await _branch_head(inc, worktree)
     await inc.systems.workspaces.snapshot(worktree, ref)
     snapshot = Snapshot(
-        id=0, agent=inc.id, name=inc.name, repo=inc.spec.repo, ref=ref, branch=worktree.branch, head=head,
-        path=str(worktree.path), at=inc.systems.now(), spec=inc.spec,
+        id=0,
+        agent=inc.id,
+        name=inc.name,
+        repo=inc.spec.repo,
+        ref=ref,
+        branch=worktree.branch,
+        head=head,
+        path=str(worktree.path),
+        at=inc.systems.now(),
+        spec=inc.spec,
     )
     await inc.systems.store.write(lambda tx: tx.add_snapshot(snapshot))
 
 
 async def _branch_head(inc: Incarnation, worktree: Worktree) -> str:
     return await inc.systems.workspaces.resolve(inc.repo, f"refs/heads/{worktree.branch}")
-
-

@@ -46,7 +46,9 @@ def shared(inc: Incarnation, secrets: Mapping[str, str]) -> dict[str, str]:
     return env
 
 
-def exports(inc: Incarnation, secrets: Mapping[str, str], names: Iterator[str] | None = None) -> dict[str, str]:
+def exports(
+    inc: Incarnation, secrets: Mapping[str, str], names: Iterator[str] | None = None
+) -> dict[str, str]:
     """Connection strings and URLs that services (all, or the named ones) export."""
     wanted = set(names) if names is not None else {s.name for s in inc.spec.services}
     env: dict[str, str] = {}

@@ -106,7 +106,8 @@ class Saga:
 
     async def _do(self, stage: Stage) -> None:
         if len(stage) == 1:
-            return await self._one(stage[0])
+            await self._one(stage[0])
+            return
         try:
             async with anyio.create_task_group() as group:
                 for step in stage:
@@ -124,7 +125,9 @@ class Saga:
             self._failure = self._failure or (step.name, error)
             raise
 
-    async def undo(self, begun: Sequence[Step], receipts: Mapping[str, Receipt] | None = None) -> Mapping[str, str]:
+    async def undo(
+        self, begun: Sequence[Step], receipts: Mapping[str, Receipt] | None = None
+    ) -> Mapping[str, str]:
         """Undo steps newest first; returns what could not be undone, by step name, with the reason.
 
         Also used after a crash, with the receipts of the journal.
@@ -150,6 +153,6 @@ class Saga:
             return f"its undo did not end within {self._undo_s:g} s"
         except EnvmgrError as error:
             return error.message
-        except Exception as error:  # the other undos must still run; what is left is recorded and named
+        except Exception as error:  # noqa: BLE001 - the other undos must still run; what is left is recorded and named
             return f"{type(error).__name__}: {error}"
         return ""

@@ -71,7 +71,8 @@ class Sampler:
         terminal = await inc.find_terminal()
         pane = panes.get(terminal.agent_pane) if terminal else None
         if pane is None or pane.owner != inc.tag:
-            return await self._count_missing(actor, "its session is not in the list of the terminal server")
+            await self._count_missing(actor, "its session is not in the list of the terminal server")
+            return
         self._missing.pop(actor.state.id, None)
         for fact in await self._facts(actor, inc, pane):
             await self._supervisor.apply(actor, fact)
@@ -86,7 +87,9 @@ class Sampler:
         if seen.activity is None or seen.activity is actor.state.activity:
             return []
         return [
-            ActivityReported(generation=generation, activity=seen.activity, source=Source.SCREEN, detail=seen.detail)
+            ActivityReported(
+                generation=generation, activity=seen.activity, source=Source.SCREEN, detail=seen.detail
+            )
         ]
 
     def _is_silent(self, actor: Actor) -> bool:

@@ -14,8 +14,8 @@ from envmgr.model.service import Condition, Dependency, ServiceKind, ServiceSpec
 from envmgr.protocols.keepers import Held, Keeper, Launch
 from envmgr.runtime import probes, rendering
 from envmgr.runtime.incarnation import Incarnation
+from envmgr.runtime.leasing import claim_ports
 from envmgr.runtime.subjects import excerpt, subject
-from envmgr.runtime.steps.ports import claim_ports
 
 _ALIVE_S = 0.25
 _CONFLICT_RETRIES = 3
@@ -109,7 +109,8 @@ class ServiceRun:
         self._set(service.name, ServiceState.STARTING)
         for attempt in range(_CONFLICT_RETRIES + 1):
             try:
-                return await self._launch(service)
+                await self._launch(service)
+                return
             except probes.PortTaken as taken:
                 await self._keeper.stop(service.name, grace_s=2.0)
                 if attempt == _CONFLICT_RETRIES or not self._may_move(service, taken.port):
@@ -137,7 +138,8 @@ class ServiceRun:
 
     async def _launch(self, service: ServiceSpec) -> None:
         if service.kind is ServiceKind.EXTERNAL:
-            return await self._await_ready(service, None)
+            await self._await_ready(service, None)
+            return
         known = rendering.values(self._inc, self._secrets, service.name)
         held = await self._keeper.launch(
             Launch(
@@ -159,14 +161,16 @@ class ServiceRun:
                 hint="Install the program, or mend `command` and `cwd` in the template.",
             )
         if service.kind is ServiceKind.TASK:
-            return await self._await_task(service)
+            await self._await_task(service)
+            return
         await self._await_ready(service, held)
 
     async def _await_task(self, service: ServiceSpec) -> None:
         with anyio.move_on_after(service.timeout_s):
             while self._held[service.name].is_alive:
                 await self._changed.wait()
-            return self._judge_end(service)
+            self._judge_end(service)
+            return
         await self._keeper.stop(service.name, grace_s=service.stop.grace_s)
         raise ServiceFailed(
             f"task {service.name} did not end within {service.timeout_s:g} s",
@@ -177,7 +181,8 @@ class ServiceRun:
     def _judge_end(self, service: ServiceSpec) -> None:
         held = self._held[service.name]
         if held.exit_code is not None and held.exit_code in service.success_exit_codes:
-            return self._set(service.name, ServiceState.DONE, f"exited with {held.exit_code}")
+            self._set(service.name, ServiceState.DONE, f"exited with {held.exit_code}")
+            return
         raise _ended(service, held, excerpt(held))
 
     async def _await_ready(self, service: ServiceSpec, held: Held | None) -> None:
@@ -188,7 +193,9 @@ class ServiceRun:
         good = 0
         await self._sleep_alive(service, service.ready.initial_s if service.ready else _ALIVE_S, held)
         while service.ready is not None:
-            answer = await probes.look(service.ready.probe, self._subject(service), timeout_s=service.ready.timeout_s)
+            answer = await probes.look(
+                service.ready.probe, self._subject(service), timeout_s=service.ready.timeout_s
+            )
             good = good + 1 if answer.is_ready else 0
             if good >= service.ready.up:
                 break

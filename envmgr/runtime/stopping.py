@@ -51,7 +51,7 @@ async def stop(inc: Incarnation, record: Record, *, reach: Callable[[str], None]
             await act()
         except EnvmgrError as error:
             failures.reasons[name] = error.message
-        except Exception as error:  # the other parts must still run; the reason is reported
+        except Exception as error:  # noqa: BLE001 - the other parts must still run; the reason is reported
             failures.reasons[name] = f"{type(error).__name__}: {error}"
         reach(f"stop-after-{name}")
         await record(_event(inc, "stop.finished", name, failures.reasons.get(name, "")))
@@ -69,7 +69,11 @@ def _parts(inc: Incarnation) -> Sequence[Part]:
         ("verify", lambda: verify(inc)),
         ("release", lambda: _release(inc)),
         *([("post-stop", lambda: _hooks(inc, before=False))] if inc.spec.hooks.post_stop else []),
-        *([("worktree", lambda: _remove_if_clean(inc))] if inc.spec.retention.worktree == "remove-if-clean" else []),
+        *(
+            [("worktree", lambda: _remove_if_clean(inc))]
+            if inc.spec.retention.worktree == "remove-if-clean"
+            else []
+        ),
     )
 
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import anyio
 from anyio.abc import TaskGroup
 
 from envmgr.core import invariants
@@ -48,7 +47,14 @@ class Supervisor:
     """Agents by id. `start` before anything else; all methods belong to the event loop's thread."""
 
     def __init__(
-        self, systems: Systems, layout: Layout, instance: InstanceId, *, bus: Bus, policy: Policy, perform: Perform
+        self,
+        systems: Systems,
+        layout: Layout,
+        instance: InstanceId,
+        *,
+        bus: Bus,
+        policy: Policy,
+        perform: Perform,
     ) -> None:
         self.systems = systems
         self.layout = layout
@@ -151,12 +157,18 @@ class Supervisor:
         spawning = [a for a in active if a.state.lifecycle is Lifecycle.SPAWNING]
         reserved = sum(a.spec.limits.memory_bytes or 0 for a in spawning)
         admission.admit(
-            spec, self._policy.limits, active=len(active), reserved_bytes=reserved, disk=_existing(self.layout.worktree_root)
+            spec,
+            self._policy.limits,
+            active=len(active),
+            reserved_bytes=reserved,
+            disk=_existing(self.layout.worktree_root),
         )
 
     # --- the one way in which anything changes -------------------------------------------------------------
 
-    async def apply(self, actor: Actor, stimulus: Stimulus, *, cause: str = "", settles: int | None = None) -> Decision:
+    async def apply(
+        self, actor: Actor, stimulus: Stimulus, *, cause: str = "", settles: int | None = None
+    ) -> Decision:
         """Decide, commit state, events and owed effects in one transaction, then let the effects run.
 
         Args:
@@ -225,7 +237,14 @@ class Supervisor:
     async def incarnation(self, actor: Actor) -> Incarnation:
         """The present generation, rebuilt from the store when this daemon has not made it itself."""
         if actor.incarnation is None or actor.incarnation.generation != actor.state.generation:
-            actor.incarnation = await rebuild(self, actor)
+            actor.incarnation = await rebuild(
+                actor.state,
+                actor.spec,
+                environment=actor.environment,
+                instance=self.instance,
+                layout=self.layout,
+                systems=self.systems,
+            )
         return actor.incarnation
 
 
@@ -246,8 +265,13 @@ def _commit(
 
 def _numbered(event: NewEvent, seq: int, at: float) -> Event:
     return Event(
-        kind=event.kind, agent=event.agent, generation=event.generation, cause=event.cause, data=event.data,
-        seq=seq, at=at,
+        kind=event.kind,
+        agent=event.agent,
+        generation=event.generation,
+        cause=event.cause,
+        data=event.data,
+        seq=seq,
+        at=at,
     )
 
 

@@ -35,7 +35,9 @@ def _help(command: click.Command, name: str = "envmgr") -> str:
 
 
 def _cli_page(top: click.Group) -> str:
-    parts = ["# Command line\n\nGenerated from the operations registry; run `python -m envmgr.interfaces.cli.generate`.\n"]
+    parts = [
+        "# Command line\n\nGenerated from the operations registry; run `python -m envmgr.interfaces.cli.generate`.\n"
+    ]
     parts += [_EXITS, f"```text\n{_help(top)}```\n"]
     for name, command in sorted(_commands(top, "envmgr")):
         parts.append(f"## {name}\n\n```text\n{_help(command, name)}```\n")
@@ -66,7 +68,17 @@ def _http_page() -> str:
         f"| `{op.name}` | `{op.route[0]} {op.route[1]}` | {op.touch.value} | {'yes' if op.stream else ''} | {op.summary} |"
         for op in OPERATIONS.values()
     ]
-    return _HTTP + "\n".join(["| operation | route | touch | stream | what it does |", "| --- | --- | --- | --- | --- |", *rows]) + "\n"
+    return (
+        _HTTP
+        + "\n".join(
+            [
+                "| operation | route | touch | stream | what it does |",
+                "| --- | --- | --- | --- | --- |",
+                *rows,
+            ]
+        )
+        + "\n"
+    )
 
 
 _HTTP = """# HTTP

@@ -16,7 +16,7 @@ from envmgr.interfaces.cli import running
 # Any throughout: entries of the manifest are JSON.
 _TYPES: dict[str, type] = {"string": str, "integer": int, "number": float, "boolean": bool}
 _GROUPS = {"template": "Look at templates, check and explain them.", "daemon": "The daemon of this user."}
-_EPILOGUE = "Every command takes --json. Completion: eval \"$(_ENVMGR_COMPLETE=bash_source envmgr)\""
+_EPILOGUE = 'Every command takes --json. Completion: eval "$(_ENVMGR_COMPLETE=bash_source envmgr)"'
 
 
 def main(argv: list[str]) -> int:
@@ -75,7 +75,12 @@ def _command(entry: dict[str, Any], name: str) -> click.Command:
     passes_on = entry["name"] == "agent.exec"
     settings = {"ignore_unknown_options": True, "allow_interspersed_args": False} if passes_on else {}
     return click.Command(
-        name, callback=call, params=params, help=entry["doc"], short_help=entry["summary"], context_settings=settings
+        name,
+        callback=call,
+        params=params,
+        help=entry["doc"],
+        short_help=entry["summary"],
+        context_settings=settings,
     )
 
 
@@ -90,8 +95,12 @@ def _param(entry: dict[str, Any], p: dict[str, Any]) -> click.Parameter:
         )
     flag = p["name"].replace("_", "-")
     if p["type"] == "boolean":
-        both = [f"--{flag}/--no-{flag}"] if p["default"] else [f"--{flag}", *([f"-{p['short'][-1]}"] if p["short"] else [])]
-        return click.Option([*both, p["name"]], default=p["default"], help=p["help"])
+        both = (
+            [f"--{flag}/--no-{flag}"]
+            if p["default"]
+            else [f"--{flag}", *([f"-{p['short'][-1]}"] if p["short"] else [])]
+        )
+        return click.Option([*both, p["name"]], is_flag=True, default=p["default"], help=p["help"])
     names = [f"--{flag}", *([p["short"]] if p["short"] else []), p["name"]]
     return click.Option(
         names, type=_TYPES[p["type"]], multiple=p["multiple"], help=p["help"],

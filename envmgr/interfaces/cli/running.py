@@ -40,6 +40,8 @@ def run(entry: Mapping[str, Any], given: dict[str, Any]) -> int:
 def _ask(entry: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """The operation's fields: what was given, and what this process supplies."""
     asked = {key: list(value) if isinstance(value, tuple) else value for key, value in given.items()}
+    if entry["name"] == "agent.exec" and asked["command"][0] == "--":
+        del asked["command"][0]  # click keeps the separator when options are passed on
     supply: dict[str, Callable[[], object]] = {"cwd": os.getcwd, "environment": lambda: dict(os.environ)}
     for p in entry["params"]:
         if p["supplied"]:

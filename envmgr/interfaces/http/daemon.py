@@ -103,7 +103,9 @@ async def _serve(folder: Path) -> None:
 def _listen(path: Path) -> socket.socket:
     """A fresh socket, mode 0600; a stale one is replaced, which is safe because we hold the lock."""
     if len(os.fsencode(path)) > 100:
-        raise Unavailable(f"the socket path {path} is too long", hint="Set ENVMGR_STATE_DIR to a shorter folder.")
+        raise Unavailable(
+            f"the socket path {path} is too long", hint="Set ENVMGR_STATE_DIR to a shorter folder."
+        )
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(str(path))
@@ -130,6 +132,6 @@ async def _signals(stopping: anyio.Event | None) -> None:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except Exception:  # the last line of the process: into its log
+    except Exception:  # noqa: BLE001 - the last line of the process: into its log
         traceback.print_exc()
         sys.exit(1)

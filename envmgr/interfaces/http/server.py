@@ -52,7 +52,9 @@ def _endpoint(op: Operation, app: App) -> Callable[[Request], Awaitable[Response
             return _problem(error)
         except Exception as error:  # the boundary of a request: answered as internal, logged in full
             log.exception("operation failed", extra={"operation": op.name})
-            return _problem(EnvmgrError(f"internal error: {type(error).__name__}", hint="See `envmgr daemon logs`."))
+            return _problem(
+                EnvmgrError(f"internal error: {type(error).__name__}", hint="See `envmgr daemon logs`.")
+            )
 
     return endpoint
 

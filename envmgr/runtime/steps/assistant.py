@@ -179,7 +179,7 @@ async def end_assistant(inc: Incarnation, *, grace_s: float, is_polite: bool = T
 
 async def _gone(inc: Incarnation, root: ProcessIdentity, within_s: float) -> None:
     with anyio.move_on_after(within_s):
-        while inc.systems.processes.identify(root.pid) == root:
+        while inc.systems.processes.identify(root.pid) == root:  # noqa: ASYNC110 - /proc wakes nobody
             await anyio.sleep(0.05)
 
 

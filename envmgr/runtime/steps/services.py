@@ -52,9 +52,11 @@ async def stop_services(inc: Incarnation, *, brief: bool = False) -> None:
     """
     match await inc.systems.keepers.find(inc.home, owner=inc.tag):
         case Unknown(reason):
-            raise Unobservable(f"the keeper of {inc.name} does not answer: {reason}", hint="Run `envmgr doctor`.")
+            raise Unobservable(
+                f"the keeper of {inc.name} does not answer: {reason}", hint="Run `envmgr doctor`."
+            )
         case Absent():
-            return await _sweep(inc)
+            await _sweep(inc)
         case Present(keeper):
             survivors = await _stop_all(inc, keeper, brief=brief)
             await _sweep(inc)
@@ -73,7 +75,9 @@ async def _stop_all(inc: Incarnation, keeper: Keeper, *, brief: bool) -> Sequenc
         survivors.extend(f"{service.name} (pid {pid})" for pid in left)
 
     held = await keeper.status()
-    for level in reversed(graph.levels({s.name: [e.service for e in s.depends_on] for s in inc.spec.services})):
+    for level in reversed(
+        graph.levels({s.name: [e.service for e in s.depends_on] for s in inc.spec.services})
+    ):
         async with anyio.create_task_group() as group:
             for name in level:
                 if name in held:

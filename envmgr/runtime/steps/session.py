@@ -46,7 +46,11 @@ async def close_session(inc: Incarnation) -> None:
             await terminals.close(terminal)
         case Unknown(reason):
             grave = Tombstone(
-                kind="session", name=inc.session, agent=inc.id, generation=inc.generation, since=inc.systems.now(),
+                kind="session",
+                name=inc.session,
+                agent=inc.id,
+                generation=inc.generation,
+                since=inc.systems.now(),
                 data={"owner": inc.tag},
             )
             await inc.systems.store.write(lambda tx: tx.bury(grave))

@@ -42,7 +42,9 @@ class AddWorktree:
             case Absent():
                 return False  # it vanished: made again from its branch (R-4)
             case Unknown(reason):
-                raise Unavailable(f"cannot tell whether the worktree is there: {reason}", hint="Run `envmgr doctor`.")
+                raise Unavailable(
+                    f"cannot tell whether the worktree is there: {reason}", hint="Run `envmgr doctor`."
+                )
 
     async def undo(self, receipt: Receipt | None) -> None:
         """Remove what this generation made, unless it holds work: then it is kept, and the error says so."""
@@ -53,7 +55,9 @@ class AddWorktree:
             case Absent():
                 return
             case Unknown(reason):
-                raise Unavailable(f"cannot tell whether the worktree is there: {reason}", hint="Run `envmgr doctor`.")
+                raise Unavailable(
+                    f"cannot tell whether the worktree is there: {reason}", hint="Run `envmgr doctor`."
+                )
             case Present(worktree):
                 await self._remove(worktree, was_finished=receipt is not None)
 
