@@ -1,0 +1,1 @@
+"""`envmgr init`: look at a repository and propose a template for it."""

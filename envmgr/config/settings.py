@@ -1,0 +1,233 @@
+"""Settings of a host: built-in defaults, then /etc, the user's file, the repository's, then ENVMGR_SECTION__KEY.
+
+Nothing below `bootstrap` knows this module; it maps settings to plain values.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, SettingsError
+
+from envmgr.config.checking import as_table, check
+from envmgr.config.fields import Strict, fields_of
+from envmgr.config.files import read
+from envmgr.config.merging import merge
+from envmgr.config.nodes import Table, find, leaves, text_leaf
+from envmgr.config.problems import BadFile, Mark, Problem, did_you_mean, dotted, raise_errors
+
+PREFIX = "ENVMGR_"
+SYSTEM = Path("/etc/envmgr/config.toml")
+REPOSITORY = ".envmgr.toml"
+DEFAULT = "default"
+# A repository is not always its reader's own: it may not name places of the host, nor weaken its limits.
+_REPOSITORY_KEYS = {("ports", "block")}
+
+
+class Host(Strict):
+    """The machine and what agents may take of it."""
+
+    state_dir: Path | None = None
+    """Folder of everything envmgr keeps; without it `$XDG_STATE_HOME/envmgr`. ENVMGR_STATE_DIR comes before it."""
+    max_agents: Annotated[int, Field(ge=1, le=500)] = 50
+    """Agents that may exist in a started state at the same time."""
+    min_free_memory_bytes: Annotated[int, Field(ge=0)] = 512 * 1024**2
+    """Memory that must be left when a spawn begins."""
+    min_free_disk_bytes: Annotated[int, Field(ge=0)] = 1024**3
+    """Disk space that must be left where worktrees are when a spawn begins."""
+
+
+class Ports(Strict):
+    """Where port numbers come from; a template may say otherwise."""
+
+    first: Annotated[int, Field(ge=1024, le=65535)] = 20000
+    """First number of the pool."""
+    last: Annotated[int, Field(ge=1024, le=65535)] = 29999
+    """Last number of the pool; below the ephemeral ports of Linux (32768, ip(7))."""
+    block: Annotated[int, Field(ge=1, le=1000)] = 20
+    """Contiguous numbers leased to one agent."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Ports:
+        if self.last - self.first + 1 < self.block:
+            raise ValueError(f"{self.first} to {self.last} does not hold one block of {self.block}")
+        return self
+
+
+class Git(Strict):
+    """Worktrees."""
+
+    worktree_root: Path | None = None
+    """Folder of the agents' worktrees; without it `worktrees` in the state folder."""
+    deadline_s: Annotated[float, Field(gt=0, le=3600)] = 120.0
+    """Seconds a git command may take; a checkout of a large repository is one."""
+
+
+class Tmux(Strict):
+    """The terminal server."""
+
+    deadline_s: Annotated[float, Field(gt=0, le=60)] = 5.0
+    """Seconds a tmux command may take before the server counts as not answering."""
+    history_lines: Annotated[int, Field(ge=0, le=1_000_000)] = 20_000
+    """Lines of scrollback of each pane."""
+
+
+class Log(Strict):
+    """What envmgr writes about itself."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """Least important level that is written."""
+
+
+class Settings(BaseSettings):
+    """All sections. Made by `load`, which says where values come from."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+    )
+    later: ClassVar[frozenset[str]] = frozenset()
+
+    host: Host = Host()
+    """The machine and what agents may take of it."""
+    ports: Ports = Ports()
+    """Where port numbers come from."""
+    git: Git = Git()
+    """Worktrees."""
+    tmux: Tmux = Tmux()
+    """The terminal server."""
+    log: Log = Log()
+    """What envmgr writes about itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One line of `envmgr config show --origin`. `origin` is `file:line`, a variable, or `default`."""
+
+    path: str
+    value: str
+    origin: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """Settings, and where each comes from."""
+
+    settings: Settings
+    origins: Sequence[Setting]
+
+
+def config_dir(environment: Mapping[str, str]) -> Path:
+    """The user's configuration folder (XDG base directories)."""
+    return _xdg(environment, "XDG_CONFIG_HOME", ".config")
+
+
+def state_dir(environment: Mapping[str, str], settings: Settings | None = None) -> Path:
+    """Folder of the store, sockets, logs and worktrees: ENVMGR_STATE_DIR, the setting, or XDG's place."""
+    if named := environment.get("ENVMGR_STATE_DIR"):
+        return Path(named).expanduser().absolute()
+    if settings and settings.host.state_dir:
+        return settings.host.state_dir.expanduser().absolute()
+    return _xdg(environment, "XDG_STATE_HOME", ".local/state")
+
+
+def _xdg(environment: Mapping[str, str], variable: str, fallback: str) -> Path:
+    base = Path(environment.get(variable, ""))
+    if not base.is_absolute():  # relative ones are to be ignored (XDG Base Directory Specification)
+        base = Path(environment.get("HOME") or Path.home()) / fallback
+    return base / "envmgr"
+
+
+def load(
+    environment: Mapping[str, str] | None = None, *, repo: Path | None = None, system: Path = SYSTEM
+) -> Loaded:
+    """Read all sources; files that do not exist say nothing. Blocks, shortly.
+
+    Raises:
+        ConfigError: Unknown or wrong values, with file and line or the variable's name.
+    """
+    environment = os.environ if environment is None else environment
+    user = config_dir(environment) / "config.toml"
+    tree = Table(Mark("settings"), {}, {})
+    problems: list[Problem] = []
+    repository = repo / REPOSITORY if repo else None
+    for path, shown in ((system, str(system)), (user, _shown(user, environment)), (repository, REPOSITORY)):
+        if path is not None and path.is_file():
+            read_in = as_table(read(path, shown))
+            problems += _not_for_repositories(read_in) if shown == REPOSITORY else []
+            tree = as_table(merge(tree, read_in))
+    tree = as_table(merge(tree, _from_environment(environment)))
+    settings, wrong = check(tree, Settings)
+    raise_errors([*problems, *wrong])
+    assert settings is not None, "without errors there are settings"
+    return Loaded(settings=settings, origins=_origins(settings, tree))
+
+
+def _shown(path: Path, environment: Mapping[str, str]) -> str:
+    """Never an absolute home path (architecture 12)."""
+    home = Path(environment.get("HOME") or Path.home())
+    return str(Path("~") / path.relative_to(home)) if path.is_relative_to(home) else str(path)
+
+
+def _not_for_repositories(tree: Table) -> list[Problem]:
+    allowed = ", ".join(dotted(path) for path in sorted(_REPOSITORY_KEYS))
+    return [
+        Problem(
+            mark=leaf.mark,
+            path=dotted(path),
+            message=f"{dotted(path)} cannot be set by a repository",
+            hint=f"A repository may set {allowed}; put the rest into your own config.toml.",
+        )
+        for path, leaf in leaves(tree)
+        if path not in _REPOSITORY_KEYS
+    ]
+
+
+def _from_environment(environment: Mapping[str, str]) -> Table:
+    """ENVMGR_PORTS__BLOCK=40 as a tree whose marks are the variables' names."""
+    for name in environment:
+        section, separator, _ = name.removeprefix(PREFIX).partition("__")
+        if name.startswith(PREFIX) and separator and section.lower() not in Settings.model_fields:
+            hint = did_you_mean(section, [known.upper() for known in Settings.model_fields], among="Sections")
+            raise BadFile(
+                [Problem(mark=Mark(name), message=f"no section {section!r} of settings", hint=hint)]
+            )
+    source = EnvSettingsSource(Settings)
+    source.env_vars = {name.lower(): value for name, value in environment.items() if "__" in name}
+    try:
+        said = source()
+    except SettingsError as error:
+        raise BadFile([Problem(mark=Mark(PREFIX.rstrip("_")), message=str(error))]) from error
+    return _table(said, PREFIX)
+
+
+def _table(said: Mapping[str, object], prefix: str) -> Table:
+    marks = {key: Mark(f"{prefix}{key.upper()}") for key in said}
+    items = {
+        key: _table(value, f"{prefix}{key.upper()}__")
+        if isinstance(value, Mapping)
+        else text_leaf(marks[key], str(value))
+        for key, value in said.items()
+    }
+    return Table(Mark(prefix.rstrip("_")), items, marks)
+
+
+def _origins(settings: Settings, tree: Table) -> list[Setting]:
+    found = []
+    for section in fields_of(Settings):
+        values = getattr(settings, section)
+        for key in fields_of(type(values)):
+            node = find(tree, (section, key))
+            origin = (
+                DEFAULT if node is None else node.mark.file + (f":{node.mark.line}" if node.mark.line else "")
+            )
+            found.append(Setting(path=f"{section}.{key}", value=str(getattr(values, key)), origin=origin))
+    return found

@@ -1,0 +1,1 @@
+"""Templates: found, read, merged, checked, and resolved to what is spawned."""

@@ -1,0 +1,46 @@
+"""What one spawn says, and what a template becomes with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from envmgr.config.nodes import Table
+from envmgr.config.templates import params as inputs
+from envmgr.config.templates.schema import Document
+from envmgr.model.spec import SecretRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """What one spawn says.
+
+    Attributes:
+        repo: Top of the main checkout.
+        name: The agent's name.
+        slug: The name in the form that branches and paths allow.
+        params: As given, text.
+        environment: Variables of the person who spawns; secret values in it go nowhere.
+        prompt: Comes before the template's.
+    """
+
+    repo: Path
+    name: str
+    slug: str
+    params: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    base: str | None = None
+    branch: str | None = None
+    prompt: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """The filled tree and what was made from it."""
+
+    tree: Table
+    document: Document
+    params: Mapping[str, inputs.Value]
+    env: Mapping[str, str]
+    secrets: tuple[SecretRef, ...]

@@ -1,0 +1,270 @@
+"""What a template may say. The names are the keys; docs/reference/template.md is made from this file."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+
+from envmgr.config.fields import (
+    Command,
+    Count,
+    Duration,
+    Env,
+    EnvName,
+    EnvText,
+    Flag,
+    Inside,
+    PortNumber,
+    Regex,
+    Signal,
+    Slug,
+    Strict,
+    Strings,
+    Word,
+)
+from envmgr.config.templates.service_schema import Edges, Logs, ProcessLimits, Service, Stop, Timing
+
+VERSION = 1
+
+
+class Param(Strict):
+    """An input of spawn: `--param NAME=VALUE`, used as `${params.NAME}`."""
+
+    type: Literal["string", "int", "bool", "enum", "number"] = "string"
+    """Kind of value."""
+    description: str = ""
+    """A sentence for people."""
+    default: EnvText | None = None
+    """Value if none is given. A param without default must be given, unless `required: false` makes it empty."""
+    values: tuple[EnvText, ...] = ()
+    """Allowed values of an `enum`."""
+    pattern: Regex | None = None
+    """Regular expression that the whole value must match."""
+    required: bool | None = None
+    """Whether it must be given; without a default it must."""
+
+
+class Secret(Strict):
+    """Where a value comes from at the moment it is needed; a bare word means `from`. It is given as a variable and never stored."""
+
+    later: ClassVar = frozenset({"ttl"})
+
+    source: Annotated[Literal["env", "file", "command"], Field(alias="from")]
+    """`env`, `file` or `command`."""
+    name: EnvName | None = None
+    """For `env`: variable of the person who spawns; without it the secret's own name."""
+    path: str | None = None
+    """For `file`: its path, relative to the repository; the value is its content without the last newline."""
+    command: str | None = None
+    """For `command`: a line for the shell that prints the value."""
+
+
+def _secret(value: object) -> object:
+    return {"from": value} if isinstance(value, str) else value
+
+
+def _task(value: object) -> object:
+    return value if isinstance(value, dict) else {"command": value}
+
+
+def _tasks(value: object) -> object:
+    return [value] if isinstance(value, str | dict) else value
+
+
+class Task(Strict):
+    """A command with a time limit. A bare line or list of words means `command`."""
+
+    command: Command
+    """A line for the shell, or a list of words to execute."""
+    timeout: Annotated[Duration, Field(ge=0.01)] = 600.0
+    """Time it may take."""
+
+
+Tasks = Annotated[tuple[Annotated[Task, BeforeValidator(_task)], ...], BeforeValidator(_tasks)]
+
+
+class Workspace(Strict):
+    """The agent's git worktree."""
+
+    later: ClassVar = frozenset({"link", "cache"})
+
+    base: str = "HEAD"
+    """Commit, branch or tag that the new branch starts from."""
+    branch: str = ""
+    """Name of the new branch; without it `agent/${agent.slug}`."""
+    copy_: Annotated[
+        tuple[Inside, ...], BeforeValidator(lambda v: [v] if isinstance(v, str) else v), Field(alias="copy")
+    ] = ()
+    """Globs of git-ignored files to copy from the main checkout, such as `.env.local`."""
+    setup: Tasks = ()
+    """Commands to run in the new worktree, in order, before services start."""
+    submodules: Flag = True
+    """Initialise git submodules."""
+    relative_paths: Flag = False
+    """Write git's pointers between worktree and repository as relative paths, where git can (2.48)."""
+
+
+def _range(value: object) -> object:
+    found = re.fullmatch(r"([0-9]{1,5})\s*-\s*([0-9]{1,5})", str(value))
+    if not found or not 1 <= int(found[1]) <= int(found[2]) <= 65535:
+        raise ValueError(f"{str(value)!r} is not a port range such as 20000-29999")
+    return (int(found[1]), int(found[2]))
+
+
+class Ports(Strict):
+    """Where the agent's port numbers come from."""
+
+    later: ClassVar = frozenset({"strategy"})
+
+    range: Annotated[
+        tuple[PortNumber, PortNumber] | None,
+        BeforeValidator(_range),
+        WithJsonSchema({"type": "string", "examples": ["20000-29999"]}),
+    ] = None
+    """Pool, both ends included; without it the host's setting."""
+    block: Annotated[Count, Field(ge=1, le=1000)] | None = None
+    """Contiguous numbers leased to one agent; without it the host's setting."""
+    bind: str | None = None
+    """Address that services are told to listen on; without it the host's setting."""
+
+
+class Defaults(Strict):
+    """Merged under every service."""
+
+    later: ClassVar = frozenset({"live", "restart"})
+
+    ready: Timing = Timing()
+    """Timing for services that have a `ready`."""
+    stop: Stop = Stop()
+    """As in a service."""
+    logs: Logs = Logs()
+    """As in a service."""
+    limits: ProcessLimits = ProcessLimits()
+    """As in a service."""
+
+
+class AgentStop(Strict):
+    """How the assistant is ended: keys, then signal to all its processes, grace, then KILL."""
+
+    keys: Strings = ()
+    """tmux key names to send first, such as `C-c`."""
+    signal: Signal = "SIGTERM"
+    """Signal that asks it to end."""
+    grace: Duration = 15.0
+    """Time between asking and forcing."""
+
+
+class AgentReady(Strict):
+    """When the assistant counts as started."""
+
+    timeout: Annotated[Duration, Field(ge=0.01)] = 60.0
+    """Time until the start has failed."""
+
+
+_KINDS = ("command", "claude_code")
+
+
+def _kind(value: str) -> str:
+    name = {"claude": "claude_code", "custom": "command"}.get(value, value)
+    if name not in _KINDS:
+        raise ValueError(f"{value!r} is not an assistant; use {' or '.join(_KINDS)}")
+    return name
+
+
+def _given(value: object) -> object:
+    """A param that was left empty says nothing."""
+    return None if value == "" else value
+
+
+class Agent(Strict):
+    """The AI program."""
+
+    later: ClassVar = frozenset({"resume", "idle", "tools"})
+
+    kind: Annotated[str, AfterValidator(_kind), WithJsonSchema({"enum": [*_KINDS, "claude"]})] = "command"
+    """`command` runs any program, `claude_code` (also written `claude`) the Claude Code CLI."""
+    command: Annotated[Command | None, BeforeValidator(_given)] = None
+    """What `command` runs, without it your shell; for other kinds another executable than theirs."""
+    model: Annotated[str | None, BeforeValidator(_given)] = None
+    """Model to ask for."""
+    args: tuple[str, ...] = ()
+    """More arguments."""
+    prompt: Annotated[str | None, BeforeValidator(_given)] = None
+    """First prompt; `--prompt` comes before it."""
+    prompt_file: str | None = None
+    """File with the first prompt, relative to the repository; taken as it is, without references."""
+    env: Env = Field(default_factory=dict)
+    """Variables of the assistant."""
+    depends_on: Edges = Field(default_factory=dict)
+    """Services that come first; a list of names will do."""
+    stop: AgentStop = AgentStop()
+    """How it is ended."""
+    ready: AgentReady = AgentReady()
+    """When it counts as started."""
+    permission_mode: Annotated[str | None, BeforeValidator(_given)] = None
+    """Passed to assistants that know one, such as `acceptEdits`."""
+
+
+class Hooks(Strict):
+    """Commands around an agent's life, run in its worktree with its environment."""
+
+    later: ClassVar = frozenset({"on_attach"})
+
+    on_create: Tasks = ()
+    """Once, after the worktree is made."""
+    on_start: Tasks = ()
+    """At every start, when services are ready and before the assistant starts."""
+    pre_stop: Tasks = ()
+    """Before anything is stopped."""
+    post_stop: Tasks = ()
+    """After everything is stopped."""
+
+
+class Gc(Strict):
+    """What becomes of things when the agent stops."""
+
+    later: ClassVar = frozenset({"volumes", "after_stop"})
+
+    worktree: Literal["keep", "remove-if-clean"] = "keep"
+    """`keep`, or `remove-if-clean`: remove it if nothing would be lost."""
+
+
+class Document(Strict):
+    """A template."""
+
+    later: ClassVar = frozenset({"import", "recovery", "profiles"})
+
+    envmgr: Annotated[Any, WithJsonSchema({"const": VERSION})]
+    """Version of this format: 1."""
+    name: Slug | None = None
+    """Name; without it the name of the file."""
+    description: str = ""
+    """A sentence for `envmgr template list`."""
+    extends: Strings = ()
+    """Templates this one builds on, oldest first: a path (relative to this file) or a template name."""
+    params: dict[Word, Param] = Field(default_factory=dict)
+    """Inputs of spawn."""
+    env: Env = Field(default_factory=dict)
+    """Variables of everything in the environment."""
+    env_file: Strings = ()
+    """Files with NAME=value lines, relative to the repository; `env` comes after them."""
+    secrets: dict[EnvName, Annotated[Secret, BeforeValidator(_secret)]] = Field(default_factory=dict)
+    """Variables whose values are fetched late and never stored."""
+    workspace: Workspace = Workspace()
+    """The agent's git worktree."""
+    ports: Ports = Ports()
+    """Where port numbers come from."""
+    defaults: Defaults = Defaults()
+    """Merged under every service."""
+    services: dict[Slug, Service] = Field(default_factory=dict)
+    """What the agent's work needs running."""
+    agent: Agent
+    """The AI program; every template that is spawned has one."""
+    hooks: Hooks = Hooks()
+    """Commands around the agent's life."""
+    limits: ProcessLimits = ProcessLimits()
+    """Of the whole agent; `memory` is also what must be free before a spawn starts."""
+    gc: Gc = Gc()
+    """What becomes of things when the agent stops."""

@@ -1,0 +1,284 @@
+"""What a template may say about a service. The names are the keys; docs/reference/template.md is made from this file."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+
+from envmgr.config.fields import (
+    Command,
+    Count,
+    Duration,
+    Env,
+    EnvName,
+    Flag,
+    Inside,
+    PortNumber,
+    Regex,
+    Signal,
+    Size,
+    Slug,
+    Strict,
+    Strings,
+)
+from envmgr.config.merging import PROBES
+
+_CONDITIONS = ("started", "ready", "completed", "succeeded")
+_ALIASES = {
+    "service_started": "started",
+    "process_started": "started",
+    "service_healthy": "ready",
+    "process_healthy": "ready",
+    "process_completed": "completed",
+    "service_completed_successfully": "succeeded",
+    "process_completed_successfully": "succeeded",
+}
+
+
+def _condition(value: str) -> str:
+    name = _ALIASES.get(value, value)
+    if name in ("log", "process_log_ready"):
+        raise ValueError(
+            "condition 'log' is not supported by this version yet; give the dependency `ready: {log: ...}`"
+        )
+    if name not in _CONDITIONS:
+        raise ValueError(f"{value!r} is not a condition; use {', '.join(_CONDITIONS)}")
+    return name
+
+
+def _kind(value: object) -> object:
+    if value == "container":
+        raise ValueError("kind 'container' is not supported by this version yet")
+    return value
+
+
+def _names(value: object) -> object:
+    """A list of names is a map to nothing special."""
+    if not isinstance(value, list):
+        return value
+    if not all(isinstance(name, str) for name in value):
+        raise ValueError("a list here has names only")
+    return {name: {} for name in value}
+
+
+def _port(value: object) -> object:
+    return {"prefer": value} if isinstance(value, int | str) else value
+
+
+class Port(Strict):
+    """A port the service needs. A bare number means `prefer`."""
+
+    later: ClassVar = frozenset({"container", "protocol", "bind", "listen", "open"})
+
+    prefer: PortNumber | None = None
+    """Number to take if it is free; otherwise one of the agent's block."""
+    fixed: Flag = False
+    """Fail instead of taking another number than `prefer`."""
+    env: EnvName | None = None
+    """Variable that carries the number, besides `<SERVICE>_<NAME>_PORT` and, for a single port, `PORT`."""
+    number: PortNumber | None = None
+    """For `kind: external`: where it already listens."""
+
+
+class HttpCheck(Strict):
+    """A GET request. A bare text means `path`."""
+
+    port: str | None = None
+    """Name of a port of this service (may be left out if there is one), or a number for external services."""
+    path: str = "/"
+    """Path and query."""
+    host: str = "127.0.0.1"
+    """Address to connect to."""
+    scheme: Literal["http", "https"] = "http"
+    """`http` or `https` (certificates are not checked)."""
+    headers: dict[str, str] = Field(default_factory=dict)
+    """Request headers."""
+    status: tuple[Annotated[int, Field(ge=100, le=599)], ...] = ()
+    """Accepted status codes; without it 200 to 399."""
+    body: Regex | None = None
+    """Regular expression that the first 64 KiB of the body must contain."""
+
+
+class TcpCheck(Strict):
+    """A connection that is accepted. A bare text means `port`."""
+
+    port: str | None = None
+    """Name of a port of this service (may be left out if there is one), or a number for external services."""
+    host: str = "127.0.0.1"
+    """Address to connect to."""
+
+
+def _http(value: object) -> object:
+    return {"path" if value.startswith("/") else "port": value} if isinstance(value, str) else value
+
+
+def _tcp(value: object) -> object:
+    return {"port": str(value)} if isinstance(value, str | int) else value
+
+
+class Check(Strict):
+    """One way to tell that a service is ready."""
+
+    later: ClassVar = frozenset({"notify", "inside"})
+
+    http: Annotated[HttpCheck, BeforeValidator(_http)] | None = None
+    """An HTTP request is answered."""
+    tcp: Annotated[TcpCheck, BeforeValidator(_tcp)] | None = None
+    """A connection is accepted."""
+    exec: Command | None = None
+    """A command, run in the service's environment, ends with 0."""
+    log: Regex | None = None
+    """A line of the output of this launch matches the regular expression."""
+    any: tuple[Check, ...] = ()
+    """Ready when one of these is."""
+    all: tuple[Check, ...] = ()
+    """Ready when all of these are."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Check:
+        given = [kind for kind in PROBES if getattr(self, kind)]
+        if len(given) != 1:
+            what = f"has {' and '.join(given)}" if given else "has none"
+            raise ValueError(f"needs exactly one of http, tcp, exec, log, any, all; it {what}")
+        return self
+
+
+class Timing(Strict):
+    """When and how often readiness is looked at."""
+
+    later: ClassVar = frozenset({"notify", "inside"})
+
+    period: Annotated[Duration, Field(ge=0.05)] = 10.0
+    """Time between attempts once ready; until then attempts come faster."""
+    timeout: Annotated[Duration, Field(ge=0.01)] = 2.0
+    """Time one attempt may take."""
+    up: Annotated[Count, Field(ge=1)] = 1
+    """Successes in a row until ready."""
+    down: Annotated[Count, Field(ge=1)] = 3
+    """Failures in a row until a ready service counts as lost."""
+    initial: Duration = 0.0
+    """Time after launch before the first attempt."""
+    deadline: Annotated[Duration, Field(ge=0.01)] = 60.0
+    """Time after launch until the start has failed."""
+    owner: Flag = True
+    """A listener that belongs to another process fails the probe."""
+
+
+class Ready(Check, Timing):
+    """How to tell that a service is ready: exactly one kind of check, and its timing."""
+
+
+class Stop(Strict):
+    """How a process is ended: command, then signal to all its processes, grace, then KILL."""
+
+    later: ClassVar = frozenset({"keys", "hook"})
+
+    signal: Signal = "SIGTERM"
+    """Signal that asks it to end."""
+    grace: Duration = 10.0
+    """Time between asking and forcing."""
+    command: Command | None = None
+    """Command to run first, in the service's environment."""
+
+
+class Logs(Strict):
+    """What is kept of the output."""
+
+    later: ClassVar = frozenset({"level_parser", "quiet"})
+
+    max_size: Annotated[Size, Field(ge=4096)] = 10_000_000
+    """Size at which a log file is rotated."""
+    keep: Annotated[Count, Field(ge=0, le=100)] = 5
+    """Rotated files that are kept."""
+
+
+class ProcessLimits(Strict):
+    """What a process may use; what is not given is inherited."""
+
+    later: ClassVar = frozenset({"cpus", "disk"})
+
+    memory: Annotated[Size, Field(ge=1_000_000)] | None = None
+    """Address space of each process (RLIMIT_AS)."""
+    pids: Annotated[Count, Field(ge=1)] | None = None
+    """Processes of this user (RLIMIT_NPROC)."""
+    nofile: Annotated[Count, Field(ge=16)] | None = None
+    """Open files (RLIMIT_NOFILE)."""
+    nice: Annotated[int, Field(ge=-20, le=19)] | None = None
+    """Priority; higher is more polite."""
+
+
+class Edge(Strict):
+    """What to wait for."""
+
+    later: ClassVar = frozenset({"restart"})
+
+    condition: (
+        Annotated[str, AfterValidator(_condition), WithJsonSchema({"enum": [*_CONDITIONS, *_ALIASES]})] | None
+    ) = None
+    """`started`, `ready`, `completed` or `succeeded`. Without it: `succeeded` for tasks, `ready` with a probe, else `started`."""
+    required: Flag = True
+    """False: warn and go on when it fails."""
+    timeout: Duration | None = None
+    """Time to wait; without it the dependency's deadline and 30 seconds."""
+
+
+Edges = Annotated[
+    dict[
+        str,
+        Annotated[Edge, BeforeValidator(lambda said: {"condition": said} if isinstance(said, str) else said)],
+    ],
+    BeforeValidator(_names),
+    Field(json_schema_extra={"description": "Names of services, or a map from name to what to wait for."}),
+]
+
+
+class Service(Strict):
+    """Something the agent's work needs running."""
+
+    later: ClassVar = frozenset(
+        {
+            *("image", "build", "entrypoint", "volumes", "user", "networks", "platform", "pull"),
+            *("live", "liveness_probe", "startup", "restart", "fatal_exit_codes", "watch", "on_env_change"),
+            *("on_config_change", "scope", "replicas", "tty", "stdin", "run_when", "profiles"),
+        }
+    )
+
+    kind: Annotated[Literal["process", "task", "external"], BeforeValidator(_kind)] = "process"
+    """`process` runs as long as the agent, `task` runs to its end, `external` is only looked at."""
+    description: str = ""
+    """A sentence for people."""
+    command: Command | None = None
+    """A line for the shell, or a list of words to execute."""
+    shell: str = "/bin/sh"
+    """Shell for command lines; called with `-c`."""
+    cwd: Inside = "."
+    """Working directory, relative to the top of the worktree."""
+    env: Env = Field(default_factory=dict)
+    """Variables of this service."""
+    env_file: Strings = ()
+    """Files with NAME=value lines, relative to the repository; `env` comes after them."""
+    ports: Annotated[dict[Slug, Annotated[Port, BeforeValidator(_port)]], BeforeValidator(_names)] = Field(
+        default_factory=dict
+    )
+    """Ports it needs, by name; a list of names will do."""
+    depends_on: Edges = Field(default_factory=dict)
+    """Services that come first; a list of names will do."""
+    ready: Ready | None = None
+    """How to tell that it is ready. Also written `readiness_probe` or `healthcheck`."""
+    exports: Env = Field(default_factory=dict)
+    """Variables for everything that depends on it and for the assistant."""
+    stop: Stop = Stop()
+    """How it is ended."""
+    logs: Logs = Logs()
+    """What is kept of its output."""
+    limits: ProcessLimits = ProcessLimits()
+    """What it may use."""
+    success_exit_codes: tuple[Annotated[int, Field(ge=0, le=255)], ...] = (0,)
+    """Exit codes of a task that count as success."""
+    timeout: Annotated[Duration, Field(ge=0.01)] = 600.0
+    """Time a task may take."""
+    critical: Flag = True
+    """False: losing it is only remarked, the agent does not count as degraded."""
+    disabled: Flag = False
+    """Leave this service out."""
