@@ -16,7 +16,9 @@ FRESH_S = 2.0
 def weigh(state: AgentState, fact: ActivityReported, now: float) -> AgentState:
     """The state after the report; the very same object when better evidence stands."""
     known = state.evidence
-    if known is not None and _RANK[fact.source] > _RANK[known.source] and now - known.at < FRESH_S:
+    # A negative age means that the clock was set back; nothing is known about the real one then.
+    is_fresh = known is not None and 0 <= now - known.at < FRESH_S
+    if known is not None and is_fresh and _RANK[fact.source] > _RANK[known.source]:
         return state
     if known is not None and fact.activity is state.activity and fact.source is known.source is Source.SCREEN:
         return state  # a screen that still says the same is no news

@@ -145,6 +145,8 @@ def _spawn_failed(state: AgentState, fact: SpawnFailed, now: float) -> Decision:
 
 
 def _stop(state: AgentState, stimulus: StopRequested, now: float) -> Decision:
+    if state.desired is Desired.REMOVED:
+        return _ignore(state, "it is being removed")
     effects = [_effect(EffectKind.STOP, state)]
     if state.lifecycle is Lifecycle.SPAWNING:
         effects.insert(0, _effect(EffectKind.CANCEL_SPAWN, state))
