@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 from envmgr.config.nodes import MAX_BYTES, Node
@@ -37,9 +38,13 @@ def read_text(path: Path, shown: str) -> str:
 
 
 def read(path: Path, shown: str) -> Node:
-    """Parse by suffix: `.toml`, else YAML."""
-    text = read_text(path, shown)
-    if path.suffix == ".toml":
+    """Parse by suffix: `.toml`, else YAML. The same text again costs no parsing; nodes are frozen."""
+    return _parse(read_text(path, shown), shown, is_toml=path.suffix == ".toml")
+
+
+@functools.lru_cache(maxsize=32)
+def _parse(text: str, shown: str, *, is_toml: bool) -> Node:
+    if is_toml:
         return read_toml(text, shown)
     # Deferred: the YAML parser costs 20 ms to import, and settings are TOML.
     from envmgr.config.yaml_source import read_yaml

@@ -50,9 +50,12 @@ class Processes(Protocol):
     def belongs(self, process: ProcessIdentity, marks: Marks) -> bool:
         """Whether one living process is a member; blocking, cheap, no scan of the whole table."""
 
-    async def end(self, marks: Marks, *, signal: str = "SIGTERM", grace_s: float = 10.0) -> Sequence[Member]:
+    async def end(
+        self, marks: Marks, *, signal: str = "SIGTERM", hang_up: bool = False, grace_s: float = 10.0
+    ) -> Sequence[Member]:
         """Signal the whole set, wait up to `grace_s`, KILL the rest, look again; returns the survivors.
 
+        With `hang_up` SIGHUP follows the signal at once, as when a terminal closes: interactive shells ignore SIGTERM.
         Processes that appear meanwhile (forks) are taken in. Ending an empty set is harmless.
         """
 

@@ -126,7 +126,9 @@ class Workspaces(Protocol):
     async def drop_branch(self, repo: Repository, branch: str, *, at: str) -> bool:
         """Delete the branch if it still points to `at`; returns whether it is gone."""
 
-    async def restore(self, repo: Repository, *, path: Path, branch: str, head: str, ref: str, owner: str) -> Worktree:
+    async def restore(
+        self, repo: Repository, *, path: Path, branch: str, head: str, ref: str, owner: str
+    ) -> Worktree:
         """Bring a snapshot back: branch at `head`, uncommitted changes as they were.
 
         Raises:

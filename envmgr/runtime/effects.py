@@ -87,6 +87,7 @@ class Performer:
     # --- spawn -------------------------------------------------------------------------------------------
 
     async def _spawn(self, actor: Actor, owed: OwedEffect) -> None:
+        self._reach("spawn-accepted")
         fact: Stimulus = SpawnFailed(generation=owed.effect.generation, step="spawn", reason="cancelled")
         inc = await self.supervisor.incarnation(actor)
         with anyio.CancelScope() as scope:
@@ -95,7 +96,9 @@ class Performer:
                 fact = await self._run_saga(actor, inc)
         actor.spawning = None
         with anyio.CancelScope(shield=True):
+            self._reach("spawn-before-commit")
             await self.supervisor.apply(actor, fact, cause=owed.cause, settles=owed.id)
+            self._reach("spawn-committed")
             if isinstance(fact, SpawnSucceeded):
                 self.health.watch(actor, inc)
                 await self._furnish(inc)
@@ -180,6 +183,7 @@ class Performer:
         await self.supervisor.systems.store.write(lambda tx: tx.settle(owed.id))
 
     async def _stop(self, actor: Actor, owed: OwedEffect) -> None:
+        self._reach("stop-accepted")
         self.health.forget(actor)
         inc = await self.supervisor.incarnation(actor)
         failures = await stopping.stop(inc, self.supervisor.record, reach=self._reach)
@@ -189,16 +193,20 @@ class Performer:
             fact = StopLeaked(generation=inc.generation, survivors=failures.sentences, holds=holds)
         self._reach("stop-before-commit")
         await self.supervisor.apply(actor, fact, cause=owed.cause, settles=owed.id)
+        self._reach("stop-committed")
         actor.services.clear()
 
     async def _remove(self, actor: Actor, owed: OwedEffect) -> None:
+        self._reach("remove-accepted")
         inc = await self.supervisor.incarnation(actor)
         fact: Stimulus = Removed(generation=inc.generation)
         try:
-            await removal.remove(inc)
+            await removal.remove(inc, reach=self._reach)
         except EnvmgrError as error:
             fact = RemovalFailed(generation=inc.generation, reason=error.message)
+        self._reach("remove-before-commit")
         await self.supervisor.apply(actor, fact, cause=owed.cause, settles=owed.id)
+        self._reach("remove-committed")
 
 
 class StoreJournal:

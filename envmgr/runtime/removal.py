@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from envmgr.errors import Conflict, Unobservable
 from envmgr.model.observe import Absent, Present, Unknown
 from envmgr.protocols.store import Snapshot
 from envmgr.protocols.workspaces import Work, Worktree
 from envmgr.runtime.incarnation import Incarnation
+from envmgr.runtime.saga import never
 from envmgr.runtime.steps.environment import clear_home
 
 
@@ -27,8 +30,11 @@ async def at_risk(inc: Incarnation) -> Work | None:
             )
 
 
-async def remove(inc: Incarnation) -> None:
+async def remove(inc: Incarnation, *, reach: Callable[[str], None] = never) -> None:
     """Save everything under a ref, then remove worktree, branch and files. May be repeated after a crash.
+
+    Args:
+        reach: Called at each named crash point.
 
     Raises:
         Conflict: A process works inside the worktree, or it is not ours.
@@ -38,7 +44,9 @@ async def remove(inc: Incarnation) -> None:
         case Present(worktree):
             await _refuse_if_used(inc)
             await _save(inc, worktree)
+            reach("remove-saved")
             await git.remove(inc.repo, worktree, owner=inc.owner, root=inc.layout.worktree_root)
+            reach("remove-worktree-gone")
             head = await _branch_head(inc, worktree)
             await git.drop_branch(inc.repo, worktree.branch, at=head)
         case Unknown(reason):

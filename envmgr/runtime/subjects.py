@@ -32,7 +32,7 @@ def subject(
         shell=service.shell,
         execute=execute,
         log=held.log if held else None,
-        log_offset=held.log_offset if held else 0,
+        log_offset=_begin(held) if held else 0,
         foreign=partial(foreign, inc, service, held) if checks_owner else None,
     )
 
@@ -50,12 +50,17 @@ def foreign(inc: Incarnation, service: ServiceSpec, held: Held | None, port: int
     )
 
 
+def _begin(held: Held) -> int:
+    """Where in the current log file this launch begins; it may have begun in one that was rotated away."""
+    return max(0, held.log_offset - held.log_base)
+
+
 def excerpt(held: Held | None) -> str:
     """The last lines a service wrote since its launch; empty when there are none."""
     if held is None or not held.log.exists():
         return ""
     with held.log.open("rb") as file:
         end = file.seek(0, 2)
-        file.seek(max(min(held.log_offset, end), end - _EXCERPT_BYTES))
+        file.seek(max(min(_begin(held), end), end - _EXCERPT_BYTES))
         lines = file.read().decode("utf-8", "replace").splitlines()
     return "\n".join(lines[-_EXCERPT_LINES:])

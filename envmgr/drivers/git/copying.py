@@ -18,9 +18,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import anyio
+
 from envmgr.aio.blocking import act, look
 from envmgr.drivers.git.invoke import disk_full, free_bytes, git, must, shown
-from envmgr.errors import Conflict, Unavailable
+from envmgr.errors import Conflict, EnvmgrError, Unavailable
 from envmgr.protocols.workspaces import Repository, Worktree
 
 log = logging.getLogger(__name__)
@@ -47,7 +49,13 @@ async def populate(
         barred=frozenset({*own, worktree.path, worktree.path.parent}),
         end_at=time.monotonic() + deadline_s,
     )
-    await act("file", copy.all, await _matching(repo, wanted))
+    names = await _matching(repo, wanted)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(copy.stop_when_cancelled)
+        trouble = await act("file", copy.all, names)
+        tasks.cancel_scope.cancel()
+    if trouble is not None:
+        raise trouble
     log.info(
         "copied ignored files", extra={"files": copy.files, "bytes": copy.bytes, "into": str(worktree.path)}
     )
@@ -96,12 +104,27 @@ class _Copy:
     end_at: float
     files: int = 0
     bytes: int = 0
+    is_stopped: bool = False
     checked: set[Path] = field(default_factory=set)
 
-    def all(self, names: Sequence[str]) -> None:
-        for name in names:
-            for file in self._files(self.source / name):
-                self._one(file)
+    async def stop_when_cancelled(self) -> None:
+        """Let the thread end early; it cannot be abandoned, as it would go on writing."""
+        try:
+            await anyio.sleep_forever()
+        finally:
+            self.is_stopped = True
+
+    def all(self, names: Sequence[str]) -> EnvmgrError | None:
+        """Copy everything; returns the trouble, which a task group would wrap."""
+        try:
+            for name in names:
+                for file in self._files(self.source / name):
+                    if self.is_stopped:
+                        return None
+                    self._one(file)
+        except EnvmgrError as error:
+            return error
+        return None
 
     def _files(self, start: Path) -> Iterator[Path]:
         """Files and symlinks at and below `start`; other repositories and envmgr's folders left out."""

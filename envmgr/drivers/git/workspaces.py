@@ -47,12 +47,15 @@ class GitWorkspaces:
         self._locks = Locks()
         self._trash = removal.Trash()
         self._hooks: dict[Path, Path] = {}
+        self._found: dict[Path, Repository] = {}
         self._gate = anyio.Semaphore(os.cpu_count() or 1)
 
     async def find(self, path: Path) -> Repository:
-        repo, hooks = await repository.find(path)
-        self._hooks[repo.common_dir] = hooks
-        return repo
+        known = self._found.get(path)
+        if known is None or not await look("file", 5.0, _is_unchanged, path, known):
+            known, hooks = await repository.find(path)
+            self._found[path], self._hooks[known.common_dir] = known, hooks
+        return known
 
     async def resolve(self, repo: Repository, base: str) -> str:
         return await repository.resolve(repo, base)
@@ -159,3 +162,12 @@ def _look(repo: Repository, path: Path, owner: str) -> Seen[Worktree]:
     except OSError as error:
         return Unknown(f"cannot look at the worktree: {error.strerror}")
     return Present(Worktree(path=path, branch=claim.branch, base=claim.base))
+
+
+def _is_unchanged(path: Path, repo: Repository) -> bool:
+    """Whether what `find` said of a folder still holds: it is there, so is the repository, and no other is nearer."""
+    folder = path.resolve()
+    if not (repo.common_dir / "HEAD").is_file() or not folder.is_dir():
+        return False
+    nearest = next((place for place in (folder, *folder.parents) if (place / ".git").exists()), None)
+    return nearest in (repo.root, None)

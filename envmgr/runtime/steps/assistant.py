@@ -167,7 +167,7 @@ async def end_assistant(inc: Incarnation, *, grace_s: float, is_polite: bool = T
         await _gone(inc, root, _KEYS_GRACE_S)
     roots = (root,) if root else ()
     left = await inc.systems.processes.end(
-        inc.marks(*roots, part="assistant"), signal=spec.stop.signal, grace_s=grace_s
+        inc.marks(*roots, part="assistant"), signal=spec.stop.signal, hang_up=True, grace_s=grace_s
     )
     if spec.kind in inc.systems.assistants:
         place = inc.place(rendering.assistant_env(inc, {ref.name: "" for ref in inc.spec.secrets}))

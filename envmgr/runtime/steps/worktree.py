@@ -26,8 +26,9 @@ class AddWorktree:
             return _receipt(inc.prior, is_new=False)
         spec = inc.spec.workspace
         inc.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        base = await git.resolve(inc.repo, spec.base)
         inc.worktree = await git.register(
-            inc.repo, path=inc.path, branch=spec.branch, base=spec.base, owner=inc.owner
+            inc.repo, path=inc.path, branch=spec.branch, base=base, owner=inc.owner
         )
         await git.checkout(inc.worktree)
         await git.populate(inc.repo, inc.worktree, spec.copy)
