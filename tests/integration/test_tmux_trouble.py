@@ -312,18 +312,21 @@ async def test_neither_the_daemons_secrets_nor_a_foreign_tmux_reach_the_panes(
 
 
 DAEMON = """
-import asyncio, sys, time
+import asyncio, sys
 from pathlib import Path
 from envmgr.drivers.tmux import TmuxTerminals
 folder = Path(sys.argv[1])
 terminals = TmuxTerminals(folder / "s", folder / "config")
-asyncio.run(terminals.open("em-fox-g1", owner="i/fox/1"))
-print("opened", flush=True)
-time.sleep(1000)
+async def work():
+    await terminals.open("em-fox-g1", owner="i/fox/1")
+    await terminals.panes()
+    print("opened", flush=True)
+    await asyncio.sleep(1000)
+asyncio.run(work())
 """
 
 
-@proves("TMUX-008")
+@proves("TMUX-008", "R-17")
 async def test_sessions_outlive_the_daemon_that_was_killed_with_its_whole_process_group(lab: TmuxLab) -> None:
     daemon = subprocess.Popen(  # noqa: ASYNC220 - it says "opened" within a second
         [sys.executable, "-c", DAEMON, str(lab.folder)],
@@ -334,8 +337,12 @@ async def test_sessions_outlive_the_daemon_that_was_killed_with_its_whole_proces
     assert daemon.stdout is not None
     assert daemon.stdout.readline() == "opened\n"
 
+    assert "_hub" in lab.tmux("list-clients")
+
     os.killpg(daemon.pid, signal.SIGKILL)
     daemon.communicate()
+
+    eventually(lambda: lab.tmux("list-clients") == "")
 
     server = lab.server_pid()
     assert os.getsid(server) == os.getpgid(server) == server
