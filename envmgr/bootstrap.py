@@ -107,6 +107,7 @@ async def daemon() -> AsyncIterator[App]:
             group.cancel_scope.cancel()
     finally:
         with anyio.CancelScope(shield=True):
+            await terminals.retire()
             await terminals.stop()
             await store.close()
 
@@ -174,12 +175,17 @@ def _policy(settings: Settings) -> Policy:
 
 
 def _crash_point() -> Callable[[str], None]:
-    """`ENVMGR_CRASH_AT=POINT` kills the daemon with SIGKILL there; for the crash matrix."""
-    wanted = os.environ.get("ENVMGR_CRASH_AT")
-    if not wanted:
+    """For the crash matrix: `ENVMGR_CRASH_AT=POINT` kills the daemon with SIGKILL there, `ENVMGR_CRASH_LOG=FILE` lists
+    the points that are reached.
+    """
+    wanted, listing = os.environ.get("ENVMGR_CRASH_AT"), os.environ.get("ENVMGR_CRASH_LOG")
+    if not wanted and not listing:
         return never
 
     def reach(point: str) -> None:
+        if listing:
+            with Path(listing).open("a", encoding="utf-8") as file:
+                file.write(f"{point}\n")
         if point == wanted:
             os.kill(os.getpid(), signal.SIGKILL)
 

@@ -8,11 +8,6 @@ import envmgr
 
 # Known by its path: it is executed by itself, and nothing here may import a face.
 _CLIENT = Path(envmgr.__file__).parent / "interfaces" / "hooks" / "client.py"
-PENDING = "hooks.pending.jsonl"
-"""File in the agent's home that keeps reports the daemon did not take, one JSON object per line.
-
-Like the body of a live report, with `at`, the Unix time of the call. At most 1 MB; later reports are dropped.
-"""
 
 
 def hook_command(python: str, socket: Path, *, agent: str, generation: int, home: Path) -> list[str]:

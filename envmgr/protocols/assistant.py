@@ -10,6 +10,12 @@ from typing import ClassVar, Protocol
 from envmgr.model.agent import Activity
 from envmgr.model.spec import AssistantSpec
 
+PENDING = "hooks.pending.jsonl"
+"""File in the agent's home that keeps reports the daemon did not take, one JSON object per line.
+
+Like the body of a live report, with `at`, the Unix time of the call. At most 1 MB; later reports are dropped.
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:

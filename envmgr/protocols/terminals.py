@@ -98,5 +98,8 @@ class Terminals(Protocol):
     def attach_command(self, terminal: Terminal, *, window: str = "agent") -> Sequence[str]:
         """argv that puts a person into the session; to be executed in their terminal."""
 
+    async def retire(self) -> None:
+        """End the server if it holds no session any more, and remove its socket; else leave it alone."""
+
     async def stop(self) -> None:
         """Drop the daemon's own connection; the server and its sessions live on."""

@@ -11,14 +11,16 @@ from envmgr.model.effect import EffectKind
 from envmgr.protocols.store import Transaction
 from envmgr.runtime.actor import Actor
 from envmgr.runtime.effects import Performer
+from envmgr.runtime.missed import replay
 from envmgr.runtime.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 
 
 async def adopt(supervisor: Supervisor, performer: Performer) -> None:
-    """Take over this host's agents. Spawns cut off by a crash are rolled back before anything new is accepted;
-    stops and removals go on side by side.
+    """Take over this host's agents.
+
+    Spawns that a crash cut off are rolled back before anything new is accepted; stops and removals go on side by side.
     """
     store = supervisor.systems.store
     records = await store.read(lambda tx: tx.agents())
@@ -43,6 +45,7 @@ async def _resume(supervisor: Supervisor, performer: Performer, actor: Actor) ->
     try:
         inc = await supervisor.incarnation(actor)
         await inc.find_terminal()
+        await replay(supervisor, actor, inc)
         performer.health.watch(actor, inc)
     except EnvmgrError as error:
         log.error("agent not adopted", extra={"agent": actor.state.id, "why": error.message})

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 _EVERY_S = 1.0
 _SILENT_S = 3.0
+_MUTE_LOOKS = 5
 
 
 class Sampler:
@@ -35,6 +36,7 @@ class Sampler:
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
         self._missing: dict[str, int] = {}
+        self._mute: dict[str, int] = {}
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -80,7 +82,7 @@ class Sampler:
     async def _facts(self, actor: Actor, inc: Incarnation, pane: Pane) -> Sequence[Fact]:
         generation = inc.generation
         if pane.dead:
-            return [AssistantExited(generation=generation, code=pane.exit_code, signal=pane.exit_signal)]
+            return self._exit(pane, generation)
         if not inc.assistant.reports or not self._is_silent(actor):
             return []
         seen = inc.assistant.read_screen(await inc.systems.terminals.screen(pane.id))
@@ -91,6 +93,15 @@ class Sampler:
                 generation=generation, activity=seen.activity, source=Source.SCREEN, detail=seen.detail
             )
         ]
+
+    def _exit(self, pane: Pane, generation: int) -> Sequence[Fact]:
+        """tmux 3.3 sometimes tells that a pane died some time before it tells how; a few looks are worth the wait."""
+        times = self._mute.get(pane.id, 0) + 1
+        if pane.exit_code is None and not pane.exit_signal and times < _MUTE_LOOKS:
+            self._mute[pane.id] = times
+            return []
+        self._mute.pop(pane.id, None)
+        return [AssistantExited(generation=generation, code=pane.exit_code, signal=pane.exit_signal)]
 
     def _is_silent(self, actor: Actor) -> bool:
         """Busy or waiting by its own word, and quiet since: an interrupt by Esc fires no hook."""

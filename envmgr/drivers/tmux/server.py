@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import time
 from collections.abc import Sequence
@@ -139,6 +140,13 @@ class TmuxServer:
                 f"the tmux server did not start: {finished.stderr.strip()}", hint="Run `envmgr doctor`."
             )
         self._control.forgive()
+
+    async def end(self) -> None:
+        """Kill the server, if there is one, and remove its socket, which tmux 3.3 leaves behind."""
+        await self._control.close()
+        with contextlib.suppress(Unavailable):
+            await self.once(["kill-server"])
+        await anyio.Path(self._socket).unlink(missing_ok=True)
 
     async def close(self) -> None:
         """Drop our connection; the server lives on."""

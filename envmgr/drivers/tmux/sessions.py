@@ -158,6 +158,11 @@ class TmuxTerminals:
     def attach_command(self, terminal: Terminal, *, window: str = "agent") -> Sequence[str]:
         return [*self._server.client, "attach-session", "-t", f"{terminal.session}:={window}"]
 
+    async def retire(self) -> None:
+        match await self._list(f"#{{!=:#{{session_name}},{HUB}}}", "#{session_name}"):
+            case Present([]) | Absent():
+                await self._server.end()
+
     async def stop(self) -> None:
         await self._server.close()
 
