@@ -309,3 +309,20 @@ async def test_populate_copies_a_symlink_as_such_wherever_it_leads(tmp_path: Pat
     await ground.workspaces.populate(ground.repo, worktree, ["venv"])
 
     assert (worktree.path / "venv" / "out").readlink() == tmp_path / "outside"
+
+
+@proves("GIT-026")
+async def test_a_cancelled_copy_stops_soon_and_a_repeated_one_completes_it(tmp_path: Path) -> None:
+    main = make_repository(tmp_path / "project", {".gitignore": "many/\n"})
+    write(main, {f"many/{number}": "" for number in range(3_000)})
+    ground = await Ground.lay(tmp_path, main=main)
+    worktree = await ground.tree("one")
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ground.workspaces.populate, ground.repo, worktree, ["many"])
+        await async_eventually(lambda: (worktree.path / "many").exists())
+        tasks.cancel_scope.cancel()
+    copied = len(list((worktree.path / "many").iterdir()))
+
+    assert copied < 3_000
+    assert await ground.workspaces.populate(ground.repo, worktree, ["many"]) == 3_000 - copied

@@ -158,4 +158,6 @@ async def test_git_variables_of_the_caller_do_not_redirect_calls(
     monkeypatch.setenv("GIT_DIR", str(decoy / ".git"))
     monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "index"))
 
-    assert (await GitWorkspaces(tmp_path / "state").find(main)).root == main
+    found = await GitWorkspaces(tmp_path / "state").find(main)
+
+    assert (found.root, found.common_dir) == (main, main / ".git")

@@ -295,6 +295,13 @@ async def test_a_branch_left_by_a_killed_attempt_is_taken_and_one_that_was_there
         await ground.register("one")
     assert not note.exists()
 
+    git(ground.main, "commit", "--quiet", "--allow-empty", "-m", "moves on")
+    git(ground.main, "branch", "--force", "agent/one", "main")
+    write(note.parent, {note.name: "agent/one"})
+    with pytest.raises(Conflict):
+        await ground.register("one")
+
+    git(ground.main, "branch", "--force", "agent/one", ground.base)
     write(note.parent, {note.name: "agent/one"})
     await ground.register("one")
 

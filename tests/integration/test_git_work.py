@@ -232,16 +232,30 @@ async def test_a_change_within_the_second_of_the_last_index_write_is_saved(tmp_p
     ground = await Ground.lay(tmp_path)
     worktree = await ground.tree("one")
     readme = worktree.path / "README"
-    # Same size and, as on file systems with coarse times, the same time as git noted.
-    about, index = readme.stat(), ground.main / ".git" / "worktrees" / "one" / "index"
-    os.utime(index, ns=(about.st_mtime_ns, about.st_mtime_ns))
+    index = ground.main / ".git" / "worktrees" / "one" / "index"
     git(worktree.path, "config", "core.trustctime", "false")
+    os.utime(readme, (1_000_000_000, 1_000_000_000))
+    git(worktree.path, "update-index", "--refresh")
+    os.utime(index, (1_000_000_000, 1_000_000_000))
+    # Same size and same second as git noted: only the time of the index says that it must look closer.
     readme.write_text("READ ME\n")
-    os.utime(readme, ns=(about.st_mtime_ns, about.st_mtime_ns))
+    os.utime(readme, (1_000_000_000, 1_000_000_000))
 
     await ground.workspaces.snapshot(worktree, REF)
 
     assert git(ground.main, "show", f"{REF}:README") == "READ ME"
+
+
+@proves("GIT-042")
+async def test_a_merge_that_is_resolved_but_not_committed_comes_back_as_such(tmp_path: Path) -> None:
+    ground, worktree = await in_conflict(tmp_path)
+    git(worktree.path, "add", "README")
+    before = git(worktree.path, "status", "--porcelain=v2")
+
+    back = await snapshot_remove_restore(ground, worktree)
+
+    assert git(back.path, "status", "--porcelain=v2") == before
+    assert (await ground.workspaces.work(back)).in_progress == "merge"
 
 
 @proves("GIT-042")
@@ -389,6 +403,7 @@ async def test_nothing_outside_the_root_is_removed_whatever_path_is_named(tmp_pa
     worktree = await ground.tree("one")
     write(tmp_path, {"outside/precious": "p\n"})
     (ground.root / "way-out").symlink_to(tmp_path / "outside")
+    (ground.root / "dangling").symlink_to(tmp_path / "nowhere")
     make_repository(ground.root / "own")
     git(ground.root, "clone", "--quiet", "--bare", str(ground.main), "bare")
     everything = files_in(tmp_path).keys()
@@ -397,6 +412,7 @@ async def test_nothing_outside_the_root_is_removed_whatever_path_is_named(tmp_pa
         (tmp_path / "outside", ground.root),
         (ground.root / ".." / "outside", ground.root),
         (ground.root / "way-out", ground.root),
+        (ground.root / "dangling", ground.root),
         (ground.root / "own", ground.root),
         (ground.root / "bare", ground.root),
         (ground.root, ground.root),
