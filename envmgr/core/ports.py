@@ -26,10 +26,11 @@ def choose(
     leases: Sequence[PortLease],
     busy: Collection[int] = (),
 ) -> tuple[PortLease, ...]:
-    """A lease for each wanted port.
+    """A lease for each wanted port, in the order of asking.
 
     Order of preference: a fixed port, the port this (agent, service, name) had, the preferred port, the lowest free
-    one of the agent's block. Remembered ports of other agents are avoided while their block is not needed.
+    one of the agent's block. Each preference is settled for all ports before the next one, so that no port takes
+    another's. Remembered ports of other agents are avoided while their block is not needed.
 
     Args:
         leases: All leases of the host, held or remembered, this agent's included.
@@ -38,41 +39,52 @@ def choose(
     Raises:
         Conflict: A fixed port is taken, or the pool or block is exhausted.
     """
-    others = [lease for lease in leases if lease.agent != agent]
-    mine = {(lease.service, lease.name): lease.port for lease in leases if lease.agent == agent}
-    taken = {lease.port for lease in others if lease.held} | set(busy)
-    block = _block(agent, policy, leases, needed=len(wanted), busy=busy)
-    chosen: list[PortLease] = []
+    asked = {(service, spec.name) for service, spec in wanted}
+    mine = {(x.service, x.name): x.port for x in leases if x.agent == agent}
+    # what it holds for services that are not asked for now stays taken, too
+    taken = {x.port for x in leases if x.held and (x.agent != agent or (x.service, x.name) not in asked)}
+    taken |= set(busy)
+    settled: dict[Wanted, int] = {}
+
+    def settle(want: Wanted, port: int | None) -> None:
+        if want not in settled and port is not None and port not in taken:
+            settled[want] = port
+            taken.add(port)
+
     for service, spec in wanted:
-        port = _one(service, spec, mine.get((service, spec.name)), block, taken)
-        taken.add(port)
-        chosen.append(PortLease(agent=agent, service=service, name=spec.name, port=port, block=block.start))
-    return tuple(chosen)
-
-
-def _one(service: str, spec: PortSpec, before: int | None, block: range, taken: Collection[int]) -> int:
-    if spec.fixed and spec.prefer is not None:
-        if spec.prefer in taken:
-            raise Conflict(
-                f"port {spec.prefer} of {service}.{spec.name} is taken and the template fixes it",
-                hint="Free the port, or drop `fixed` so that another one is chosen.",
-                details={"port": spec.prefer, "service": service},
-            )
-        return spec.prefer
-    candidates: tuple[int | None, ...] = (before, spec.prefer, *block)
-    for port in candidates:
-        if port is not None and port not in taken:
-            return port
-    raise Conflict(
-        f"no free port left for {service}.{spec.name} in block {block.start}-{block.stop - 1}",
-        hint="Raise `ports.block` in the template.",
+        if spec.fixed:
+            _refuse_taken(service, spec, taken)
+            settle((service, spec), spec.prefer)
+    for service, spec in wanted:
+        settle((service, spec), mine.get((service, spec.name)))
+    for service, spec in wanted:
+        settle((service, spec), spec.prefer)
+    block = _block(agent, policy, leases, needed=len(wanted) - len(settled), taken=taken)
+    free = (port for port in block if port not in taken)
+    for want in wanted:
+        if want not in settled:
+            settled[want] = next(free)
+    return tuple(
+        PortLease(
+            agent=agent, service=service, name=spec.name, port=settled[service, spec], block=block.start
+        )
+        for service, spec in wanted
     )
 
 
+def _refuse_taken(service: str, spec: PortSpec, taken: Collection[int]) -> None:
+    if spec.prefer in taken:
+        raise Conflict(
+            f"port {spec.prefer} of {service}.{spec.name} is taken and the template fixes it",
+            hint="Free the port, or drop `fixed` so that another one is chosen.",
+            details={"port": spec.prefer, "service": service},
+        )
+
+
 def _block(
-    agent: AgentId, policy: PortsPolicy, leases: Sequence[PortLease], *, needed: int, busy: Collection[int]
+    agent: AgentId, policy: PortsPolicy, leases: Sequence[PortLease], *, needed: int, taken: Collection[int]
 ) -> range:
-    """The agent's old block, else the first nobody remembers, else the first nobody holds."""
+    """The agent's old block, else the first nobody remembers, else the first nobody holds; with room enough."""
     size = policy.block
     old = next((lease.block for lease in leases if lease.agent == agent), None)
     starts = range(policy.first, policy.last + 2 - size, size)
@@ -83,8 +95,12 @@ def _block(
     candidates += [start for start in starts if start in remembered - held]
     for start in candidates:
         block = range(start, start + size)
-        if sum(port not in busy for port in block) >= needed:
+        if sum(port not in taken for port in block) >= needed:
             return block
+    if needed > size:
+        raise Conflict(
+            f"{needed} ports do not fit into a block of {size}", hint="Raise `ports.block` in the template."
+        )
     raise Conflict(
         f"all {len(starts)} port blocks between {policy.first} and {policy.last} are in use",
         hint="Stop or remove agents (`envmgr ls`), or widen `ports.first`/`ports.last` in the settings.",
