@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 
 from envmgr.config.fields import Strict, fields_of
 from envmgr.config.nodes import Node, Table, mark_of, plain, value_mark
 from envmgr.config.problems import Path, Problem, did_you_mean, dotted
 
+# Any: pydantic's own type of these lives in pydantic-core, which is not ours to import.
+Detail = Mapping[str, Any]
 M = TypeVar("M", bound=BaseModel)
 
 _SAYINGS = {
@@ -48,7 +49,7 @@ def check(tree: Node, model: type[M], *, at: Path = ()) -> tuple[M | None, list[
         return None, [_problem(detail, tree, model, at) for detail in details]
 
 
-def _problem(detail: ErrorDetails, tree: Node, model: type[BaseModel], at: Path) -> Problem:
+def _problem(detail: Detail, tree: Node, model: type[BaseModel], at: Path) -> Problem:
     is_key = detail["loc"][-1:] == ("[key]",)
     path: Path = tuple(part for part in detail["loc"] if part != "[key]")
     if detail["type"] == "extra_forbidden":
@@ -69,13 +70,14 @@ def _problem(detail: ErrorDetails, tree: Node, model: type[BaseModel], at: Path)
     )
 
 
-def _saying(detail: ErrorDetails) -> str:
+def _saying(detail: Detail) -> str:
     context = dict(detail.get("ctx") or {})
     if detail["type"] == "value_error":
         return str(context["error"])
     pattern = _SAYINGS.get(detail["type"])
     if pattern is None:
-        return detail["msg"][:1].lower() + detail["msg"][1:]
+        message = str(detail["msg"])
+        return message[:1].lower() + message[1:]
     return pattern.format(**(context | {"input": shown(detail["input"])}))
 
 
@@ -89,7 +91,7 @@ def shown(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _choice_hint(detail: ErrorDetails) -> str:
+def _choice_hint(detail: Detail) -> str:
     if detail["type"] != "literal_error":
         return ""
     expected = str(dict(detail.get("ctx") or {})["expected"])

@@ -13,6 +13,8 @@ _WORD = r"""(?:[A-Za-z0-9_-]+|"(?:[^"\\\n]|\\.)*"|'[^'\n]*')"""
 _KEY = rf"{_WORD}(?:[ \t]*\.[ \t]*{_WORD})*"
 _HEADER = re.compile(rf"[ \t]*(\[\[?)[ \t]*({_KEY})[ \t]*\]")
 _PAIR = re.compile(rf"[ \t]*({_KEY})[ \t]*=[ \t]*")
+# tomllib takes quadratic time for dotted keys.
+_MAX_DOTS = 1000
 _QUOTES = re.compile(r"\"\"\"|'''")
 
 
@@ -22,6 +24,9 @@ def read_toml(text: str, file: str) -> Node:
     Raises:
         ConfigError: With line and column.
     """
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.count(".") > _MAX_DOTS:
+            raise BadFile([Problem(mark=Mark(file, number, 1), message="too many dots in one line")])
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -38,7 +38,9 @@ def read_yaml(text: str, file: str) -> Node:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = " ".join(part for part in (error.problem, error.context) if part)
-        raise builder.error(mark, f"not valid YAML: {what or 'syntax error'}", _syntax_hint(what)) from error
+        raise builder.error(
+            mark, f"not valid YAML: {what or 'syntax error'}", _syntax_hint(what, text)
+        ) from error
     except YAMLError as error:  # the reader's: a character that YAML does not allow
         where = builder.place(text, getattr(error, "position", 0))
         raise BadFile(
@@ -49,11 +51,13 @@ def read_yaml(text: str, file: str) -> Node:
     return builder.root or Table(Mark(file, 1, 1), {}, {})
 
 
-def _syntax_hint(what: str) -> str:
+def _syntax_hint(what: str, text: str) -> str:
     if "\\t" in what:
         return "Indent with spaces; YAML does not allow tabs."
     if "mapping values" in what:
         return "Quote a value that holds ': '."
+    if "flow" in what and "${" in text:
+        return "Quote values that hold ${...} inside of { } and [ ]."
     return "Look at indentation, quotes and brackets just before this place."
 
 

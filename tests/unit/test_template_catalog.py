@@ -86,6 +86,16 @@ def test_a_file_can_be_named_by_its_path(desk: Desk) -> None:
         desk.templates.validate(desk.repo / "gone.yaml")
 
 
+def test_a_template_is_checked_by_name_or_path(desk: Desk) -> None:
+    desk.write(WHOLE + "oops: 1\n", "web.yaml")
+
+    by_name, by_path = (desk.templates.check(one, desk.repo) for one in ("web", ".envmgr/templates/web.yaml"))
+
+    assert by_name == by_path
+    assert [problem.path for problem in by_name] == ["oops"]
+    assert list(desk.templates.check("plain", desk.repo)) == []
+
+
 @pytest.mark.parametrize("name", ["shell", "claude", "web"])
 @proves("TMPL-011")
 def test_built_in_templates_are_sound_and_resolve_without_params(name: str, tmp_path: Path) -> None:

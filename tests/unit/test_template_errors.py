@@ -36,6 +36,7 @@ CASES = {
     "key twice": (HEAD + "agent: {}\nenv:\n  A: 1\n  A: 2\n", "5:3: key 'A' is given twice"),
     "tab": (HEAD + "\tagent: {}\n", "2:1: not valid YAML"),
     "open bracket": (HEAD + "agent: [\n", "3:1: not valid YAML"),
+    "bare reference in braces": (WHOLE + "env: {A: ${B}}\n", "3:11: not valid YAML"),
     "tag": (HEAD + "agent: !!python/name:os.system x\n", "2:8: tag !!python/name:os.system is not allowed"),
     "unknown anchor": (HEAD + "agent: *nobody\n", "2:8: unknown anchor 'nobody'"),
     "two documents": (HEAD + "---\na: 1\n", "2:1: more than one document"),
@@ -219,6 +220,10 @@ def test_the_nearest_key_is_suggested(desk: Desk) -> None:
     assert desk.hints(SERVICE + "    comand: x\n") == ["Did you mean 'command'?"]
 
 
+def test_a_reference_that_yaml_takes_for_braces_is_explained(desk: Desk) -> None:
+    assert desk.hints(WHOLE + "env: {A: ${B}}\n") == ["Quote values that hold ${...} inside of { } and [ ]."]
+
+
 @proves("TMPL-002")
 def test_all_errors_come_at_once_and_the_message_has_the_first_and_the_count(desk: Desk) -> None:
     with pytest.raises(ConfigError) as caught:
@@ -282,6 +287,11 @@ def test_toml_mistakes_have_places_too(desk: Desk, text: str, start: str) -> Non
 
 
 WARNINGS = {
+    "other name": (WHOLE + "name: shop\n", "name 'shop' has no effect: the template is found as 't'"),
+    "secret in a command": (
+        WHOLE + "secrets: {A: env}\nhooks: {on_start: 'login ${secrets.A}'}\n",
+        "hooks.on_start: a command line can be seen by every user",
+    ),
     "bare variable": (WHOLE + "env: {PATH: $HOME/bin}\n", "env.PATH: '$HOME/bin' is not expanded here"),
     "secret literal": (
         WHOLE + "env: {API_KEY: abc}\n",

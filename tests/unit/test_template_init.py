@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -108,11 +109,13 @@ def test_what_may_not_keep_running_is_only_a_comment(tmp_path: Path, files: dict
 
 
 def test_the_commented_service_is_valid_once_it_is_not_a_comment(tmp_path: Path) -> None:
-    head, _, rest = propose(tmp_path).text.partition("# services:\n")
+    proposal = propose(tmp_path)
+    head, _, rest = proposal.text.partition("# services:\n")
     lines = [line.removeprefix("# ") for line in rest.splitlines()]
-    desk = Desk(tmp_path)
+    write(replace(proposal, text=f"{head}services:\n" + "\n".join(lines)))
 
-    assert desk.findings(f"{head}services:\n" + "\n".join(lines)) == []
+    assert list(Desk(tmp_path).templates.check("default", tmp_path)) == []
+    assert "  web:" in lines[0]
 
 
 def test_files_a_worktree_lacks_are_copied(tmp_path: Path) -> None:

@@ -396,6 +396,14 @@ def test_a_command_agent_without_a_command_is_the_persons_shell(desk: Desk) -> N
     assert desk.spec(WHOLE).assistant.command == 'exec "${SHELL:-/bin/sh}"'
 
 
+def test_explain_shows_params_that_must_be_given_as_open(desk: Desk) -> None:
+    template = desk.load(HEAD + "params: {what: {}}\nagent: {args: ['do ${params.what}']}\n")
+
+    explained = desk.templates.explain(template, repo=desk.repo, params={}, environment={})
+
+    assert "do <what>" in [one.value for one in explained]
+
+
 def test_explain_names_the_line_of_each_value(desk: Desk) -> None:
     desk.write(HEAD + "services:\n  web: {command: 'x ${params.p}'}\n", "base.yaml")
     template = desk.load(

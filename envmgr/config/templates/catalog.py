@@ -13,6 +13,7 @@ from envmgr.config.problems import BadFile, Problem, did_you_mean
 from envmgr.config.templates import explaining, loading, resolving
 from envmgr.config.templates.answers import Answers
 from envmgr.config.templates.loading import Template
+from envmgr.config.templates.params import placeholders
 from envmgr.config.templates.schema import Document
 from envmgr.errors import ConfigError, NotFound
 from envmgr.model.spec import AgentSpec, PortsPolicy
@@ -67,9 +68,10 @@ class _Found:
 def built_in_dirs() -> tuple[Path, ...]:
     """`envmgr/templates` in an installed package, `templates/` beside the package in a checkout."""
     package = Path(__file__).resolve().parents[2]
-    return tuple(
-        folder for folder in (package / "templates", package.parent / "templates") if folder.is_dir()
-    )
+    if (package / "templates").is_dir():
+        return (package / "templates",)
+    # Beside an installed package anything could lie; only a checkout has our project file there.
+    return (package.parent / "templates",) if (package.parent / "pyproject.toml").is_file() else ()
 
 
 class Templates:
@@ -166,7 +168,8 @@ class Templates:
         name: str = "agent",
         slug: str = "agent",
     ) -> Sequence[explaining.Explained]:
-        """Every value with the place it comes from; late references stay as they are written."""
+        """Every value with the place it comes from; late references and params that must be given stay open."""
+        params = {**placeholders(template.params), **params}
         answers = Answers(repo=repo, name=name, slug=slug, params=params, environment=environment)
         return explaining.explain(
             template, resolving.fill(template, answers, block=self._ports.block), params

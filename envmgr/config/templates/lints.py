@@ -234,8 +234,18 @@ def _condition_complaint(name: str, target: Service, edge: Edge) -> tuple[str, s
 def lint_source(tree: Table) -> Iterable[Problem]:
     """Warnings about the text as written, before anything is filled in."""
     for path, leaf in leaves(tree):
-        if style(path) is Style.TEXT and path[-2:-1] in (("env",), ("exports",)):
+        how = style(path)
+        if how is Style.TEXT and path[-2:-1] in (("env",), ("exports",)):
             yield from _lint_variable(path, leaf)
+        elif how is Style.SHELL or (how is Style.TEXT and ("command" in path or "args" in path)):
+            yield from _lint_command(path, leaf)
+
+
+def _lint_command(path: Path, leaf: Leaf) -> Iterator[Problem]:
+    if "${secrets." in leaf.text:
+        message = f"{dotted(path)}: a command line can be seen by every user of the machine"
+        hint = "Secrets are variables already: let the command read $NAME."
+        yield Problem(mark=leaf.mark, path=dotted(path), message=message, hint=hint, is_warning=True)
 
 
 def _lint_variable(path: Path, leaf: Leaf) -> Iterator[Problem]:

@@ -9,8 +9,8 @@ from pathlib import Path
 from envmgr.config.checking import as_table, check
 from envmgr.config.files import read
 from envmgr.config.merging import merge, settle
-from envmgr.config.nodes import Leaf, Node, Table, leaves, mark_of, value_mark
-from envmgr.config.problems import BadFile, Mark, Problem, dotted, raise_errors
+from envmgr.config.nodes import Leaf, Node, Table, leaves, mark_of
+from envmgr.config.problems import BadFile, Problem, dotted, raise_errors
 from envmgr.config.templates import params
 from envmgr.config.templates.interpolation import Filler, Scope
 from envmgr.config.templates.lints import Linter, lint_source
@@ -58,6 +58,7 @@ def load(path: Path, *, name: str, show: Callable[[Path], str], find: Finder, bl
     found: list[Problem] = []
     tree = prepared(merged(path, show=show, find=find, problems=found))
     document, more = examine(tree, block=block)
+    more += _misnamed(tree, name)
     raise_errors([*found, *more])
     assert document is not None, "without errors there is a document"
     return Template(
@@ -69,6 +70,14 @@ def load(path: Path, *, name: str, show: Callable[[Path], str], find: Finder, bl
         params=document.params,
         warnings=tuple(p for p in [*found, *more] if p.is_warning),
     )
+
+
+def _misnamed(tree: Table, name: str) -> list[Problem]:
+    node = tree.get("name")
+    if not isinstance(node, Leaf) or node.text == name:
+        return []
+    message = f"name {node.text!r} has no effect: the template is found as {name!r}, after its file"
+    return [Problem(mark=node.mark, path="name", message=message, hint="Rename the file.", is_warning=True)]
 
 
 def merged(
@@ -253,8 +262,3 @@ def scope_for(tree: Table, values: dict[str, str], *, unsure: frozenset[str] = f
         late |= {f"services.{name}.ports.{port}" for port in names}
     late |= {f"secrets.{name}" for name in as_table(tree.get("secrets") or Table(tree.mark, {}, {})).items}
     return Scope(values=values, late=frozenset(late), ports=ports, unsure=unsure)
-
-
-def place(tree: Table, path: tuple[str | int, ...]) -> Mark:
-    """Where the value at this path stands."""
-    return value_mark(tree, path)

@@ -102,6 +102,17 @@ def samples(params: Mapping[str, Param]) -> dict[str, Value]:
     return found
 
 
+def placeholders(params: Mapping[str, Param]) -> dict[str, str]:
+    """For those that must be given, something that shows it: `<name>` where text is wanted, else a sample."""
+    found = {}
+    for name, param in params.items():
+        if is_needed(param) and param.type == "enum":
+            found[name] = param.values[0]
+        elif is_needed(param) and not param.pattern:
+            found[name] = f"<{name}>" if param.type == "string" else as_text(_SAMPLES[param.type])
+    return found
+
+
 def lint(params: Mapping[str, Param], tree: Table) -> list[Problem]:
     """What is wrong with the declarations themselves."""
     found = []
