@@ -135,7 +135,7 @@ def test_an_existing_template_is_kept_unless_forced(tmp_path: Path) -> None:
     write(proposal)
     proposal.path.write_text("mine", encoding="utf-8")
 
-    with pytest.raises(Conflict, match=r"\.envmgr/template\.yaml exists"):
+    with pytest.raises(Conflict, match=r"\.envmgr/templates/default\.yaml exists"):
         write(proposal)
     assert proposal.path.read_text(encoding="utf-8") == "mine"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from envmgr.config.init.looking import Draft, Signs, assistants, look
 from envmgr.errors import Conflict, NotFound, Unavailable
 
-PLACE = Path(".envmgr") / "template.yaml"
+PLACE = Path(".envmgr") / "templates" / "default.yaml"
 
 _HEAD = """\
 # How an agent of this repository lives: its worktree, its services, its assistant.
