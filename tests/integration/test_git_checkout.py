@@ -76,7 +76,7 @@ async def test_the_post_checkout_hook_runs_once_as_git_would_run_it(tmp_path: Pa
         (tmp_path / "seen").unlink()
 
 
-@proves("GIT-021", "R-16")
+@proves("GIT-021")
 async def test_a_hanging_hook_is_killed_with_its_children_and_the_files_are_there(tmp_path: Path) -> None:
     ground = await Ground.lay(tmp_path)
     script(ground.main / ".git" / "hooks" / "post-checkout", f"sleep 300 & echo $! > {tmp_path}/pid; wait")

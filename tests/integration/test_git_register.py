@@ -252,7 +252,7 @@ anyio.run(main, sys.argv[1])
 """
 
 
-@proves("GIT-013", "R-16")
+@proves("GIT-013")
 @pytest.mark.parametrize("delay_s", [0.0, 0.001, 0.002, 0.003, 0.004, 0.006])
 @pytest.mark.parametrize("command", ["worktree add", "read-tree"])
 async def test_a_kill_at_any_moment_is_healed_by_the_next_attempt_of_the_same_owner(
@@ -351,7 +351,7 @@ time.sleep(60)
 """
 
 
-@proves("R-16")
+@proves("GIT-015")
 async def test_a_lock_held_by_a_stuck_process_is_given_up_at_the_deadline(tmp_path: Path) -> None:
     ground = await Ground.lay(tmp_path)
     ground.workspaces = type(ground.workspaces)(tmp_path / "state", lock_deadline_s=0.1)
