@@ -102,4 +102,4 @@ class Terminals(Protocol):
         """End the server if it holds no session any more, and remove its socket; else leave it alone."""
 
     async def stop(self) -> None:
-        """Drop the daemon's own connection; sessions live on, and without any the server ends."""
+        """Drop the daemon's own connection; the server and its sessions live on."""

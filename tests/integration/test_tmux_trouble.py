@@ -269,32 +269,6 @@ async def test_no_client_process_is_left_after_stopping_and_the_sessions_live_on
     assert lab.tmux("list-panes", "-t", terminal.session, "-F", "#{@envmgr-owner}") == "i/fox/1"
 
 
-@proves("TMUX-009")
-async def test_a_server_without_sessions_ends_when_the_daemon_does(lab: TmuxLab) -> None:
-    terminal = await lab.terminals.open("em-fox-g1", owner="i/fox/1")
-    assert isinstance(await lab.terminals.panes(), Present)
-    server = psutil.Process(lab.server_pid())
-    await lab.terminals.close(terminal)
-    assert server.is_running()
-
-    await lab.terminals.stop()
-
-    server.wait(timeout=5)
-    eventually(lambda: not lab.socket.exists())
-
-
-@proves("TMUX-009")
-async def test_a_server_with_sessions_ends_with_the_last_of_them_after_the_daemon(lab: TmuxLab) -> None:
-    terminal = await lab.terminals.open("em-fox-g1", owner="i/fox/1")
-    server = psutil.Process(lab.server_pid())
-
-    await lab.terminals.stop()
-    assert lab.tmux("list-sessions", "-F", "#{session_name}") == "em-fox-g1"
-    lab.tmux("kill-session", "-t", terminal.session)
-
-    server.wait(timeout=5)
-
-
 @proves("TMUX-001")
 async def test_twenty_sessions_are_opened_at_once(tmp_path: Path) -> None:
     async with tmux_lab(tmp_path) as lab:

@@ -17,7 +17,7 @@ _KEPT = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE
 _TEXT = f"""\
 # Written by envmgr at every start of its tmux server; changes here are lost.
 
-# The server lives as long as the daemon or a session does; the daemon turns this on when it ends.
+# The server lives as long as the agents may come back, not as long as a session exists.
 set -s exit-empty off
 set -g destroy-unattached off
 set -g detach-on-destroy off

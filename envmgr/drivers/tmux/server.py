@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import contextlib
 import importlib
 import time
 from collections.abc import Sequence
@@ -150,10 +149,8 @@ class TmuxServer:
         await anyio.Path(self._socket).unlink(missing_ok=True)
 
     async def close(self) -> None:
-        """Drop our connection. A server without sessions ends now, any other one with its last session."""
+        """Drop our connection; the server lives on."""
         await self._control.close()
-        with contextlib.suppress(Unavailable):
-            await self.once(["set-option", "-s", "exit-empty", "on"], ["kill-session", "-t", f"={HUB}"])
 
     async def _instead(self, commands: Sequence[Command], started_at: float) -> str:
         text = await self.once(*commands, spent_s=time.monotonic() - started_at)
