@@ -7,6 +7,7 @@ failure every *started* step is undone, newest first, shielded from cancellation
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -14,6 +15,8 @@ import anyio
 
 from envmgr.errors import EnvmgrError
 from envmgr.model.lease import StepRecord, StepState
+
+log = logging.getLogger(__name__)
 
 Receipt = Mapping[str, object]
 Stage = Sequence["Step"]
@@ -141,18 +144,24 @@ class Saga:
                 state = StepState.LEAKED if reason else StepState.UNDONE
                 if reason:
                     leaked[step.name] = reason
-                await self._journal.write([self._record(step, state, reason)])
+                await self._note(self._record(step, state, reason))
                 self._reach(f"undone-{step.name}")
         return leaked
 
-    async def _undo_one(self, step: Step) -> str:
+    async def _note(self, record: StepRecord) -> None:
+        """Journal the end of an undo. If that fails the trail says too much: the undo is done once more at the next start."""
         try:
-            with anyio.fail_after(self._undo_s):
+            await self._journal.write([record])
+        except Exception:  # the other undos must still run
+            log.exception("undo not journaled", extra={"step": record.step})
+
+    async def _undo_one(self, step: Step) -> str:
+        with anyio.move_on_after(self._undo_s):
+            try:
                 await step.undo(self._receipts.get(step.name))
-        except TimeoutError:
-            return f"its undo did not end within {self._undo_s:g} s"
-        except EnvmgrError as error:
-            return error.message
-        except Exception as error:  # noqa: BLE001 - the other undos must still run; what is left is recorded and named
-            return f"{type(error).__name__}: {error}"
-        return ""
+            except EnvmgrError as error:
+                return error.message
+            except Exception as error:  # noqa: BLE001 - the other undos must still run; what is left is named
+                return f"{type(error).__name__}: {error}"
+            return ""
+        return f"its undo did not end within {self._undo_s:g} s"
