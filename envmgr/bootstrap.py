@@ -86,9 +86,10 @@ async def daemon() -> AsyncIterator[App]:
     app = local(settings=settings)
     store = await SqliteStore.open(app.state_dir / "envmgr.db")
     terminals = TmuxTerminals(app.state_dir / "tmux.sock", app.state_dir, deadline_s=settings.tmux.deadline_s)
+    workspaces = GitWorkspaces(app.state_dir)
     try:
         instance = await store.write(_instance)
-        systems = _systems(app.state_dir, store, terminals)
+        systems = _systems(app.state_dir, store, terminals, workspaces)
         layout = Layout(state_dir=app.state_dir, worktree_root=app.worktree_root)
         performer, bus = Performer(reach=_crash_point()), Bus()
         supervisor = Supervisor(
@@ -107,6 +108,7 @@ async def daemon() -> AsyncIterator[App]:
             group.cancel_scope.cancel()
     finally:
         with anyio.CancelScope(shield=True):
+            await workspaces.drain()
             await terminals.retire()
             await terminals.stop()
             await store.close()
@@ -121,7 +123,7 @@ async def _drain(supervisor: Supervisor) -> None:
                 await actor.settled()
 
 
-def _systems(folder: Path, store: Store, terminals: TmuxTerminals) -> Systems:
+def _systems(folder: Path, store: Store, terminals: TmuxTerminals, workspaces: GitWorkspaces) -> Systems:
     sockets = HostSockets()
 
     def hooks(agent: AgentId, generation: int, home: Path) -> Sequence[str]:
@@ -130,7 +132,7 @@ def _systems(folder: Path, store: Store, terminals: TmuxTerminals) -> Systems:
     assistants = (CommandAssistant(), ClaudeCodeAssistant())
     return Systems(
         store=store,
-        workspaces=GitWorkspaces(folder),
+        workspaces=workspaces,
         terminals=terminals,
         keepers=UnixKeepers(),
         processes=ProcProcesses(sockets),

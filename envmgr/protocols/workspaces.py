@@ -126,6 +126,9 @@ class Workspaces(Protocol):
     async def drop_branch(self, repo: Repository, branch: str, *, at: str) -> bool:
         """Delete the branch if it still points to `at`; returns whether it is gone."""
 
+    async def drain(self) -> None:
+        """Wait for deletions that go on in the background."""
+
     async def restore(
         self, repo: Repository, *, path: Path, branch: str, head: str, ref: str, owner: str
     ) -> Worktree:

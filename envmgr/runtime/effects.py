@@ -33,7 +33,7 @@ from envmgr.runtime.steps.environment import WriteEnvironment
 from envmgr.runtime.steps.ports import LeasePorts
 from envmgr.runtime.steps.services import StartServices
 from envmgr.runtime.steps.session import OpenSession, show_services
-from envmgr.runtime.steps.worktree import AddWorktree, SetUp
+from envmgr.runtime.steps.worktree import AddWorktree, RunHooks, SetUp
 from envmgr.runtime.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
@@ -125,9 +125,7 @@ class Performer:
             )
 
         spec = inc.spec
-        needs_setup = (
-            inc.prior is None and (spec.workspace.setup or spec.hooks.on_create)
-        ) or spec.hooks.on_start
+        needs_setup = inc.prior is None and (spec.workspace.setup or spec.hooks.on_create)
         stages: list[Stage] = []
         if spec.services:
             stages.append((LeasePorts(inc),))
@@ -136,6 +134,8 @@ class Performer:
             stages.append((SetUp(inc),))
         if spec.services:
             stages.append((StartServices(inc, tell),))
+        if spec.hooks.on_start:
+            stages.append((RunHooks(inc),))
         return [*stages, (StartAssistant(inc),), (AwaitReadiness(inc, actor.reports),)]
 
     async def _furnish(self, inc: Incarnation) -> None:

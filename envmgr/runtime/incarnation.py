@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from envmgr.aio import blocking
 from envmgr.model.ids import AgentId, InstanceId, session_name
 from envmgr.model.observe import Present, ProcessIdentity
 from envmgr.model.service import ServiceSpec
@@ -17,6 +18,8 @@ from envmgr.protocols.processes import Marks, Processes, Sockets
 from envmgr.protocols.store import Store
 from envmgr.protocols.terminals import Terminal, Terminals
 from envmgr.protocols.workspaces import Repository, Workspaces, Worktree
+
+_SECRETS_S = 60.0
 
 ResolveSecrets = Callable[[AgentSpec, Mapping[str, str]], Mapping[str, str]]
 """(spec, spawning person's environment) -> values by name; raises ConfigError naming the missing one."""
@@ -122,6 +125,26 @@ class Incarnation:
     def port(self, service: str, name: str) -> int:
         """The leased port (or, for an external service, where it listens)."""
         return self.ports[service, name]
+
+    @property
+    def has_ports(self) -> bool:
+        """Whether all ports of the spec are leased. Without them nothing that knows its environment was started."""
+        return all((s.name, p.name) in self.ports for s in self.spec.services for p in s.ports)
+
+    async def secrets(self, more: Mapping[str, str] | None = None) -> Mapping[str, str]:
+        """Values of the spec's secrets by name, fetched now and kept nowhere.
+
+        Args:
+            more: Environment of another person who asks.
+
+        Raises:
+            ConfigError: Names the missing one, as after a restart of the daemon that had the environment.
+        """
+        if not self.spec.secrets:
+            return {}
+        # Files and commands may take their time.
+        known = {**self.environment, **(more or {})}
+        return await blocking.look("file", _SECRETS_S, self.systems.secrets, self.spec, known)
 
     def marker(self, part: str = "") -> dict[str, str]:
         """Environment variables that every process of the agent (or of one part) carries."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from envmgr.aio import blocking
 from envmgr.core import ports
 from envmgr.errors import Conflict
 from envmgr.model.lease import PortLease
+from envmgr.model.observe import Present, ProcessIdentity
 from envmgr.protocols.store import Transaction
 from envmgr.runtime.incarnation import Incarnation
 
@@ -27,6 +29,7 @@ async def claim_ports(inc: Incarnation, *, busy: Collection[int] = ()) -> None:
         {(s.name, p.name): p.number for s in inc.spec.services for p in s.ports if p.number is not None}
     )
     mine = set(inc.ports.values())
+    fixed = {(service, spec.name) for service, spec in wanted if spec.fixed}
     unusable = set(busy)
 
     def lease(tx: Transaction) -> tuple[PortLease, ...]:
@@ -40,9 +43,26 @@ async def claim_ports(inc: Incarnation, *, busy: Collection[int] = ()) -> None:
         if not taken:
             inc.ports.update({(x.service, x.name): x.port for x in leases})
             return
+        for lost in leases:
+            if lost.port in taken and (lost.service, lost.name) in fixed:
+                raise await _fixed_is_taken(inc, lost)
         unusable |= taken
     if wanted:
         raise Conflict(
             f"{len(unusable)} ports in a row are taken by other programs",
             hint="See who listens with `ss -ltnp`, or move the pool with `ports.range` in the template.",
         )
+
+
+async def _fixed_is_taken(inc: Incarnation, lease: PortLease) -> Conflict:
+    """Name who has the port, as far as this user may see."""
+    match await blocking.look("proc", 5.0, inc.systems.sockets.listener, lease.port):
+        case Present(value=ProcessIdentity(pid=pid)):
+            owner = f"pid {pid} ({inc.systems.processes.command(pid)})"
+        case _:
+            owner = "another program"
+    return Conflict(
+        f"port {lease.port} of {lease.service}.{lease.name} is taken by {owner}, and the template fixes it",
+        hint="Free the port, or drop `fixed` so that another one is chosen.",
+        details={"port": lease.port, "service": lease.service},
+    )

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from envmgr.core.placeholders import render
-from envmgr.model.service import AllOf, AnyOf, HttpProbe, PortSpec, Probe, ServiceSpec
+from envmgr.model.service import (
+    AllOf,
+    AnyOf,
+    ExecProbe,
+    HttpProbe,
+    LogProbe,
+    PortSpec,
+    Probe,
+    ServiceSpec,
+    TcpProbe,
+)
 from envmgr.runtime.incarnation import Incarnation
 
 
@@ -26,6 +37,31 @@ def command(text: str | tuple[str, ...], shell: str, known: Mapping[str, str]) -
     if isinstance(text, tuple):
         return tuple(render(part, known, shell=False) for part in text)
     return (shell, "-c", render(text, known, shell=True))
+
+
+def probe(look: Probe, known: Mapping[str, str]) -> Probe:
+    """The probe with its late references filled in."""
+    match look:
+        case HttpProbe():
+            return replace(
+                look,
+                path=render(look.path, known, shell=False),
+                host=render(look.host, known, shell=False),
+                headers={name: render(value, known, shell=False) for name, value in look.headers.items()},
+                body=None if look.body is None else render(look.body, known, shell=False),
+            )
+        case TcpProbe():
+            return replace(look, host=render(look.host, known, shell=False))
+        case ExecProbe(command=str() as line):
+            return ExecProbe(command=render(line, known, shell=True))
+        case ExecProbe(command=words):
+            return ExecProbe(command=tuple(render(word, known, shell=False) for word in words))
+        case LogProbe():
+            return LogProbe(pattern=render(look.pattern, known, shell=False))
+        case AnyOf(probes=parts):
+            return AnyOf(probes=tuple(probe(part, known) for part in parts))
+        case AllOf(probes=parts):
+            return AllOf(probes=tuple(probe(part, known) for part in parts))
 
 
 def variable(service: str, port: str) -> str:
@@ -72,6 +108,8 @@ def assistant_env(inc: Incarnation, secrets: Mapping[str, str], part: str = "ass
     """The whole environment of the assistant, and of commands run beside it."""
     known = values(inc, secrets)
     env = shared(inc, secrets) | exports(inc, secrets)
+    # A tmux of the agent's own gets a socket of its own: neither envmgr's server nor the person's (R-12).
+    env["TMUX_TMPDIR"] = str(inc.home)
     env |= {key: render(value, known, shell=False) for key, value in inc.spec.assistant.env.items()}
     return env | inc.marker(part)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -48,6 +49,7 @@ class ServiceRun:
         self._secrets = secrets
         self._tell = tell
         self._held: dict[str, Held] = {}
+        self._launched: dict[str, float] = {}
         self._outcomes: dict[str, Outcome] = {}
         self._changed = anyio.Event()
 
@@ -91,8 +93,14 @@ class ServiceRun:
 
     async def _follow(self) -> None:
         async for held in self._keeper.changes():
-            self._held[held.service] = held
+            self._keep(held)
             self._wake()
+
+    def _keep(self, held: Held) -> None:
+        """Remember the latest word on a launch; the end of an earlier one may be told after the next began."""
+        known = self._held.get(held.service)
+        if known is None or held.launch > known.launch or (held.launch == known.launch and known.is_alive):
+            self._held[held.service] = held
 
     def _wake(self) -> None:
         self._changed.set()
@@ -121,8 +129,9 @@ class ServiceRun:
         upstream = self._inc.service(edge.service)
         allowed_s = edge.timeout_s if edge.timeout_s is not None else start_deadline(upstream) + 30.0
         with anyio.move_on_after(allowed_s):
-            while not (settled := _settled(edge.condition, upstream, self._outcomes[edge.service])):
-                await self._changed.wait()
+            while not (settled := self._settled(edge.condition, upstream)):
+                with anyio.move_on_after(self._until_started(upstream)):
+                    await self._changed.wait()
             if settled == "met" or not edge.required:
                 return
             raise ServiceFailed(
@@ -135,6 +144,25 @@ class ServiceRun:
                 f"{service.name} waited {allowed_s:g} s for {edge.service} to be {edge.condition.value}",
                 hint=f"Raise `timeout` of that dependency, or look at the log of {edge.service}.",
             )
+
+    def _settled(self, condition: Condition, upstream: ServiceSpec) -> str:
+        """`met`, `failed`, or empty while it can still become either."""
+        state = self._outcomes[upstream.name].state
+        if state is ServiceState.FAILED:
+            return (
+                "met" if condition is Condition.COMPLETED and upstream.kind is ServiceKind.TASK else "failed"
+            )
+        if state is ServiceState.DONE:
+            return "met"
+        is_up = state is ServiceState.READY or (
+            condition is Condition.STARTED and not self._until_started(upstream)
+        )
+        return "met" if is_up and condition in (Condition.STARTED, Condition.READY) else ""
+
+    def _until_started(self, upstream: ServiceSpec) -> float:
+        """Seconds until it counts as started: executed, and alive for 250 ms."""
+        launched_at = self._launched.get(upstream.name, math.inf)
+        return max(0.0, launched_at + _ALIVE_S - time.monotonic())
 
     async def _launch(self, service: ServiceSpec) -> None:
         if service.kind is ServiceKind.EXTERNAL:
@@ -152,9 +180,9 @@ class ServiceRun:
                 limits=service.limits,
             )
         )
-        self._held.setdefault(service.name, held)
-        if held.launch > self._held[service.name].launch:
-            self._held[service.name] = held
+        self._keep(held)
+        self._launched[service.name] = time.monotonic()
+        self._wake()
         if held.error:
             raise ServiceFailed(
                 f"{service.name} could not be executed: {held.error}",
@@ -183,7 +211,7 @@ class ServiceRun:
         if held.exit_code is not None and held.exit_code in service.success_exit_codes:
             self._set(service.name, ServiceState.DONE, f"exited with {held.exit_code}")
             return
-        raise _ended(service, held, excerpt(held))
+        raise _ended(self._inc.name, service, held, excerpt(held))
 
     async def _await_ready(self, service: ServiceSpec, held: Held | None) -> None:
         """Until the probe says so, or, without a probe, alive for 250 ms."""
@@ -192,10 +220,10 @@ class ServiceRun:
         why = "no attempt yet"
         good = 0
         await self._sleep_alive(service, service.ready.initial_s if service.ready else _ALIVE_S, held)
-        while service.ready is not None:
-            answer = await probes.look(
-                service.ready.probe, self._subject(service), timeout_s=service.ready.timeout_s
-            )
+        known = rendering.values(self._inc, self._secrets, service.name)
+        look = rendering.probe(service.ready.probe, known) if service.ready else None
+        while look is not None and service.ready is not None:
+            answer = await probes.look(look, self._subject(service), timeout_s=service.ready.timeout_s)
             good = good + 1 if answer.is_ready else 0
             if good >= service.ready.up:
                 break
@@ -219,7 +247,8 @@ class ServiceRun:
             taken = await self._port_thief(service)
             if taken is not None:
                 raise taken
-            raise _ended(service, self._held[service.name], excerpt(self._held[service.name]))
+            held = self._held[service.name]
+            raise _ended(self._inc.name, service, held, excerpt(held))
 
     async def _port_thief(self, service: ServiceSpec) -> probes.PortTaken | None:
         """A service that ended because somebody else has its port is a conflict, not a crash."""
@@ -251,24 +280,12 @@ def start_deadline(service: ServiceSpec) -> float:
     return service.ready.deadline_s if service.ready else 60.0
 
 
-def _settled(condition: Condition, upstream: ServiceSpec, outcome: Outcome) -> str:
-    """`met`, `failed`, or empty while it can still become either."""
-    state = outcome.state
-    if state is ServiceState.FAILED:
-        return "met" if condition is Condition.COMPLETED and upstream.kind is ServiceKind.TASK else "failed"
-    if state is ServiceState.DONE:
-        return "met"
-    if condition in (Condition.STARTED, Condition.READY) and state is ServiceState.READY:
-        return "met"
-    return ""
-
-
-def _ended(service: ServiceSpec, held: Held, log: str) -> ServiceFailed:
+def _ended(agent: str, service: ServiceSpec, held: Held, log: str) -> ServiceFailed:
     how = f"signal {held.exit_signal}" if held.exit_signal else f"status {held.exit_code}"
     when = "ended" if service.kind is ServiceKind.TASK else "ended before it was ready"
     last = f"; its last words: {log.splitlines()[-1].strip()}" if log.strip() else ""
     return ServiceFailed(
         f"{service.name} {when} with {how}{last}",
-        hint="Read its log below, mend the command, and spawn again.",
+        hint=f"Read its log with `envmgr logs {agent} {service.name}`, then mend the command.",
         details={"service": service.name, "exit_code": held.exit_code, "log": log},
     )

@@ -44,7 +44,7 @@ async def stop(inc: Incarnation, record: Record, *, reach: Callable[[str], None]
         What survived, part by part; empty means verified: no process, ports bindable, no session.
     """
     failures = Failures()
-    for name, act in _parts(inc):
+    for name, act in _parts(inc, record):
         reach(f"stop-before-{name}")
         await record(_event(inc, "stop.started", name))
         try:
@@ -58,17 +58,17 @@ async def stop(inc: Incarnation, record: Record, *, reach: Callable[[str], None]
     return failures
 
 
-def _parts(inc: Incarnation) -> Sequence[Part]:
+def _parts(inc: Incarnation, record: Record) -> Sequence[Part]:
     """In order. Services have ended before ports are checked; the release comes last."""
     return (
-        *([("pre-stop", lambda: _hooks(inc, before=True))] if inc.spec.hooks.pre_stop else []),
+        *([("pre-stop", lambda: _hooks(inc, record, before=True))] if inc.spec.hooks.pre_stop else []),
         ("assistant", lambda: end_assistant(inc, grace_s=inc.spec.assistant.stop.grace_s)),
         ("people", lambda: _end_people(inc)),
         ("services", lambda: stop_services(inc)),
         ("session", lambda: close_session(inc)),
         ("verify", lambda: verify(inc)),
         ("release", lambda: _release(inc)),
-        *([("post-stop", lambda: _hooks(inc, before=False))] if inc.spec.hooks.post_stop else []),
+        *([("post-stop", lambda: _hooks(inc, record, before=False))] if inc.spec.hooks.post_stop else []),
         *(
             [("worktree", lambda: _remove_if_clean(inc))]
             if inc.spec.retention.worktree == "remove-if-clean"
@@ -77,10 +77,19 @@ def _parts(inc: Incarnation) -> Sequence[Part]:
     )
 
 
-async def _hooks(inc: Incarnation, *, before: bool) -> None:
-    hooks = inc.spec.hooks
-    for task in hooks.pre_stop if before else hooks.post_stop:
-        await run_task(inc, task.command, task.timeout_s, what="stop hook")
+async def _hooks(inc: Incarnation, record: Record, *, before: bool) -> None:
+    """A failing hook is recorded and holds nothing up: otherwise an agent with a wrong hook could never be stopped."""
+    if not inc.has_ports or not inc.path.is_dir():
+        return  # nothing of it ever ran
+    kind = "pre-stop" if before else "post-stop"
+    for task in inc.spec.hooks.pre_stop if before else inc.spec.hooks.post_stop:
+        try:
+            await run_task(inc, task.command, task.timeout_s, what=f"{kind} hook")
+        except EnvmgrError as error:
+            text = f"{error.message}; the stop goes on"
+            await record(
+                NewEvent(kind="notice", agent=inc.id, generation=inc.generation, data={"text": text})
+            )
 
 
 async def _end_people(inc: Incarnation) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from envmgr.core.placeholders import render
 from envmgr.model.service import ServiceKind, ServiceSpec
 from envmgr.protocols.keepers import Held
 from envmgr.runtime import probes, rendering
@@ -19,12 +18,10 @@ def subject(
     inc: Incarnation, service: ServiceSpec, held: Held | None, secrets: Mapping[str, str]
 ) -> probes.Subject:
     """What the probes of a service look at; the owner check is off for external services."""
-    known = rendering.values(inc, secrets, service.name)
 
     async def execute(argv: Sequence[str], timeout_s: float) -> tuple[int, str]:
-        rendered = [render(part, known, shell=True) for part in argv]
         env = rendering.service_env(inc, service, secrets)
-        return await inc.systems.execute(rendered, inc.path / service.cwd, env, timeout_s)
+        return await inc.systems.execute(argv, inc.path / service.cwd, env, timeout_s)
 
     checks_owner = service.kind is not ServiceKind.EXTERNAL and (service.ready is None or service.ready.owner)
     return probes.Subject(

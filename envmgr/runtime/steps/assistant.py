@@ -35,7 +35,7 @@ class StartAssistant:
     async def do(self) -> Receipt:
         """Prepare its configuration and replace the pane's placeholder by it."""
         inc = self._inc
-        secrets = inc.systems.secrets(inc.spec, inc.environment)
+        secrets = await inc.secrets()
         env = rendering.assistant_env(inc, secrets)
         spec = rendered(inc, secrets)
         inc.assistant.check(spec, env)
@@ -68,7 +68,7 @@ class AwaitReadiness:
     async def do(self) -> Receipt:
         """Wait, watching the pane for an early end or a dialog; deliver the prompt."""
         state = await self._wait()
-        prompt = rendered(self._inc, self._inc.systems.secrets(self._inc.spec, self._inc.environment)).prompt
+        prompt = rendered(self._inc, await self._inc.secrets()).prompt
         if prompt and state in (Activity.READY, None):
             await delivery.deliver(self._inc, prompt, self._reports)
         elif prompt:
@@ -169,7 +169,7 @@ async def end_assistant(inc: Incarnation, *, grace_s: float, is_polite: bool = T
     left = await inc.systems.processes.end(
         inc.marks(*roots, part="assistant"), signal=spec.stop.signal, hang_up=True, grace_s=grace_s
     )
-    if spec.kind in inc.systems.assistants:
+    if spec.kind in inc.systems.assistants and inc.has_ports:
         place = inc.place(rendering.assistant_env(inc, {ref.name: "" for ref in inc.spec.secrets}))
         await blocking.act("file", inc.assistant.forget, spec, place)
     if left:

@@ -24,11 +24,9 @@ class WriteEnvironment:
     async def do(self) -> Receipt:
         """Write it; secrets are resolved here too, so that a missing one stops the spawn before services start."""
         inc = self._inc
-        inc.systems.secrets(inc.spec, inc.environment)
+        await inc.secrets()
         inc.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path = inc.home / "env"
-        write_private(path, export_lines(public_env(inc)))
-        return {"env_file": str(path)}
+        return {"env_file": str(write_env(inc))}
 
     async def undo(self, receipt: Receipt | None) -> None:
         """Delete the folder's files except the logs of a service that has something to say."""
@@ -40,6 +38,13 @@ def public_env(inc: Incarnation) -> dict[str, str]:
     """What `envmgr env` shows: everything, with secrets masked."""
     secrets = {ref.name: "********" for ref in inc.spec.secrets}
     return rendering.assistant_env(inc, secrets)
+
+
+def write_env(inc: Incarnation) -> Path:
+    """Write the file that people source; again when a service has moved to another port."""
+    path = inc.home / "env"
+    write_private(path, export_lines(public_env(inc)))
+    return path
 
 
 def export_lines(env: Mapping[str, str]) -> str:

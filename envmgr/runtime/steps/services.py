@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import anyio
 
 from envmgr.core import graph
-from envmgr.errors import StopFailed, Unobservable
+from envmgr.errors import EnvmgrError, StopFailed, Unobservable
 from envmgr.model.observe import Absent, Present, Unknown
 from envmgr.model.service import ServiceSpec
 from envmgr.protocols.keepers import Keeper
@@ -15,6 +15,7 @@ from envmgr.runtime import rendering
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.saga import Receipt
 from envmgr.runtime.services import Outcome, ServiceRun, Tell
+from envmgr.runtime.steps.environment import write_env
 
 
 class StartServices:
@@ -31,8 +32,9 @@ class StartServices:
         """Hire the keeper and start everything; returns how each service stands."""
         inc = self._inc
         keeper = await inc.systems.keepers.hire(inc.home, owner=inc.tag)
-        run = ServiceRun(inc, keeper, inc.systems.secrets(inc.spec, inc.environment), self._tell)
+        run = ServiceRun(inc, keeper, await inc.secrets(), self._tell)
         self.outcomes = await run.start()
+        write_env(inc)  # a service may have moved to another port
         return {name: outcome.state.value for name, outcome in self.outcomes.items()}
 
     async def undo(self, receipt: Receipt | None) -> None:
@@ -89,7 +91,10 @@ async def _pre_stop(inc: Incarnation, service: ServiceSpec, *, brief: bool) -> N
     """The service's own stop command, if it has one; its failure does not hold up the stop."""
     if service.stop.command is None or brief:
         return
-    secrets = inc.systems.secrets(inc.spec, inc.environment)
+    try:
+        secrets = await inc.secrets()
+    except EnvmgrError:
+        return  # whoever had them is gone; the signal that follows needs none
     known = rendering.values(inc, secrets, service.name)
     argv = rendering.command(service.stop.command, service.shell, known)
     env = rendering.service_env(inc, service, secrets)

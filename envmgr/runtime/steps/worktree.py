@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from envmgr.errors import Conflict, Unavailable
+from envmgr.errors import ConfigError, Conflict, Unavailable
 from envmgr.model.observe import Absent, Present, Unknown
-from envmgr.protocols.workspaces import Worktree
+from envmgr.protocols.workspaces import Workspaces, Worktree
 from envmgr.runtime import rendering
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.saga import Receipt
@@ -54,13 +54,25 @@ class AddWorktree:
             return
         match await git.look(inc.repo, inc.path, inc.owner):
             case Absent():
-                return
+                await self._remove_half(git)
             case Unknown(reason):
                 raise Unavailable(
                     f"cannot tell whether the worktree is there: {reason}", hint="Run `envmgr doctor`."
                 )
             case Present(worktree):
                 await self._remove(worktree, was_finished=receipt is not None)
+
+    async def _remove_half(self, git: Workspaces) -> None:
+        """A registration that a crash or a full disk cut off looks absent; made whole, it can be removed."""
+        inc, spec = self._inc, self._inc.spec.workspace
+        try:
+            base = await git.resolve(inc.repo, spec.base)
+            whole = await git.register(
+                inc.repo, path=inc.path, branch=spec.branch, base=base, owner=inc.owner
+            )
+        except (Conflict, ConfigError):
+            return  # what is there is somebody else's: nothing of ours was made
+        await self._remove(whole, was_finished=False)
 
     async def _remove(self, worktree: Worktree, *, was_finished: bool) -> None:
         inc, git = self._inc, self._inc.systems.workspaces
@@ -83,15 +95,33 @@ class SetUp:
         self._inc = inc
 
     async def do(self) -> Receipt:
-        """Run `workspace.setup` and `hooks.on_create` for a new worktree, `hooks.on_start` always."""
-        inc = self._inc
-        first = () if inc.prior is not None else (*inc.spec.workspace.setup, *inc.spec.hooks.on_create)
-        for task in (*first, *inc.spec.hooks.on_start):
-            await run_task(inc, task.command, task.timeout_s, what="set-up")
-        return {"commands": len(first) + len(inc.spec.hooks.on_start)}
+        """Run `workspace.setup`, then `hooks.on_create`."""
+        tasks = (*self._inc.spec.workspace.setup, *self._inc.spec.hooks.on_create)
+        for task in tasks:
+            await run_task(self._inc, task.command, task.timeout_s, what="set-up")
+        return {"commands": len(tasks)}
 
     async def undo(self, receipt: Receipt | None) -> None:
         """Nothing: its files go with the worktree, its processes ended with the command's group."""
+
+
+class RunHooks:
+    """Step: `hooks.on_start`, at every start, when services are ready and the assistant is not there yet."""
+
+    name = "hooks"
+
+    def __init__(self, inc: Incarnation) -> None:
+        self._inc = inc
+
+    async def do(self) -> Receipt:
+        """Run them in order."""
+        tasks = self._inc.spec.hooks.on_start
+        for task in tasks:
+            await run_task(self._inc, task.command, task.timeout_s, what="on_start")
+        return {"commands": len(tasks)}
+
+    async def undo(self, receipt: Receipt | None) -> None:
+        """Nothing: its processes ended with each command's group."""
 
 
 async def run_task(inc: Incarnation, text: str | tuple[str, ...], timeout_s: float, *, what: str) -> None:
@@ -100,7 +130,7 @@ async def run_task(inc: Incarnation, text: str | tuple[str, ...], timeout_s: flo
     Raises:
         Unavailable: It failed or took longer than `timeout_s` seconds; carries the end of its output.
     """
-    secrets = inc.systems.secrets(inc.spec, inc.environment)
+    secrets = await inc.secrets()
     argv = rendering.command(text, "/bin/sh", rendering.values(inc, secrets))
     env = rendering.assistant_env(inc, secrets, part="task")
     code, output = await inc.systems.execute(argv, inc.path, env, timeout_s)
