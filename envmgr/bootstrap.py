@@ -177,9 +177,7 @@ def _policy(settings: Settings) -> Policy:
 
 
 def _crash_point() -> Callable[[str], None]:
-    """For the crash matrix: `ENVMGR_CRASH_AT=POINT` kills the daemon with SIGKILL there, `ENVMGR_CRASH_LOG=FILE` lists
-    the points that are reached.
-    """
+    """`ENVMGR_CRASH_AT=POINT` kills the daemon with SIGKILL there, `ENVMGR_CRASH_LOG=FILE` lists points as they are reached."""
     wanted, listing = os.environ.get("ENVMGR_CRASH_AT"), os.environ.get("ENVMGR_CRASH_LOG")
     if not wanted and not listing:
         return never

@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from envmgr.app import paths
@@ -30,20 +30,26 @@ class Response:
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._file = connection.makefile("rb")
-        self.status = int((self._file.readline().split() or [b"", b"503"])[1])
+        self.status = int(self._line().split()[1])
         self.headers: dict[str, str] = {}
-        while line := self._file.readline().strip():
+        while line := self._line().strip():
             key, _, value = line.decode("latin-1").partition(":")
             self.headers[key.lower()] = value.strip()
 
+    def _line(self) -> bytes:
+        return _alive(self._file.readline)
+
+    def _exactly(self, size: int) -> bytes:
+        return _alive(lambda: self._file.read(size), size)
+
     def chunks(self) -> Iterator[bytes]:
-        """Pieces of the body as they arrive."""
+        """Pieces of the body as they arrive. Raises Unavailable when the daemon dies before the end."""
         if self.headers.get("transfer-encoding") == "chunked":
-            while size := int(self._file.readline().strip() or b"0", 16):
-                yield self._file.read(size)
-                self._file.readline()
+            while size := int(self._line(), 16):
+                yield self._exactly(size)
+                self._line()
         elif length := int(self.headers.get("content-length", "0")):
-            yield self._file.read(length)
+            yield self._exactly(length)
 
     def lines(self) -> Iterator[bytes]:
         """Whole lines as they arrive."""
@@ -83,7 +89,8 @@ def request(
     lines = [f"{method} {path} HTTP/1.1", "Host: envmgr", f"Accept: {accept}", "Connection: close"]
     lines += [f"{key}: {value}" for key, value in (headers or {}).items()]
     lines += ["Content-Type: application/json", f"Content-Length: {len(payload)}", "", ""]
-    connection.sendall("\r\n".join(lines).encode("latin-1") + payload)
+    with contextlib.suppress(BrokenPipeError):  # what it said before it went, or that it went, is told below
+        connection.sendall("\r\n".join(lines).encode("latin-1") + payload)
     response = Response(connection)
     if response.status >= 400:
         problem = response.body()
@@ -101,6 +108,20 @@ def connect() -> socket.socket:
         connection.close()
         raise Unavailable("the daemon does not run", hint="Start it with `envmgr daemon start`.") from error
     return connection
+
+
+def _alive(read: Callable[[], bytes], size: int = 1) -> bytes:
+    """What `read` gives, at least `size` bytes of it; less means that nobody is at the other end any more."""
+    try:
+        data = read()
+    except ConnectionError:
+        data = b""
+    if len(data) < size:
+        raise Unavailable(
+            "the daemon ended in the middle of its answer",
+            hint="Agents go on, and the next command starts it again; `envmgr daemon logs` may tell why.",
+        )
+    return data
 
 
 def _problem(body: bytes, status: int) -> EnvmgrError:
@@ -127,8 +148,27 @@ def ensure() -> None:
     os.makedirs(folder, mode=0o700, exist_ok=True)
     os.chmod(folder, 0o700)
     log = os.path.join(folder, paths.LOG)
+    child = _launch(log)
+    deadline = time.monotonic() + _START_S
+    while time.monotonic() < deadline:
+        with contextlib.suppress(Unavailable):
+            connect().close()
+            child.returncode = 0  # it lives on by itself; nobody will wait for it
+            return None
+        status = child.poll()
+        if status == 0 and holder() is None:
+            child = _launch(log)  # it gave way to a daemon that was about to end
+        elif status:
+            break
+        time.sleep(0.01)
+    raise Unavailable(
+        f"the daemon did not start: {_tail(log)}", hint="See `envmgr daemon logs` and `envmgr doctor`."
+    )
+
+
+def _launch(log: str) -> subprocess.Popen[bytes]:
     with open(log, "ab") as output:
-        child = subprocess.Popen(
+        return subprocess.Popen(
             [sys.executable, "-m", "envmgr.interfaces.http.daemon"],
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -136,18 +176,6 @@ def ensure() -> None:
             cwd="/",
             start_new_session=True,
         )
-    deadline = time.monotonic() + _START_S
-    while time.monotonic() < deadline:
-        with contextlib.suppress(Unavailable):
-            connect().close()
-            child.returncode = 0  # it lives on by itself; nobody will wait for it
-            return None
-        if child.poll() not in (None, 0):
-            break
-        time.sleep(0.01)
-    raise Unavailable(
-        f"the daemon did not start: {_tail(log)}", hint="See `envmgr daemon logs` and `envmgr doctor`."
-    )
 
 
 def shut_down() -> bool:

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 _JITTER = 0.1
 _KEEPER_RETRY_S = 2.0
+_FIRST_LOOK_S = 0.2
 
 
 class Health:
@@ -131,8 +132,11 @@ class Health:
     ) -> None:
         misses = 0
         secrets = await _secrets(inc)
+        # After a restart of the daemon nobody knows how it stands: the first look waits for the keeper's word only.
+        pause_s = ready.period_s if service.name in actor.services else _FIRST_LOOK_S
         while True:
-            await anyio.sleep(ready.period_s * random.uniform(1 - _JITTER, 1 + _JITTER))
+            await anyio.sleep(pause_s * random.uniform(1 - _JITTER, 1 + _JITTER))
+            pause_s = ready.period_s
             known = held.get(service.name)
             if known is not None and not known.is_alive:
                 continue

@@ -52,7 +52,7 @@ async def remove(inc: Incarnation, *, reach: Callable[[str], None] = never) -> N
         case Unknown(reason):
             raise Unobservable(f"cannot see {inc.name}'s worktree: {reason}", hint="Run `envmgr doctor`.")
         case Absent():
-            pass
+            await _drop_saved_branch(inc)
     clear_home(inc)
 
 
@@ -82,6 +82,18 @@ async def _save(inc: Incarnation, worktree: Worktree) -> None:
         spec=inc.spec,
     )
     await inc.systems.store.write(lambda tx: tx.add_snapshot(snapshot))
+
+
+async def _drop_saved_branch(inc: Incarnation) -> None:
+    """The worktree went by a removal that a crash cut off, or by hand: its branch goes if nothing is lost with it."""
+    made = inc.worktree or inc.prior
+    if made is None:
+        return
+    snapshots = await inc.systems.store.read(lambda tx: tx.snapshots())
+    saved = [s.head for s in snapshots if s.agent == inc.id and s.branch == made.branch and not s.restored]
+    for head in (made.base, *saved):
+        if await inc.systems.workspaces.drop_branch(inc.repo, made.branch, at=head):
+            return
 
 
 async def _branch_head(inc: Incarnation, worktree: Worktree) -> str:
