@@ -75,6 +75,9 @@ class Undo(Ask):
 @operation("agent.list", route="GET /v1/agents", gives=views.AgentList, text=text.agents, command="ls")
 async def list_agents(ask: ListAgents, app: App) -> views.AgentList:
     """List the agents of this host."""
+    for actor in app.agents.actors():
+        if actor.incarnation is None:  # after a restart; later lists need not wait for git
+            await app.agents.incarnation(actor)
     return views.AgentList(agents=[agent_view(actor, app.agents) for actor in app.agents.actors()])
 
 

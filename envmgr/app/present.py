@@ -43,14 +43,14 @@ def _service(actor: Actor, service: ServiceSpec) -> views.ServiceView:
     outcome = actor.services.get(service.name)
     known = "stopped" if actor.state.lifecycle is Lifecycle.STOPPED else "unknown"
     leased = [p for p in service.ports if inc and (service.name, p.name) in inc.ports]
-    is_held = actor.state.lifecycle is not Lifecycle.STOPPED
+    is_over = actor.state.lifecycle in (Lifecycle.STOPPED, Lifecycle.ERROR) and not actor.state.holds
     return views.ServiceView(
         name=service.name,
         kind=service.kind.value,
         state=outcome.state.value if outcome else known,
         detail=outcome.detail if outcome else "",
-        ports={p.name: inc.port(service.name, p.name) for p in leased if inc and is_held},
-        urls=[rendering.url(inc, service, p) for p in leased if inc and is_held],
+        ports={p.name: inc.port(service.name, p.name) for p in leased if inc and not is_over},
+        urls=[rendering.url(inc, service, p) for p in leased if inc and not is_over],
     )
 
 

@@ -20,6 +20,7 @@ from envmgr.errors import Conflict, SpawnRolledBack, UsageError
 from envmgr.model.agent import Lifecycle
 from envmgr.model.event import Event
 from envmgr.model.spec import AgentSpec
+from envmgr.protocols.workspaces import Repository
 from envmgr.runtime.actor import Actor
 from envmgr.runtime.bus import Subscription
 
@@ -63,6 +64,7 @@ async def spawn(ask: SpawnAgent, app: App) -> AsyncIterator[views.SpawnItem]:
     repo = await supervisor.systems.workspaces.find(Path(ask.repo))
     params = _params(ask.param)
     names = _names(ask, taken={a.state.name for a in supervisor.actors()})
+    await _refuse_mistyped(app, ask, repo)
     with supervisor.bus.subscribe() as subscription:
         actors: list[Actor] = []
         for name in names:
@@ -76,6 +78,23 @@ async def spawn(ask: SpawnAgent, app: App) -> AsyncIterator[views.SpawnItem]:
         if ask.wait:
             async for item in _progress(app, actors, subscription):
                 yield item
+
+
+async def _refuse_mistyped(app: App, ask: SpawnAgent, repo: Repository) -> None:
+    """What a person typed is looked at before anything is recorded; a template's own base and branch come later."""
+    if ask.branch is not None and ask.count > 1:
+        raise UsageError(
+            f"{ask.count} agents cannot share the branch {ask.branch}",
+            hint="Leave --branch out: each agent then gets a branch named after it.",
+        )
+    git = app.agents.systems.workspaces
+    if ask.base is not None:
+        await git.resolve(repo, ask.base)
+    if ask.branch is not None and await git.branch_exists(repo, ask.branch):
+        raise Conflict(
+            f"the branch {ask.branch} exists already",
+            hint=f"Choose another --branch, or start from it: --base {ask.branch}.",
+        )
 
 
 def _resolve(app: App, ask: SpawnAgent, name: str, repo: Path, params: dict[str, str]) -> AgentSpec:
@@ -92,15 +111,25 @@ def _resolve(app: App, ask: SpawnAgent, name: str, repo: Path, params: dict[str,
 
 
 def _prompt(ask: SpawnAgent) -> str | None:
-    """Raises UsageError when the file cannot be read, or both a prompt and a file are given."""
-    if ask.prompt_file is None:
-        return ask.prompt
-    if ask.prompt is not None:
+    """Raises UsageError for a file that cannot be read, an empty prompt, or both a prompt and a file."""
+    if ask.prompt_file is not None and ask.prompt is not None:
         raise UsageError("both --prompt and --prompt-file are given", hint="Give one of them.")
+    prompt = ask.prompt if ask.prompt_file is None else _read(Path(ask.repo) / ask.prompt_file)
+    if prompt is not None and not prompt.strip():
+        raise UsageError(
+            "the prompt is empty", hint="Write what the assistant is to do, or leave the option out."
+        )
+    return prompt
+
+
+def _read(path: Path) -> str:
     try:
-        return (Path(ask.repo) / ask.prompt_file).read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"the prompt file cannot be read: {error}", hint="Check --prompt-file.") from error
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise UsageError(
+            f"prompt file {path.name} cannot be read: {why}", hint="Check --prompt-file."
+        ) from error
 
 
 async def _progress(
@@ -189,8 +218,8 @@ def _plan(app: App, spec: AgentSpec, repo_key: str) -> views.PlanView:
         base=spec.workspace.base,
         worktree=str(app.worktree_root / repo_key / spec.name),
         steps=["admission", *(["ports"] if spec.services else []), "worktree, session, environment",
-               *(["setup"] if spec.workspace.setup or spec.hooks.on_create or spec.hooks.on_start else []),
-               *(["services"] if spec.services else []), "assistant", "readiness"],
+               *(["setup"] if spec.workspace.setup or spec.hooks.on_create else []),
+               *(["services"] if spec.services else []), *(["hooks"] if spec.hooks.on_start else []), "assistant", "readiness"],
         services=[f"{s.name} ({s.kind.value}){' after ' + edges[s.name] if edges[s.name] else ''}" for s in spec.services],
         ports={
             f"{s.name}.{p.name}": str(p.number or p.prefer or f"one of a block of {spec.ports.block}")

@@ -184,7 +184,7 @@ async def _env(ask: Environment, app: App) -> views.EnvView:
     _need_ports(actor)
     if not ask.reveal:
         return views.EnvView(name=actor.state.name, worktree=str(inc.path), env=public_env(inc))
-    secrets = inc.systems.secrets(inc.spec, {**inc.environment, **ask.environment})
+    secrets = await inc.secrets(ask.environment)
     full = rendering.assistant_env(inc, secrets, part="person")
     return views.EnvView(name=actor.state.name, worktree=str(inc.path), env=full)
 
@@ -242,7 +242,8 @@ async def logs(ask: Logs, app: App) -> AsyncIterator[views.LogLine]:
     if not names:
         known = ", ".join(s.name for s in inc.spec.services if s.command) or "none"
         raise NotFound(
-            f"{actor.state.name} has no log of {ask.service or 'any service'}", hint=f"Services: {known}."
+            f"{actor.state.name} has no log of {ask.service or 'any service'}",
+            hint=f"Services: {known}. The assistant's screen: `envmgr logs {actor.state.name} agent`.",
         )
     tails = [Tail(name, inc.home / "logs" / f"{name}.log", ask.lines) for name in names]
     is_first = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 import secrets as randomness
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -93,10 +94,9 @@ class Supervisor:
         names = [a.state.name for a in (close or actors)]
         if close:
             raise NotFound(f"{reference} could be {_listed(names)}", hint="Give more of the name.")
-        raise NotFound(
-            f"no agent {reference}",
-            hint=f"There are: {_listed(names)}." if names else "Spawn one: `envmgr spawn --template web`.",
-        )
+        near = difflib.get_close_matches(reference, names, n=1)
+        hint = f"There are: {_listed(names)}." if names else "Spawn one: `envmgr spawn --template web`."
+        raise NotFound(f"no agent {reference}", hint=f"Did you mean {near[0]}?" if near else hint)
 
     # --- asking ------------------------------------------------------------------------------------------
 

@@ -103,7 +103,10 @@ class SqliteTransaction:
         return _events(rows)
 
     def last_events(self, *, agent: str, limit: int) -> Sequence[Event]:
-        newest = self._execute(f"{_EVENT} WHERE agent = ? ORDER BY seq DESC LIMIT ?", (agent, limit))
+        if agent:
+            newest = self._execute(f"{_EVENT} WHERE agent = ? ORDER BY seq DESC LIMIT ?", (agent, limit))
+        else:
+            newest = self._execute(f"{_EVENT} ORDER BY seq DESC LIMIT ?", (limit,))
         return _events(newest)[::-1]
 
     def prune(self, *, before_at: float, keep: int) -> int:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,9 @@ class Host:
         """What commands see."""
         return {**os.environ, "ENVMGR_STATE_DIR": str(self.state), "ENVMGR_VALIDATE": "1", **self.env, **more}
 
-    def run(self, *args: str, cwd: Path | None = None, stdin: str = "", env: Mapping[str, str] | None = None) -> Ran:
+    def run(
+        self, *args: str, cwd: Path | None = None, stdin: str = "", env: Mapping[str, str] | None = None
+    ) -> Ran:
         """Run to the end; never raises for a failing status."""
         done = subprocess.run(
             [sys.executable, "-m", "envmgr", *args],
@@ -69,7 +71,9 @@ class Host:
     def ok(self, *args: str, cwd: Path | None = None, stdin: str = "") -> Ran:
         """Run, and fail the test unless it succeeds."""
         ran = self.run(*args, cwd=cwd, stdin=stdin)
-        assert ran.code == 0, f"envmgr {' '.join(args)} exited {ran.code}\n{ran.out}\n{ran.err}\n{self.daemon_log()}"
+        assert ran.code == 0, (
+            f"envmgr {' '.join(args)} exited {ran.code}\n{ran.out}\n{ran.err}\n{self.daemon_log()}"
+        )
         return ran
 
     def start(self, *args: str) -> subprocess.Popen[str]:
@@ -163,7 +167,12 @@ def host(**env: str) -> Iterator[Host]:
     folder = Path(tempfile.mkdtemp(prefix="eh-"))
     here = Host(state=folder / "s", repo=new_repo(folder / "repo"), env=dict(env))
     try:
-        yield here
+        try:
+            yield here
+        except BaseException:
+            with suppress(Exception):  # what went wrong in the test is the news
+                here.end()
+            raise
         here.end()
         left = [x for x in here.leftovers() if not x.startswith("worktree")]
         assert not left, left

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -12,6 +13,7 @@ from envmgr import bootstrap
 from envmgr.app.operations import parse
 from envmgr.app.registry import OPERATIONS, Operation
 from envmgr.app.text import Style
+from envmgr.errors import EnvmgrError
 
 
 def run_here(name: str, asked: Mapping[str, Any], *, as_json: bool, style: str) -> int:
@@ -19,6 +21,15 @@ def run_here(name: str, asked: Mapping[str, Any], *, as_json: bool, style: str) 
     width, _, colour = style.partition(";")
     look = Style(width=int(width), colour=colour == "colour")
     return anyio.run(_run, OPERATIONS[name], asked, as_json, look)
+
+
+def template_names() -> list[str]:
+    """For completion; empty when the templates here cannot be listed."""
+    try:
+        listing = bootstrap.local().templates.listing(Path.cwd())
+    except EnvmgrError:
+        return []
+    return [entry.name for entry in listing if not entry.is_shadowed]
 
 
 async def _run(op: Operation, asked: Mapping[str, Any], as_json: bool, look: Style) -> int:  # noqa: FBT001 - anyio.run

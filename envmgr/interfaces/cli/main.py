@@ -50,6 +50,16 @@ def root(entries: list[dict[str, Any]] | None = None) -> click.Group:
         "envmgr",
         help="The operations platform for AI coding agents on shared code.",
         epilog=_EPILOGUE,
+        params=[
+            click.Option(
+                ["--version"],
+                is_flag=True,
+                is_eager=True,
+                expose_value=False,
+                callback=_version,
+                help="Print the version.",
+            )
+        ],
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
     groups = {name: click.Group(name, help=text) for name, text in _GROUPS.items()}
@@ -59,6 +69,14 @@ def root(entries: list[dict[str, Any]] | None = None) -> click.Group:
     for group_ in groups.values():
         top.add_command(group_)
     return top
+
+
+def _version(context: click.Context, param: click.Parameter, is_asked: bool) -> None:  # noqa: FBT001 - click's form
+    if is_asked and not context.resilient_parsing:
+        from importlib import metadata  # costs more than everything else here
+
+        click.echo(f"envmgr {metadata.version('envmgr')}")
+        context.exit()
 
 
 def _command(entry: dict[str, Any], name: str) -> click.Command:
@@ -91,7 +109,7 @@ def _param(entry: dict[str, Any], p: dict[str, Any]) -> click.Parameter:
             nargs=-1 if p["multiple"] else 1,
             required=p["required"],
             default=None if p["multiple"] else p["default"],
-            shell_complete=_complete if p["name"] in ("agent", "agents") else None,
+            shell_complete=_COMPLETE.get(p["name"]),
         )
     flag = p["name"].replace("_", "-")
     if p["type"] == "boolean":
@@ -102,12 +120,24 @@ def _param(entry: dict[str, Any], p: dict[str, Any]) -> click.Parameter:
         )
         return click.Option([*both, p["name"]], is_flag=True, default=p["default"], help=p["help"])
     names = [f"--{flag}", *([p["short"]] if p["short"] else []), p["name"]]
+    bounds = (p["least"], p["most"])
+    kind = click.IntRange(*bounds) if p["type"] == "integer" and bounds != (None, None) else _TYPES[p["type"]]
     return click.Option(
-        names, type=_TYPES[p["type"]], multiple=p["multiple"], help=p["help"],
+        names, type=kind, multiple=p["multiple"], help=p["help"],
         default=None if p["multiple"] else p["default"], show_default=p["default"] not in (None, "", [], 0),
+        shell_complete=_COMPLETE.get(p["name"]),
     )  # fmt: skip
 
 
-def _complete(context: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+def _agents(context: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Names of agents; nothing when no daemon runs."""
     return [name for name in running.agent_names() if name.startswith(incomplete)]
+
+
+def _templates(context: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    from envmgr.interfaces.cli.local import template_names  # imports pydantic and all: only when asked
+
+    return [name for name in template_names() if name.startswith(incomplete)]
+
+
+_COMPLETE = {"agent": _agents, "agents": _agents, "discard": _agents, "template": _templates}

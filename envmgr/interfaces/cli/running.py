@@ -56,10 +56,14 @@ def _ask(entry: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
 def _confirm(entry: Mapping[str, Any], is_sure: bool, given: Mapping[str, Any]) -> None:  # noqa: FBT001
     if is_sure:
         return
-    what = ", ".join(given.get("agents") or []) or ("all agents" if given.get("all") else "?")
+    agents = given.get("agents") or []
     command = " ".join(entry["command"])
+    if not agents and not given.get("all"):
+        return  # refused anyway, with a better reason
     if not sys.stdin.isatty():
-        raise UsageError(f"`envmgr {command}` needs a yes", hint=f"Say `envmgr {command} --yes`.")
+        line = " ".join([command, *(agents or ["--all"]), "--yes"])
+        raise UsageError(f"`envmgr {command}` needs a yes", hint=f"Say `envmgr {line}`.")
+    what = ", ".join(agents) or "all agents"
     import click
 
     click.confirm(f"{command} {what}?", abort=True, err=True)
