@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import anyio
 
@@ -37,12 +38,7 @@ class StartAssistant:
         inc = self._inc
         secrets = await inc.secrets()
         env = rendering.assistant_env(inc, secrets)
-        spec = rendered(inc, secrets)
-        inc.assistant.check(spec, env)
-        start = await blocking.act("file", inc.assistant.prepare, spec, inc.place(env))
-        write_private(inc.home / "start.env", export_lines({**env, **start.env}))
-        script = inc.home / "start.sh"
-        write_private(script, _script(inc, start.argv), mode=0o700)
+        script = await blocking.act("file", _write_start, inc, rendered(inc, secrets), env)
         terminal = await inc.find_terminal()
         if terminal is None:
             raise Unavailable("the terminal session is gone", hint="Run `envmgr doctor`.")
@@ -183,16 +179,27 @@ async def _gone(inc: Incarnation, root: ProcessIdentity, within_s: float) -> Non
             await anyio.sleep(0.05)
 
 
-def _script(inc: Incarnation, argv: Sequence[str]) -> str:
+def _write_start(inc: Incarnation, spec: AssistantSpec, env: Mapping[str, str]) -> Path:
+    """Write the assistant's configuration and the pane's program. Blocking."""
+    inc.assistant.check(spec, env)
+    start = inc.assistant.prepare(spec, inc.place(env))
+    exports = export_lines({**env, **start.env})
+    if inc.spec.secrets:  # then the environment is in a file of its own, deleted before the assistant starts
+        values = inc.home / "start.env"
+        write_private(values, exports)
+        exports = f". {shlex.quote(str(values))}\nrm -f {shlex.quote(str(values))}\n"
+    script = inc.home / "start.sh"
+    write_private(script, _script(inc, exports, start.argv), mode=0o700)
+    return script
+
+
+def _script(inc: Incarnation, exports: str, argv: Sequence[str]) -> str:
     """The pane's program: the right place (R-9), exactly the environment meant for it, then the assistant.
 
-    It is started through `env -i`, so neither tmux's variables (R-12) nor the server's environment get in. The
-    environment file may hold secrets; then it is deleted before the assistant starts.
+    It is started through `env -i`, so neither tmux's variables (R-12) nor the server's environment get in.
     """
-    home, path = shlex.quote(str(inc.home)), shlex.quote(str(inc.path.resolve()))
-    forget = f"rm -f {home}/start.env\n" if inc.spec.secrets else ""
+    path = shlex.quote(str(inc.path.resolve()))
     return f"""#!/bin/sh
 cd -P {path} && [ "$(pwd -P)" = {path} ] && [ -e .git ] || {{ echo "envmgr: worktree is missing: "{path}; exit 78; }}
-. {home}/start.env
-{forget}exec {shlex.join(argv)}
+{exports}exec {shlex.join(argv)}
 """

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from envmgr.aio import blocking
 from envmgr.runtime import rendering
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.saga import Receipt
@@ -25,8 +26,7 @@ class WriteEnvironment:
         """Write it; secrets are resolved here too, so that a missing one stops the spawn before services start."""
         inc = self._inc
         await inc.secrets()
-        inc.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return {"env_file": str(write_env(inc))}
+        return {"env_file": str(await blocking.act("file", write_env, inc))}
 
     async def undo(self, receipt: Receipt | None) -> None:
         """Delete the folder's files except the logs of a service that has something to say."""
@@ -42,6 +42,7 @@ def public_env(inc: Incarnation) -> dict[str, str]:
 
 def write_env(inc: Incarnation) -> Path:
     """Write the file that people source; again when a service has moved to another port."""
+    inc.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = inc.home / "env"
     write_private(path, export_lines(public_env(inc)))
     return path
@@ -53,12 +54,10 @@ def export_lines(env: Mapping[str, str]) -> str:
 
 
 def write_private(path: Path, text: str, *, mode: int = 0o600) -> None:
-    """Replace a file in one step, readable by its owner only."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    """Write a file that only its owner can read; nobody reads it before the step is done, so in place."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     with os.fdopen(fd, "w", encoding="utf-8") as file:
         file.write(text)
-    fresh.replace(path)
 
 
 def clear_home(inc: Incarnation) -> None:

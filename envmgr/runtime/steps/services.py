@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import anyio
 
+from envmgr.aio import blocking
 from envmgr.core import graph
 from envmgr.errors import EnvmgrError, StopFailed, Unobservable
 from envmgr.model.observe import Absent, Present, Unknown
@@ -34,7 +35,7 @@ class StartServices:
         keeper = await inc.systems.keepers.hire(inc.home, owner=inc.tag)
         run = ServiceRun(inc, keeper, await inc.secrets(), self._tell)
         self.outcomes = await run.start()
-        write_env(inc)  # a service may have moved to another port
+        await blocking.act("file", write_env, inc)  # a service may have moved to another port
         return {name: outcome.state.value for name, outcome in self.outcomes.items()}
 
     async def undo(self, receipt: Receipt | None) -> None:
