@@ -26,6 +26,7 @@ from envmgr.testing.audit import audit
 PROJECT = Path(__file__).with_name("demo_project")
 PAGE_S = 10.0
 LEAKS_S = 5.0
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class DemoFailed(Exception):
@@ -37,7 +38,7 @@ class Demo:
 
     def __init__(self) -> None:
         # Not TMPDIR, which may be long: the path of a Unix socket ends at 104 bytes (unix(7)).
-        self.folder = Path(tempfile.mkdtemp(prefix="envmgr-demo-", dir="/tmp")).resolve()  # noqa: S108
+        self.folder = Path(tempfile.mkdtemp(prefix="envmgr-demo-", dir="/tmp")).resolve()
         self.project = self.folder / "shop"
         self.state = self.folder / "state"
         foreign = ("ENVMGR_", "GIT_", "TMUX", "XDG_CONFIG_HOME")
@@ -45,6 +46,12 @@ class Demo:
         # The person's own settings and templates are left out, so that the demo is the same everywhere.
         self.env |= {"ENVMGR_STATE_DIR": str(self.state), "XDG_CONFIG_HOME": str(self.folder / "config")}
         self.summary: dict[str, Any] = {"ok": False, "agents": 0, "urls": [], "leaks": []}
+        self.is_interrupted = False
+
+    def interrupt(self, signum: int, frame: object) -> None:
+        """Handle a signal; remembered too, for an exception that is raised inside a destructor goes nowhere."""
+        self.is_interrupted = True
+        raise KeyboardInterrupt
 
     def run(self) -> None:
         """Everything up to two agents at work."""
@@ -142,6 +149,8 @@ class Demo:
 
     def show(self, *words: str) -> None:
         """Print a command, then run it for everybody to see."""
+        if self.is_interrupted:
+            raise KeyboardInterrupt
         print(f"$ envmgr {shlex.join(words)}", flush=True)
         status = subprocess.run(self.command(*words), cwd=self.project, env=self.env, check=False).returncode
         expect(status == 0, f"`envmgr {shlex.join(words)}` ended with status {status}")
@@ -194,19 +203,14 @@ def headline(url: str) -> str:
     return found[1] if found else ""
 
 
-def interrupt(signum: int, frame: object) -> None:
-    """TERM and HUP end the demo as Ctrl-C does."""
-    raise KeyboardInterrupt
-
-
 def main(words: list[str]) -> int:
     """Exit status: 0 shown, 1 failed, 2 usage, 130 interrupted."""
     if words not in ([], ["--once"]):
         print(__doc__, file=sys.stderr)
         return 2
-    signal.signal(signal.SIGTERM, interrupt)
-    signal.signal(signal.SIGHUP, interrupt)
     demo, status = Demo(), 1
+    for ending in ENDINGS:
+        signal.signal(ending, demo.interrupt)
     try:
         demo.run()
         if not words:
@@ -218,7 +222,7 @@ def main(words: list[str]) -> int:
         demo.summary["why"] = str(error) or repr(error)
     except KeyboardInterrupt:
         demo.summary["why"], status = "interrupted", 130
-    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for ending in ENDINGS:
         signal.signal(ending, signal.SIG_IGN)  # cleaning up takes a second, and is not to be cut short
     demo.clean_up()
     if "why" in demo.summary:

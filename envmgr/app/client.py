@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, BinaryIO
 
 from envmgr.app import paths
 from envmgr.errors import EnvmgrError, Unavailable, from_problem
@@ -137,7 +137,7 @@ def _problem(body: bytes, status: int) -> EnvmgrError:
 def ensure() -> None:
     """Start the daemon if nobody listens, and wait until it answers.
 
-    Called by several commands at once, one daemon results: its lock is held by the kernel.
+    Called by several commands at once, one of them starts it and the others wait; its lock is held by the kernel.
 
     Raises:
         Unavailable: It did not come up within 15 s; carries the end of its log.
@@ -148,22 +148,35 @@ def ensure() -> None:
     os.makedirs(folder, mode=0o700, exist_ok=True)
     os.chmod(folder, 0o700)
     log = os.path.join(folder, paths.LOG)
-    child = _launch(log)
+    with open(os.path.join(folder, paths.STARTING), "ab") as turn:
+        _start(log, turn)
+
+
+def _start(log: str, turn: BinaryIO) -> None:
+    child = None
     deadline = time.monotonic() + _START_S
     while time.monotonic() < deadline:
         with contextlib.suppress(Unavailable):
-            connect().close()
-            child.returncode = 0  # it lives on by itself; nobody will wait for it
-            return None
-        status = child.poll()
-        if status == 0 and holder() is None:
-            child = _launch(log)  # it gave way to a daemon that was about to end
-        elif status:
+            return connect().close()
+        status = child.poll() if child else None
+        if status:
             break
+        # One that ended well gave way to a daemon that was about to end.
+        if (child is None or (status == 0 and holder() is None)) and _is_ours(turn):
+            child = _launch(log)
         time.sleep(0.01)
     raise Unavailable(
         f"the daemon did not start: {_tail(log)}", hint="See `envmgr daemon logs` and `envmgr doctor`."
     )
+
+
+def _is_ours(turn: BinaryIO) -> bool:
+    """Whether it is this process that starts the daemon; until its end, then the next one's turn comes."""
+    try:
+        fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _launch(log: str) -> subprocess.Popen[bytes]:
@@ -190,6 +203,16 @@ def shut_down() -> bool:
         if holder() is None:
             return False
         raise
+    await_end()
+    return True
+
+
+def await_end() -> None:
+    """Wait for the end of a daemon that was asked to end: until then it still gives things back.
+
+    Raises:
+        Unavailable: It did not end within 30 s.
+    """
     deadline = time.monotonic() + _STOP_S
     while holder() is not None:
         if time.monotonic() > deadline:
@@ -197,7 +220,6 @@ def shut_down() -> bool:
                 f"the daemon (pid {holder()}) does not end", hint=f"End it with `kill {holder()}`."
             )
         time.sleep(0.01)
-    return True
 
 
 def holder() -> int | None:

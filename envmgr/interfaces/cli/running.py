@@ -34,6 +34,8 @@ def run(entry: Mapping[str, Any], given: dict[str, Any]) -> int:
     if finish is not None and not as_json:
         return finish(_json(entry, asked), asked)
     _print(entry, asked, as_json=as_json)
+    if entry["name"] == "down":
+        client.await_end()
     return 0
 
 
