@@ -9,8 +9,9 @@ from envmgr.core import ports
 from envmgr.errors import Conflict
 from envmgr.model.lease import PortLease
 from envmgr.model.observe import Present, ProcessIdentity
+from envmgr.protocols.processes import Sockets
 from envmgr.protocols.store import Transaction
-from envmgr.runtime.incarnation import Incarnation
+from envmgr.runtime.incarnation import Incarnation, Systems
 
 _ATTEMPTS = 10
 
@@ -39,7 +40,8 @@ async def claim_ports(inc: Incarnation, *, busy: Collection[int] = ()) -> None:
 
     for _ in range(_ATTEMPTS if wanted else 0):
         leases = await inc.systems.store.write(lease)
-        taken = {x.port for x in leases if x.port not in mine and not inc.systems.sockets.is_free(x.port)}
+        fresh = [x.port for x in leases if x.port not in mine]
+        taken = await blocking.look("proc", 5.0, _bound, inc.systems.sockets, fresh) if fresh else set()
         if not taken:
             inc.ports.update({(x.service, x.name): x.port for x in leases})
             return
@@ -54,15 +56,22 @@ async def claim_ports(inc: Incarnation, *, busy: Collection[int] = ()) -> None:
         )
 
 
+def _bound(sockets: Sockets, numbers: Collection[int]) -> set[int]:
+    return {port for port in numbers if not sockets.is_free(port)}
+
+
 async def _fixed_is_taken(inc: Incarnation, lease: PortLease) -> Conflict:
     """Name who has the port, as far as this user may see."""
-    match await blocking.look("proc", 5.0, inc.systems.sockets.listener, lease.port):
-        case Present(value=ProcessIdentity(pid=pid)):
-            owner = f"pid {pid} ({inc.systems.processes.command(pid)})"
-        case _:
-            owner = "another program"
+    owner = await blocking.look("proc", 5.0, _owner, inc.systems, lease.port)
     return Conflict(
         f"port {lease.port} of {lease.service}.{lease.name} is taken by {owner}, and the template fixes it",
         hint="Free the port, or drop `fixed` so that another one is chosen.",
         details={"port": lease.port, "service": lease.service},
     )
+
+
+def _owner(systems: Systems, port: int) -> str:
+    match systems.sockets.listener(port):
+        case Present(value=ProcessIdentity(pid=pid)):
+            return f"pid {pid} ({systems.processes.command(pid)})"
+    return "another program"

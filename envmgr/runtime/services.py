@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 import anyio
@@ -59,16 +59,20 @@ class ServiceRun:
         Raises:
             ServiceFailed: A required one failed; the message names it, the reason, and the end of its log.
         """
-        failure: EnvmgrError | None = None
-        async with anyio.create_task_group() as following:
-            following.start_soon(self._follow)
+        failures: list[EnvmgrError] = []
+
+        async def run(part: Callable[[], Awaitable[None]]) -> None:
             try:
-                await self._start_all()
+                await part()
             except EnvmgrError as error:  # raised below: a task group would wrap it
-                failure = error
-            following.cancel_scope.cancel()
-        if failure is not None:
-            raise failure
+                failures.append(error)
+            group.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(run, self._follow)
+            await run(self._start_all)
+        if failures:
+            raise failures[0]
         return dict(self._outcomes)
 
     async def _start_all(self) -> None:
@@ -95,6 +99,10 @@ class ServiceRun:
         async for held in self._keeper.changes():
             self._keep(held)
             self._wake()
+        raise Unavailable(
+            f"the keeper of {self._inc.name} ended while its services started",
+            hint=f"Look at {self._inc.home / 'keeper.log'}.",
+        )
 
     def _keep(self, held: Held) -> None:
         """Remember the latest word on a launch; the end of an earlier one may be told after the next began."""
@@ -197,21 +205,21 @@ class ServiceRun:
         with anyio.move_on_after(service.timeout_s):
             while self._held[service.name].is_alive:
                 await self._changed.wait()
-            self._judge_end(service)
+            await self._judge_end(service)
             return
         await self._keeper.stop(service.name, grace_s=service.stop.grace_s)
         raise ServiceFailed(
             f"task {service.name} did not end within {service.timeout_s:g} s",
             hint="Raise its `timeout`.",
-            details={"log": excerpt(self._held.get(service.name))},
+            details={"log": await excerpt(self._held.get(service.name))},
         )
 
-    def _judge_end(self, service: ServiceSpec) -> None:
+    async def _judge_end(self, service: ServiceSpec) -> None:
         held = self._held[service.name]
         if held.exit_code is not None and held.exit_code in service.success_exit_codes:
             self._set(service.name, ServiceState.DONE, f"exited with {held.exit_code}")
             return
-        raise _ended(self._inc.name, service, held, excerpt(held))
+        raise _ended(self._inc.name, service, held, await excerpt(held))
 
     async def _await_ready(self, service: ServiceSpec, held: Held | None) -> None:
         """Until the probe says so, or, without a probe, alive for 250 ms."""
@@ -233,7 +241,7 @@ class ServiceRun:
                 raise ServiceFailed(
                     f"{service.name} was not ready within {deadline_s:g} s: {why}",
                     hint="Raise `ready.deadline`, or mend the service.",
-                    details={"log": excerpt(self._held.get(service.name))},
+                    details={"log": await excerpt(self._held.get(service.name))},
                 )
             # 4 % of the time it has taken so far, so that the last look comes soon after it listens
             await self._sleep_alive(service, min(_SLOWEST_S, max(_FIRST_DELAY_S, elapsed * _SLOPE)), held)
@@ -248,7 +256,7 @@ class ServiceRun:
             if taken is not None:
                 raise taken
             held = self._held[service.name]
-            raise _ended(self._inc.name, service, held, excerpt(held))
+            raise _ended(self._inc.name, service, held, await excerpt(held))
 
     async def _port_thief(self, service: ServiceSpec) -> probes.PortTaken | None:
         """A service that ended because somebody else has its port is a conflict, not a crash."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+from envmgr.aio import blocking
 from envmgr.model.service import ServiceKind, ServiceSpec
 from envmgr.protocols.keepers import Held
 from envmgr.runtime import probes, rendering
@@ -12,6 +13,7 @@ from envmgr.runtime.incarnation import Incarnation
 
 _EXCERPT_BYTES = 4096
 _EXCERPT_LINES = 12
+_EXCERPT_S = 5.0
 
 
 def subject(
@@ -52,9 +54,13 @@ def _begin(held: Held) -> int:
     return max(0, held.log_offset - held.log_base)
 
 
-def excerpt(held: Held | None) -> str:
+async def excerpt(held: Held | None) -> str:
     """The last lines a service wrote since its launch; empty when there are none."""
-    if held is None or not held.log.exists():
+    return await blocking.look("file", _EXCERPT_S, _last_lines, held) if held else ""
+
+
+def _last_lines(held: Held) -> str:
+    if not held.log.exists():
         return ""
     with held.log.open("rb") as file:
         end = file.seek(0, 2)
