@@ -43,6 +43,7 @@ from envmgr.runtime.effects import Performer
 from envmgr.runtime.graves import Graves
 from envmgr.runtime.health import Health
 from envmgr.runtime.incarnation import Layout, Systems
+from envmgr.runtime.retention import Retention
 from envmgr.runtime.saga import never
 from envmgr.runtime.sampler import Sampler
 from envmgr.runtime.supervisor import Policy, Supervisor
@@ -101,6 +102,7 @@ async def daemon() -> AsyncIterator[App]:
             await adopt(supervisor, performer)
             group.start_soon(Sampler(supervisor).run)
             group.start_soon(Graves(systems).run)
+            group.start_soon(Retention(systems).run)
             app.supervisor, app.stopping, app.started_at = supervisor, anyio.Event(), time.time()
             yield app
             bus.close()
@@ -177,7 +179,7 @@ def _policy(settings: Settings) -> Policy:
 
 
 def _crash_point() -> Callable[[str], None]:
-    """`ENVMGR_CRASH_AT=POINT` kills the daemon with SIGKILL there, `ENVMGR_CRASH_LOG=FILE` lists points as they are reached."""
+    """`ENVMGR_CRASH_AT=POINT` kills the daemon there, `ENVMGR_CRASH_LOG=FILE` lists the points that are reached."""
     wanted, listing = os.environ.get("ENVMGR_CRASH_AT"), os.environ.get("ENVMGR_CRASH_LOG")
     if not wanted and not listing:
         return never

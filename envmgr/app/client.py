@@ -143,7 +143,8 @@ def ensure() -> None:
         Unavailable: It did not come up within 15 s; carries the end of its log.
     """
     with contextlib.suppress(Unavailable):
-        return connect().close()
+        connect().close()
+        return
     folder = paths.state_dir()
     os.makedirs(folder, mode=0o700, exist_ok=True)
     os.chmod(folder, 0o700)
@@ -153,11 +154,14 @@ def ensure() -> None:
 
 
 def _start(log: str, turn: BinaryIO) -> None:
-    child = None
+    child: subprocess.Popen[bytes] | None = None
     deadline = time.monotonic() + _START_S
     while time.monotonic() < deadline:
         with contextlib.suppress(Unavailable):
-            return connect().close()
+            connect().close()
+            if child is not None:
+                child.returncode = 0  # it lives on by itself; nobody will wait for it
+            return
         status = child.poll() if child else None
         if status:
             break

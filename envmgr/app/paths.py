@@ -4,6 +4,7 @@ import os
 
 SOCKET = "daemon.sock"
 LOCK = "daemon.lock"
+STARTING = "daemon.starting"
 LOG = "daemon.log"
 
 

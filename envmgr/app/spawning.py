@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from envmgr.app.context import App
 from envmgr.app.operations import Touch, operation
 from envmgr.app.present import agent_view
 from envmgr.app.shapes import Ask, option, supplied
-from envmgr.errors import Conflict, SpawnRolledBack, UsageError
+from envmgr.errors import Conflict, EnvmgrError, SpawnRolledBack, UsageError
 from envmgr.model.agent import Lifecycle
 from envmgr.model.event import Event
 from envmgr.model.spec import AgentSpec
@@ -68,13 +68,19 @@ async def spawn(ask: SpawnAgent, app: App) -> AsyncIterator[views.SpawnItem]:
     with supervisor.bus.subscribe() as subscription:
         actors: list[Actor] = []
         for name in names:
-            spec = await blocking.look("file", 30.0, _resolve, app, ask, name, repo.root, params)
             if ask.dry_run:
+                spec = await _resolved(app, ask, name, repo.root, params)
                 yield views.SpawnItem(kind="plan", name=name, plan=_plan(app, spec, repo.key))
                 continue
-            actor = await supervisor.spawn(spec, environment=ask.environment, cause=ask.request)
+            try:
+                actor = await _accept(app, ask, name, repo.root, params)
+            except EnvmgrError as error:
+                if not actors:
+                    raise  # nothing was begun: the request as a whole is refused
+                yield views.SpawnItem(kind="failed", name=name, problem=error.problem())
+                continue
             actors.append(actor)
-            yield views.SpawnItem(kind="accepted", name=name, agent=agent_view(actor, supervisor))
+            yield views.SpawnItem(kind="accepted", name=actor.state.name, agent=agent_view(actor, supervisor))
         if ask.wait:
             async for item in _progress(app, actors, subscription):
                 yield item
@@ -95,6 +101,20 @@ async def _refuse_mistyped(app: App, ask: SpawnAgent, repo: Repository) -> None:
             f"the branch {ask.branch} exists already",
             hint=f"Choose another --branch, or start from it: --base {ask.branch}.",
         )
+
+
+async def _accept(app: App, ask: SpawnAgent, name: str, repo: Path, params: dict[str, str]) -> Actor:
+    """Record one agent; a number that another request took meanwhile is passed over."""
+    while True:
+        spec = await _resolved(app, ask, name, repo, params)
+        taken = {a.state.name for a in app.agents.actors()}
+        if name not in taken or (ask.name is not None and ask.count == 1):
+            return await app.agents.spawn(spec, environment=ask.environment, cause=ask.request)
+        name = next(_free_names(ask, taken))
+
+
+async def _resolved(app: App, ask: SpawnAgent, name: str, repo: Path, params: dict[str, str]) -> AgentSpec:
+    return await blocking.look("file", 30.0, _resolve, app, ask, name, repo, params)
 
 
 def _resolve(app: App, ask: SpawnAgent, name: str, repo: Path, params: dict[str, str]) -> AgentSpec:
@@ -138,15 +158,17 @@ async def _progress(
     """Steps as they happen, then each agent's end."""
     waiting = {actor.state.id: actor for actor in actors}
     while waiting:
-        for event in await subscription.next():
+        events = await subscription.next()
+        for event in events:
             actor = waiting.get(event.agent)  # type: ignore[call-overload]  # AgentId is a str
-            if actor is None:
-                continue
-            if (item := _item(actor.state.name, event)) is not None:
+            if actor is not None and (item := _item(actor.state.name, event)) is not None:
                 yield item
-            if actor.state.lifecycle is not Lifecycle.SPAWNING:
-                del waiting[actor.state.id]
-                yield _end(app, actor)
+        # Judged by the state, not by an event: of those some may have been dropped.
+        for actor in [a for a in waiting.values() if a.state.lifecycle is not Lifecycle.SPAWNING]:
+            del waiting[actor.state.id]
+            yield _end(app, actor)
+        if not events:
+            return  # the daemon ends
 
 
 def _item(name: str, event: Event) -> views.SpawnItem | None:
@@ -187,7 +209,6 @@ def _names(ask: SpawnAgent, *, taken: set[str]) -> list[str]:
         UsageError: The name has characters that do not belong in paths, branches and session names.
         Conflict: The given name is taken.
     """
-    stem = ask.name or re.sub(r"[^a-z0-9]+", "-", Path(ask.template).stem.lower()).strip("-") or "agent"
     if ask.name is not None and not _NAME.fullmatch(ask.name):
         raise UsageError(
             f"{ask.name!r} cannot be an agent's name",
@@ -200,8 +221,13 @@ def _names(ask: SpawnAgent, *, taken: set[str]) -> list[str]:
                 hint=f"Start it again with `envmgr start {ask.name}`, remove it, or choose another --name.",
             )
         return [ask.name]
-    free = (f"{stem[:36]}-{n}" for n in itertools.count(1))
-    return list(itertools.islice((name for name in free if name not in taken), ask.count))
+    return list(itertools.islice(_free_names(ask, taken), ask.count))
+
+
+def _free_names(ask: SpawnAgent, taken: set[str]) -> Iterator[str]:
+    stem = ask.name or re.sub(r"[^a-z0-9]+", "-", Path(ask.template).stem.lower()).strip("-") or "agent"
+    numbered = (f"{stem[:36]}-{number}" for number in itertools.count(1))
+    return (name for name in numbered if name not in taken)
 
 
 def _plan(app: App, spec: AgentSpec, repo_key: str) -> views.PlanView:

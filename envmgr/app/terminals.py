@@ -304,20 +304,17 @@ async def events(ask: Events, app: App) -> AsyncIterator[views.EventView]:
     agent = supervisor.find(ask.agent).state.id if ask.agent else ""
     with supervisor.bus.subscribe() as subscription:
         last = ask.after
-        for event in await _first_page(app, ask, agent):
-            last = event.seq
-            yield event_view(event, supervisor)
-        while ask.follow:
-            fresh = await subscription.next()
-            if not fresh:
+        page = await _first_page(app, ask, agent)
+        while True:
+            for event in page:
+                last = event.seq
+                yield event_view(event, supervisor)
+            if not ask.follow:
                 return
-            if subscription.fell_behind or (fresh[0].seq > last + 1 and not agent):
-                subscription.fell_behind = False
-                fresh = await _after(app, agent, last, _PAGE)
-            for event in fresh:
-                if event.seq > last and agent in ("", event.agent):
-                    last = event.seq
-                    yield event_view(event, supervisor)
+            # The store is asked each time; what the bus brings is only the word that there is something new.
+            page = await _after(app, agent, last, _PAGE)
+            if not page and not await subscription.next():
+                return
 
 
 async def _first_page(app: App, ask: Events, agent: str) -> Sequence[Event]:

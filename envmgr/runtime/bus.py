@@ -1,4 +1,4 @@
-"""Fan stored events out to subscribers; a slow one is told that it fell behind and replays from the store."""
+"""Fan stored events out to subscribers; from a slow one some are kept back, all are in the store."""
 
 from __future__ import annotations
 
@@ -20,13 +20,11 @@ class Subscription:
         self._queue: deque[Event] = deque()
         self._wake = anyio.Event()
         self._closed = False
-        self.fell_behind = False
 
     def offer(self, event: Event) -> None:
-        """Queue an event; beyond 1,024 waiting ones all are dropped and `fell_behind` is set."""
+        """Queue an event; beyond 1,024 waiting ones all are dropped, for their reader is stuck."""
         if len(self._queue) >= _QUEUE:
             self._queue.clear()
-            self.fell_behind = True
         self._queue.append(event)
         self._wake.set()
 
