@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import anyio
 
 from envmgr.errors import EnvmgrError
+from envmgr.model.agent import AgentState, Lifecycle
 from envmgr.model.effect import EffectKind
 from envmgr.model.event import Event, NewEvent
 from envmgr.model.lease import StepRecord, StepState
@@ -38,6 +39,9 @@ from envmgr.runtime.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 
+_FIRST_PAUSE_S, _LAST_PAUSE_S = 1.0, 30.0
+_CUT_OFF = "the daemon was ended in the middle of it"
+
 
 class Performer:
     """Runs one effect at a time per agent; all kinds may run twice."""
@@ -65,24 +69,37 @@ class Performer:
         return self._health
 
     async def __call__(self, actor: Actor, owed: OwedEffect) -> None:
-        """Carry it out; never raises but on cancellation."""
-        try:
-            match owed.effect.kind:
-                case EffectKind.CANCEL_SPAWN:
-                    await self._cancel(actor, owed)
-                case EffectKind.TELL:
-                    await self._tell(actor, owed)
-                case EffectKind.SPAWN:
-                    async with actor.busy:
-                        await self._spawn(actor, owed)
-                case EffectKind.STOP:
-                    async with actor.busy:
-                        await self._stop(actor, owed)
-                case EffectKind.REMOVE:
-                    async with actor.busy:
-                        await self._remove(actor, owed)
-        except Exception:  # an effect owns its task; it stays owed and is driven again at the next start
-            log.exception("effect failed", extra={"agent": actor.state.id, "effect": owed.effect.kind.value})
+        """Carry it out; what fails for an unforeseen reason (a full disk) is tried again until it is settled."""
+        pause_s = _FIRST_PAUSE_S
+        is_first = True
+        while True:
+            try:
+                await self._once(actor, owed, is_first=is_first)
+                return
+            except Exception:  # an effect owns its task: it stays owed, and is driven again
+                log.exception(
+                    "effect failed", extra={"agent": actor.state.id, "effect": owed.effect.kind.value}
+                )
+            await anyio.sleep(pause_s)
+            pause_s, is_first = min(_LAST_PAUSE_S, pause_s * 2), False
+
+    async def _once(self, actor: Actor, owed: OwedEffect, *, is_first: bool) -> None:
+        match owed.effect.kind:
+            case EffectKind.CANCEL_SPAWN:
+                await self._cancel(actor, owed)
+            case EffectKind.TELL:
+                await self._tell(actor, owed)
+            case EffectKind.SPAWN if not is_first:
+                await self.roll_back(actor, owed, reason="its trail could not be written")
+            case EffectKind.SPAWN:
+                async with actor.busy:
+                    await self._spawn(actor, owed)
+            case EffectKind.STOP:
+                async with actor.busy:
+                    await self._stop(actor, owed)
+            case EffectKind.REMOVE:
+                async with actor.busy:
+                    await self._remove(actor, owed)
 
     # --- spawn -------------------------------------------------------------------------------------------
 
@@ -92,7 +109,8 @@ class Performer:
         inc = await self.supervisor.incarnation(actor)
         with anyio.CancelScope() as scope:
             actor.spawning = scope
-            if actor.state.generation == owed.effect.generation:
+            # A stop may have come first; then there is nothing to begin.
+            if _is_wanted(actor.state, owed):
                 fact = await self._run_saga(actor, inc)
         actor.spawning = None
         with anyio.CancelScope(shield=True):
@@ -144,7 +162,7 @@ class Performer:
         except EnvmgrError as error:  # viewers are a convenience; the agent runs
             log.warning("viewers not shown", extra={"agent": inc.id, "why": error.message})
 
-    async def roll_back(self, actor: Actor, owed: OwedEffect) -> None:
+    async def roll_back(self, actor: Actor, owed: OwedEffect, *, reason: str = _CUT_OFF) -> None:
         """A crash cut a spawn off: undo every step its journal knows, newest first."""
         async with actor.busy:
             inc = await self.supervisor.incarnation(actor)
@@ -160,7 +178,7 @@ class Performer:
             fact = SpawnFailed(
                 generation=inc.generation,
                 step=begun[-1].step if begun else "admission",
-                reason="the daemon was ended in the middle of it",
+                reason=reason,
                 leaked=tuple(f"{step} ({why})" for step, why in left.items()),
             )
             await self.supervisor.apply(actor, fact, cause=owed.cause, settles=owed.id)
@@ -251,3 +269,7 @@ def _reason(error: BaseException | None) -> str:
 
 def _held(inc: Incarnation) -> list[str]:
     return ["session", "assistant", *(["ports", "services"] if inc.spec.services else [])]
+
+
+def _is_wanted(state: AgentState, owed: OwedEffect) -> bool:
+    return state.lifecycle is Lifecycle.SPAWNING and state.generation == owed.effect.generation

@@ -36,8 +36,10 @@ class Graves:
             try:
                 for grave in await self._systems.store.read(lambda tx: tx.tombstones()):
                     await self._visit(grave)
-            except EnvmgrError as error:  # looked at again in two seconds
+            except EnvmgrError as error:  # looked at again soon
                 log.warning("tombstone not checked", extra={"why": error.message})
+            except Exception:  # a loop of the daemon owns its boundary: one bad turn must not end it
+                log.exception("tombstone not checked")
             await anyio.sleep(_EVERY_S)
 
     async def _visit(self, grave: Tombstone) -> None:

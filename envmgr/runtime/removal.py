@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import anyio
+
 from envmgr.errors import Conflict, Unobservable
 from envmgr.model.observe import Absent, Present, Unknown
 from envmgr.protocols.store import Snapshot
@@ -19,6 +21,8 @@ async def at_risk(inc: Incarnation) -> Work | None:
     Raises:
         Unobservable: git cannot tell; then nothing may be removed.
     """
+    if await _repository_is_gone(inc):
+        return None
     match await inc.systems.workspaces.look(inc.repo, inc.path, inc.owner):
         case Present(worktree):
             return await inc.systems.workspaces.work(worktree)
@@ -40,6 +44,9 @@ async def remove(inc: Incarnation, *, reach: Callable[[str], None] = never) -> N
         Conflict: A process works inside the worktree, or it is not ours.
     """
     git = inc.systems.workspaces
+    if await _repository_is_gone(inc):
+        clear_home(inc)
+        return
     match await git.look(inc.repo, inc.path, inc.owner):
         case Present(worktree):
             await _refuse_if_used(inc)
@@ -54,6 +61,11 @@ async def remove(inc: Incarnation, *, reach: Callable[[str], None] = never) -> N
         case Absent():
             await _drop_saved_branch(inc)
     clear_home(inc)
+
+
+async def _repository_is_gone(inc: Incarnation) -> bool:
+    """Then only the record can go: a folder whose repository is gone may hold the last copy of somebody's work."""
+    return not await anyio.Path(inc.repo.common_dir).exists()
 
 
 async def _refuse_if_used(inc: Incarnation) -> None:

@@ -44,8 +44,10 @@ class Sampler:
             await anyio.sleep(_EVERY_S)
             try:
                 await self.sample()
-            except EnvmgrError as error:  # one bad second must not end the loop
+            except EnvmgrError as error:  # looked at again soon
                 log.warning("sample failed", extra={"why": error.message})
+            except Exception:  # a loop of the daemon owns its boundary: one bad turn must not end it
+                log.exception("sample failed")
 
     async def sample(self) -> None:
         """One look. tmux is not asked when nobody runs."""

@@ -9,11 +9,12 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import anyio
 from anyio.abc import TaskGroup
 
 from envmgr.core import invariants
 from envmgr.core.lifecycle import Decision, decide
-from envmgr.errors import Conflict, NotFound
+from envmgr.errors import Conflict, EnvmgrError, NotFound
 from envmgr.model.agent import AgentState, Lifecycle
 from envmgr.model.event import Event, NewEvent
 from envmgr.model.ids import AgentId, InstanceId
@@ -126,12 +127,13 @@ class Supervisor:
             tx.insert_agent(AgentRecord(state=decision.state, spec=spec, version=0, created_at=now))
             return _commit(tx, decision, cause, now)
 
-        try:
-            events, owed = await self.systems.store.write(insert)
-        except BaseException:
-            del self._actors[actor.state.id]
-            raise
-        self._follow_up(actor, events, owed)
+        with anyio.CancelScope(shield=True):
+            try:
+                events, owed = await self.systems.store.write(insert)
+            except BaseException:
+                del self._actors[actor.state.id]
+                raise
+            self._follow_up(actor, events, owed)
         return actor
 
     async def start_again(self, actor: Actor, *, environment: Mapping[str, str], cause: str) -> None:
@@ -195,14 +197,16 @@ class Supervisor:
                     tx.delete_agent(decision.state.id)
                 return version, events, owed
 
-            actor.version, events, owed = await self.systems.store.write(change)
-            actor.state = decision.state
-            if decision.forget:
-                actor.is_gone = True
-                del self._actors[actor.state.id]
-            if isinstance(stimulus, ActivityReported) and not decision.ignored:
-                actor.reports.put(stimulus.activity)
-        self._follow_up(actor, events, owed)
+            # A caller that goes away must not leave memory behind what is committed.
+            with anyio.CancelScope(shield=True):
+                actor.version, events, owed = await self.systems.store.write(change)
+                actor.state = decision.state
+                if decision.forget:
+                    actor.is_gone = True
+                    del self._actors[actor.state.id]
+                if isinstance(stimulus, ActivityReported) and not decision.ignored:
+                    actor.reports.put(stimulus.activity)
+                self._follow_up(actor, events, owed)
         return decision
 
     def _check(self, before: AgentState, stimulus: Stimulus, decision: Decision) -> None:
@@ -223,9 +227,15 @@ class Supervisor:
     # --- smaller doors -------------------------------------------------------------------------------------
 
     async def record(self, event: NewEvent) -> None:
-        """Store an event and tell subscribers."""
+        """Store an event and tell subscribers. An event that cannot be stored is logged: it stops nothing."""
         now = self.systems.now()
-        seq = await self.systems.store.write(lambda tx: tx.append(event, at=now))
+        try:
+            seq = await self.systems.store.write(lambda tx: tx.append(event, at=now))
+        except EnvmgrError as error:
+            log.error(
+                "event not stored", extra={"agent": event.agent, "kind": event.kind, "why": error.message}
+            )
+            return
         self.bus.publish([_numbered(event, seq, now)])
 
     def take_over(self, record: AgentRecord) -> Actor:

@@ -44,6 +44,7 @@ async def close_session(inc: Incarnation) -> None:
         case Present(terminal):
             await _end_panes(inc, terminal)
             await terminals.close(terminal)
+            inc.terminal = None
         case Unknown(reason):
             grave = Tombstone(
                 kind="session",
