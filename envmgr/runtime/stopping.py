@@ -20,6 +20,7 @@ from envmgr.runtime.steps.assistant import end_assistant
 from envmgr.runtime.steps.services import stop_services
 from envmgr.runtime.steps.session import close_session
 from envmgr.runtime.steps.worktree import run_task
+from envmgr.runtime.subjects import stranger
 
 Record = Callable[[NewEvent], Awaitable[None]]
 Part = tuple[str, Callable[[], Awaitable[None]]]
@@ -117,11 +118,18 @@ async def verify(inc: Incarnation) -> None:
             left.append(f"session unknown: {reason}")
     for (service, name), port in inc.ports.items():
         spec = inc.service(service)
-        is_ours = any(p.name == name and p.number is None for p in spec.ports)
-        if is_ours and not await blocking.look("proc", 5.0, inc.systems.sockets.is_free, port):
+        is_leased = any(p.name == name and p.number is None for p in spec.ports)
+        if is_leased and await _still_bound(inc, port):
             left.append(f"port {port} ({service}.{name}) is still bound")
     if left:
         raise EnvmgrError("; ".join(left))
+
+
+async def _still_bound(inc: Incarnation, port: int) -> bool:
+    """Bound, and not surely by a stranger: anybody may take a port that no service of ours has opened."""
+    if await blocking.look("proc", 5.0, inc.systems.sockets.is_free, port):
+        return False
+    return not await blocking.look("proc", 5.0, stranger, inc, port, marks=inc.marks())
 
 
 async def _release(inc: Incarnation) -> None:

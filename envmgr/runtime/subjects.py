@@ -8,6 +8,7 @@ from functools import partial
 from envmgr.aio import blocking
 from envmgr.model.service import ServiceKind, ServiceSpec
 from envmgr.protocols.keepers import Held
+from envmgr.protocols.processes import Marks
 from envmgr.runtime import probes, rendering
 from envmgr.runtime.incarnation import Incarnation
 
@@ -39,7 +40,11 @@ def subject(
 def foreign(inc: Incarnation, service: ServiceSpec, held: Held | None, port: int) -> str:
     """Who else listens on a port of the service; empty when it is ours or nobody can tell. Blocking."""
     roots = (held.identity,) if held and held.identity else ()
-    marks = inc.marks(*roots, part=f"service:{service.name}")
+    return stranger(inc, port, marks=inc.marks(*roots, part=f"service:{service.name}"))
+
+
+def stranger(inc: Incarnation, port: int, *, marks: Marks) -> str:
+    """Who listens there and surely does not carry these marks; empty when nobody does, or nobody can tell. Blocking."""
     systems = inc.systems
     return probes.foreign_listener(
         port,

@@ -42,9 +42,10 @@ class _Server(uvicorn.Server):
 
 def main() -> int:
     """Run until a signal or a request ends it; 0 also when another daemon serves this state directory."""
-    os.umask(0o077)
+    # No umask of its own: checkouts, services and agents inherit it, and their files are the person's as usual.
     folder = Path(paths.state_dir())
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder.chmod(0o700)
     set_up(sys.stderr)
     # A busy loop would otherwise keep the store's writer thread waiting for the interpreter lock, 5 ms a turn.
     sys.setswitchinterval(_SWITCH_S)
