@@ -64,16 +64,28 @@ def _param(name: str, schema: dict[str, Any], *, is_required: bool) -> dict[str,
     }
 
 
+WITHHELD = {
+    "daemon.start": "who can ask over HTTP has a daemon already",
+    "daemon.stop": "it waits for the end of the daemon that would answer; `daemon.shutdown` asks for it",
+}
+"""Operations that HTTP does not offer, each with the reason."""
+
+
+def served() -> list[Operation]:
+    """All operations that HTTP offers, in the order of declaration."""
+    return [op for op in OPERATIONS.values() if op.name not in WITHHELD]
+
+
 def openapi(version: str) -> dict[str, Any]:
     """OpenAPI 3.1 of everything the daemon serves."""
     models: list[tuple[type[BaseModel], Any]] = []
-    for op in OPERATIONS.values():
+    for op in served():
         models += [(op.takes, "validation"), (op.gives, "serialization")]
     refs, definitions = models_json_schema(
         list(dict.fromkeys(models)), ref_template="#/components/schemas/{model}"
     )
     routes: dict[str, Any] = {}
-    for op in OPERATIONS.values():
+    for op in served():
         routes.setdefault(op.route[1], {})[op.route[0].lower()] = _route(op, refs)
     return {
         "openapi": "3.1.0",

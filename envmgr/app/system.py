@@ -13,6 +13,7 @@ from pathlib import Path
 
 import anyio
 
+from envmgr.aio import blocking
 from envmgr.app import client, paths, text, views
 from envmgr.app.agents import stop_agents
 from envmgr.app.context import App
@@ -121,10 +122,10 @@ async def daemon_status(ask: Nothing, app: App) -> views.DaemonView:
 async def daemon_logs(ask: Follow, app: App) -> AsyncIterator[views.LogLine]:
     """Print the daemon's log."""
     tail = Tail("daemon", app.state_dir / paths.LOG, ask.lines)
-    yield views.LogLine(service="daemon", text=tail.more())
+    yield views.LogLine(service="daemon", text=await blocking.look("file", 5.0, tail.more))
     while ask.follow:
         await anyio.sleep(0.1)
-        if piece := tail.more():
+        if piece := await blocking.look("file", 5.0, tail.more):
             yield views.LogLine(service="daemon", text=piece)
 
 
@@ -138,7 +139,9 @@ async def down(ask: Down, app: App) -> views.Done:
     if ask.agents:
         await stop_agents(actors, app)
     await shutdown(Nothing(), app)
-    stopped = f"stopped {len(actors)} agents; " if ask.agents else f"{len(actors)} agents go on; "
+    count = f"{len(actors)} agent{'' if len(actors) == 1 else 's'}"
+    goes = "goes" if len(actors) == 1 else "go"
+    stopped = f"stopped {count}; " if ask.agents else f"{count} {goes} on; "
     return views.Done(message=f"{stopped}the daemon ends")
 
 
@@ -152,8 +155,8 @@ async def version(ask: Nothing, app: App) -> views.VersionView:
     return views.VersionView(
         envmgr=app.version,
         python=platform.python_version(),
-        git=_said("git", "--version") or "no git",
-        tmux=_said("tmux", "-V") or "no tmux",
+        git=await anyio.to_thread.run_sync(_said, "git", "--version") or "no git",
+        tmux=await anyio.to_thread.run_sync(_said, "tmux", "-V") or "no tmux",
     )
 
 
@@ -170,11 +173,12 @@ async def version(ask: Nothing, app: App) -> views.VersionView:
 )
 async def doctor(ask: Nothing, app: App) -> views.DoctorView:
     """Check what envmgr stands on, and say how to mend each finding."""
-    checks = [check async for check in _checks(app)]
+    checks = await anyio.to_thread.run_sync(lambda: list(_host_checks(app)))
+    checks += [check async for check in _daemon_checks(app)]
     return views.DoctorView(ok=all(c.ok for c in checks), checks=checks)
 
 
-async def _checks(app: App) -> AsyncIterator[views.CheckView]:
+def _host_checks(app: App) -> Iterator[views.CheckView]:
     yield _tool("git", ("git", "--version"), _OLDEST_GIT, "Install git: apt-get install git")
     yield _tool("tmux", ("tmux", "-V"), _OLDEST_TMUX, "Install tmux: apt-get install tmux")
     claude = shutil.which("claude")
@@ -189,8 +193,6 @@ async def _checks(app: App) -> AsyncIterator[views.CheckView]:
         check="disk", ok=free > _LOW_DISK_BYTES, found=f"{free // 2**20} MB free for worktrees",
         fix="Remove agents you no longer need: envmgr ls, envmgr rm NAME",
     )  # fmt: skip
-    async for check in _daemon_checks(app):
-        yield check
 
 
 def _tool(name: str, argv: tuple[str, ...], oldest: tuple[int, int], fix: str) -> views.CheckView:
@@ -233,7 +235,7 @@ def _socket_path(path: Path) -> views.CheckView:
 
 async def _daemon_checks(app: App) -> AsyncIterator[views.CheckView]:
     status = await daemon_status(Nothing(), app)
-    pid = client.holder()
+    pid = await anyio.to_thread.run_sync(client.holder)
     if not status.running and pid is not None:
         yield views.CheckView(
             check="daemon", ok=False, found=f"pid {pid} holds the lock and does not answer",

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
+from envmgr.aio import blocking
 from envmgr.app import text, views
 from envmgr.app.context import App
 from envmgr.app.operations import Touch, operation
 from envmgr.app.shapes import Ask, argument, option, supplied
 from envmgr.errors import ConfigError, Conflict
+from envmgr.model.template import Proposal
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_READ_S = 30.0
 
 
 class InRepository(Ask):
@@ -48,7 +57,7 @@ class Init(InRepository):
 )
 async def list_templates(ask: InRepository, app: App) -> views.TemplateListView:
     """List templates: the repository's, then yours, then the built-in ones; the first of a name counts."""
-    entries = app.templates.listing(_repo(ask))
+    entries = await _read(app.templates.listing, _repo(ask))
     return views.TemplateListView(
         templates=[
             views.TemplateView(
@@ -69,7 +78,7 @@ async def list_templates(ask: InRepository, app: App) -> views.TemplateListView:
 )
 async def show_template(ask: OneTemplate, app: App) -> views.SourceView:
     """Print a template as it is written."""
-    path, source = app.templates.source(ask.template, _repo(ask))
+    path, source = await _read(app.templates.source, ask.template, _repo(ask))
     return views.SourceView(path=path, text=source)
 
 
@@ -93,7 +102,7 @@ async def validate(ask: OneTemplate, app: App) -> views.ValidationView:
             hint=f.hint,
             warning=f.is_warning,
         )
-        for f in app.templates.check(ask.template, _repo(ask))
+        for f in await _read(app.templates.check, ask.template, _repo(ask))
     ]
     result = views.ValidationView(ok=all(f.warning for f in findings), findings=findings)
     if not result.ok:
@@ -127,7 +136,7 @@ def _findings(result: views.ValidationView) -> str:
 )
 async def explain(ask: OneTemplate, app: App) -> views.ExplainedView:
     """Print each resolved field of a template and the file and line it comes from."""
-    fields = app.templates.explain(ask.template, _repo(ask))
+    fields = await _read(app.templates.explain, ask.template, _repo(ask))
     return views.ExplainedView(fields=[{"path": f.path, "value": f.value, "where": f.where} for f in fields])
 
 
@@ -141,7 +150,7 @@ async def explain(ask: OneTemplate, app: App) -> views.ExplainedView:
 )
 async def schema(ask: InRepository, app: App) -> views.SchemaView:
     """Print the JSON Schema of templates, for editors."""
-    return views.SchemaView(schema=dict(app.templates.schema()))
+    return views.SchemaView(schema=dict(await _read(app.templates.schema)))
 
 
 @operation(
@@ -155,16 +164,25 @@ async def schema(ask: InRepository, app: App) -> views.SchemaView:
 )
 async def init(ask: Init, app: App) -> views.InitView:
     """Look at the repository and write a fitting template with comments."""
-    proposal = app.templates.propose(Path(ask.repo or "."))
-    path = Path(proposal.path)
+    proposal = await _read(app.templates.propose, Path(ask.repo or "."))
     if not ask.print:
-        if path.exists() and not ask.force:
-            raise Conflict(f"{proposal.path} exists", hint="Look at it, or overwrite it with --force.")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(proposal.text, encoding="utf-8")
+        await blocking.act("file", _write, proposal, is_forced=ask.force)
     return views.InitView(
         path=proposal.path, text=proposal.text, written=not ask.print, findings=list(proposal.findings)
     )
+
+
+def _write(proposal: Proposal, *, is_forced: bool) -> None:
+    path = Path(proposal.path)
+    if path.exists() and not is_forced:
+        raise Conflict(f"{proposal.path} exists", hint="Look at it, or overwrite it with --force.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(proposal.text, encoding="utf-8")
+
+
+async def _read(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Off the event loop: the daemon offers these operations, too."""
+    return await blocking.look("file", _READ_S, call, *args, **kwargs)
 
 
 def _init_text(result: views.InitView) -> str:

@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 import anyio
 
+from envmgr.aio import blocking
 from envmgr.app import text, views
 from envmgr.app.agents import OneAgent
 from envmgr.app.context import App
@@ -249,7 +250,7 @@ async def logs(ask: Logs, app: App) -> AsyncIterator[views.LogLine]:
     is_first = True
     while is_first or ask.follow:
         for tail in tails:
-            if piece := tail.more():
+            if piece := await blocking.look("file", 5.0, tail.more):
                 yield views.LogLine(
                     service=tail.service, text=text.clean(_prefixed(piece, tail.service, len(tails)))
                 )

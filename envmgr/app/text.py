@@ -190,7 +190,7 @@ def why(result: views.WhyView, style: Style) -> str:
 def event_words(event: views.EventView) -> str:
     """Kind and the details worth reading."""
     data = ", ".join(f"{k}={v}" for k, v in event.data.items() if v not in ("", None))
-    return clean(f"{event.kind} {data}").rstrip()
+    return clean(f"{event.kind} {data}").replace("\n", " ").rstrip()
 
 
 def event(item: views.EventView, style: Style) -> str:
@@ -222,7 +222,7 @@ def plan(item: views.PlanView, style: Style) -> str:
         *(f"  port     {name}: {which}" for name, which in item.ports.items()),
         f"  runs     {item.command}",
     ]
-    return "\n".join(lines) + "\n"
+    return clean("\n".join(lines)) + "\n"
 
 
 def checks(result: views.DoctorView, style: Style) -> str:

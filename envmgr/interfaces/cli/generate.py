@@ -9,8 +9,7 @@ from typing import Any
 
 import click
 
-from envmgr.app.manifest import manifest, openapi
-from envmgr.app.registry import OPERATIONS
+from envmgr.app.manifest import manifest, openapi, served
 from envmgr.interfaces.cli.main import root
 
 _HERE = Path(__file__).parent
@@ -66,7 +65,7 @@ def _commands(group: click.Group, prefix: str) -> list[tuple[str, click.Command]
 def _http_page() -> str:
     rows = [
         f"| `{op.name}` | `{op.route[0]} {op.route[1]}` | {op.touch.value} | {'yes' if op.stream else ''} | {op.summary} |"
-        for op in OPERATIONS.values()
+        for op in served()
     ]
     return (
         _HTTP

@@ -19,8 +19,9 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from envmgr.app.context import App
+from envmgr.app.manifest import served
 from envmgr.app.operations import parse
-from envmgr.app.registry import OPERATIONS, Operation
+from envmgr.app.registry import Operation
 from envmgr.app.text import Style
 from envmgr.errors import EnvmgrError, UsageError
 
@@ -34,10 +35,11 @@ _LINES = "application/x-ndjson"
 
 def application(app: App) -> Starlette:
     """The ASGI application that offers every operation."""
-    served = [op for op in OPERATIONS.values() if op.route[1] not in ("/v1/daemon/start", "/v1/daemon/end")]
     # literal paths first, so that `/v1/agents/stop` is not taken for an agent named `stop`
-    served.sort(key=lambda op: "{" in op.route[1])
-    return Starlette(routes=[Route(op.route[1], _endpoint(op, app), methods=[op.route[0]]) for op in served])
+    operations = sorted(served(), key=lambda op: "{" in op.route[1])
+    return Starlette(
+        routes=[Route(op.route[1], _endpoint(op, app), methods=[op.route[0]]) for op in operations]
+    )
 
 
 def _endpoint(op: Operation, app: App) -> Callable[[Request], Awaitable[Response]]:
