@@ -99,3 +99,6 @@ class Keepers(Protocol):
 
     async def find(self, home: Path, *, owner: str) -> Seen[Keeper]:
         """Absent when nobody holds the lock."""
+
+    async def clear(self, home: Path) -> None:
+        """Delete the socket that a killed keeper left; only after `find` said Absent."""

@@ -263,7 +263,7 @@ def _without_empty(data: Mapping[str, object]) -> dict[str, object]:
 
 def _reason(error: BaseException | None) -> str:
     if isinstance(error, EnvmgrError):
-        return f"{error.message}. {error.hint}" if error.hint else error.message
+        return f"{error.message}. {error.hint}".removesuffix(".") if error.hint else error.message
     return f"{type(error).__name__}: {error}"
 
 

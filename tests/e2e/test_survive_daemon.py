@@ -17,7 +17,7 @@ import pytest
 
 from tests.support.host import Host, host
 from tests.support.requirements import proves
-from tests.support.survive import answers, is_alive, keeper_pid, kill_daemon, processes_of
+from tests.support.survive import agent_when, answers, is_alive, keeper_pid, kill_daemon, processes_of
 from tests.support.wait import eventually
 
 WEB = """
@@ -89,7 +89,7 @@ def test_ends_that_nobody_saw_are_noticed_by_the_next_daemon(here: Host) -> None
 
     eventually(noticed, within_s=10)
     assert here.agent("served")["lifecycle"] == "running"
-    dead = eventually(lambda: here.agent("gone")["lifecycle"] == "error" and here.agent("gone"), within_s=10)
+    dead = agent_when(here, "gone", lambda agent: agent["lifecycle"] == "error")
     assert "the assistant exited with signal" in dead["reason"]
 
 

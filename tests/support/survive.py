@@ -9,7 +9,7 @@ import signal
 import socket
 import sqlite3
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -42,10 +42,16 @@ def is_alive(pid: int) -> bool:
 
 def settled(host: Host, name: str, *, within_s: float = 20.0) -> Any:
     """The agent once nothing is under way."""
+    at_rest = ("running", "error", "stopped")
+    return agent_when(host, name, lambda agent: agent["lifecycle"] in at_rest, within_s=within_s)
+
+
+def agent_when(host: Host, name: str, is_so: Callable[[Any], object], *, within_s: float = 10.0) -> Any:
+    """The agent as soon as it is so."""
 
     def look() -> Any:
         agent = host.agent(name)
-        assert agent["lifecycle"] in ("running", "error", "stopped"), agent
+        assert is_so(agent), agent
         return agent
 
     return eventually(look, within_s=within_s, every_s=0.05)

@@ -78,6 +78,10 @@ class UnixKeepers:
                 await anyio.sleep(_POLL_S)
         return Unknown("the keeper holds its lock and does not answer")
 
+    async def clear(self, home: Path) -> None:
+        """See `Keepers.clear`."""
+        await blocking.act("file", (home / program.SOCKET).unlink, missing_ok=True)
+
     async def record(self, home: Path) -> Record | None:
         """What the folder's last keeper wrote down, whether it lives or not; None if nothing readable is there."""
         return await blocking.look("file", _ANSWER_S, read_record, home)

@@ -65,7 +65,11 @@ class _Client(tmux_cmd):
         try:
             super().__init__(*words)
         except TmuxCommandNotFound as error:
-            raise Unavailable("there is no tmux on this host", hint="Run `envmgr doctor`.") from error
+            raise Unavailable(
+                "there is no tmux on this host",
+                hint="Install it (apt-get install tmux); if it is installed, `envmgr daemon stop` lets the next command"
+                " start a daemon with your present PATH.",
+            ) from error
         finally:
             self.is_over = True
         return Built(code=self.returncode, lines=tuple(self.stdout), refusal="\n".join(self.stderr))

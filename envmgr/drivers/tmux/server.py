@@ -100,13 +100,8 @@ class TmuxServer:
 
     async def once(self, *commands: Command, stdin: bytes | None = None, spent_s: float = 0.0) -> str:
         """Run a command list in a client process of its own; the first failure ends the list."""
-        finished = await command.run(
-            [*self.client, "-u", *arguments(commands)],
-            cwd=Path("/"),
-            env=self._env,
-            input=stdin,
-            deadline_s=max(self._deadline_s - spent_s, 0.05),
-        )
+        words = [*self.client, "-u", *arguments(commands)]
+        finished = await self._run(words, stdin=stdin, deadline_s=max(self._deadline_s - spent_s, 0.05))
         if not finished.is_ok:
             raise _failure(finished.stderr.strip() or f"tmux ended with status {finished.code}")
         return finished.stdout.removesuffix("\n")
@@ -129,12 +124,8 @@ class TmuxServer:
         """Start the server, in a session of its own; harmless if there is one."""
         async with self._starting:
             file = await blocking.act("tmux", self._prepare)
-            finished = await command.run(
-                ["tmux", "-S", str(self._socket), "-f", str(file), "start-server"],
-                cwd=Path("/"),  # the server keeps it, and must not hold on to anybody's folder
-                env=self._env,
-                deadline_s=self._deadline_s,
-            )
+            words = ["tmux", "-S", str(self._socket), "-f", str(file), "start-server"]
+            finished = await self._run(words, deadline_s=self._deadline_s)
         if not finished.is_ok:
             raise Unavailable(
                 f"the tmux server did not start: {finished.stderr.strip()}", hint="Run `envmgr doctor`."
@@ -163,6 +154,22 @@ class TmuxServer:
             if reply.is_error:
                 raise _failure(reply.text.decode("utf-8", "replace"))
         return "\n".join(reply.text.decode("utf-8", "replace") for reply in replies if reply.text)
+
+    async def _run(
+        self, words: Sequence[str], *, stdin: bytes | None = None, deadline_s: float
+    ) -> command.Finished:
+        """A client process. In `/`, because a server it starts keeps the folder, and must not hold on to anybody's."""
+        try:
+            return await command.run(words, cwd=Path("/"), env=self._env, input=stdin, deadline_s=deadline_s)
+        except Unobservable as error:
+            raise Unobservable(
+                f"tmux did not answer within {self._deadline_s:g} s",
+                hint="Run `envmgr doctor`; the server may be stopped or overloaded.",
+            ) from error
+        except Unavailable as error:
+            if await anyio.Path(self._socket).exists():
+                raise
+            raise NoServer(error.message, hint=error.hint) from error
 
     async def _build(self, commands: Sequence[Command]) -> list[str]:
         await blocking.act("tmux", importlib.import_module, "envmgr.drivers.tmux.build")

@@ -60,6 +60,7 @@ async def stop_services(inc: Incarnation, *, brief: bool = False) -> None:
             )
         case Absent():
             await _sweep(inc)
+            await inc.systems.keepers.clear(inc.home)
         case Present(keeper):
             survivors = await _stop_all(inc, keeper, brief=brief)
             await _sweep(inc)
