@@ -18,10 +18,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO
 
 from envmgr.app import paths
-from envmgr.errors import EnvmgrError, Unavailable, from_problem
+from envmgr.errors import ConfigError, EnvmgrError, Unavailable, from_problem
 
 _START_S = 15.0
 _STOP_S = 30.0
+_LONGEST_SOCKET = 100  # bytes; unix(7) has 108, and tmux wants some of them for its lock
 
 
 class Response:
@@ -140,17 +141,29 @@ def ensure() -> None:
     Called by several commands at once, one of them starts it and the others wait; its lock is held by the kernel.
 
     Raises:
+        ConfigError: The state folder cannot be used.
         Unavailable: It did not come up within 15 s; carries the end of its log.
     """
     with contextlib.suppress(Unavailable):
         connect().close()
         return
     folder = paths.state_dir()
-    os.makedirs(folder, mode=0o700, exist_ok=True)
-    os.chmod(folder, 0o700)
-    log = os.path.join(folder, paths.LOG)
-    with open(os.path.join(folder, paths.STARTING), "ab") as turn:
-        _start(log, turn)
+    if len(os.fsencode(os.path.join(folder, paths.SOCKET))) > _LONGEST_SOCKET:
+        raise ConfigError(
+            f"the path of the state folder is too long for sockets: {folder}",
+            hint=f"Set ENVMGR_STATE_DIR to one of at most {_LONGEST_SOCKET - len(paths.SOCKET) - 1} bytes.",
+        )
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        os.chmod(folder, 0o700)
+        turn = open(os.path.join(folder, paths.STARTING), "ab")
+    except OSError as error:
+        raise ConfigError(
+            f"the state folder {folder} cannot be used: {error.strerror}",
+            hint="Set ENVMGR_STATE_DIR to a folder that you may write to.",
+        ) from error
+    with turn:
+        _start(os.path.join(folder, paths.LOG), turn)
 
 
 def _start(log: str, turn: BinaryIO) -> None:
@@ -191,6 +204,10 @@ def _launch(log: str) -> subprocess.Popen[bytes]:
             stdout=output,
             stderr=output,
             cwd="/",
+            env={
+                **os.environ,
+                "ENVMGR_STATE_DIR": paths.state_dir(),
+            },  # absolute: seen from / it would be another one
             start_new_session=True,
         )
 

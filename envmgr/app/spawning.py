@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import shutil
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from envmgr.app.context import App
 from envmgr.app.operations import Touch, operation
 from envmgr.app.present import agent_view
 from envmgr.app.shapes import Ask, option, supplied
-from envmgr.errors import Conflict, EnvmgrError, SpawnRolledBack, UsageError
+from envmgr.errors import Conflict, EnvmgrError, SpawnRolledBack, Unavailable, UsageError
 from envmgr.model.agent import Lifecycle
 from envmgr.model.event import Event
 from envmgr.model.spec import AgentSpec
@@ -60,6 +61,7 @@ async def spawn(ask: SpawnAgent, app: App) -> AsyncIterator[views.SpawnItem]:
     If a step fails everything it made is taken back, and the step and the reason are named. Agents of one
     call do not depend on each other: those that came up stay.
     """
+    _need_tools()
     supervisor = app.agents
     repo = await supervisor.systems.workspaces.find(Path(ask.repo))
     params = _params(ask.param)
@@ -84,6 +86,16 @@ async def spawn(ask: SpawnAgent, app: App) -> AsyncIterator[views.SpawnItem]:
         if ask.wait:
             async for item in _progress(app, actors, subscription):
                 yield item
+
+
+def _need_tools() -> None:
+    """Missing ones are noticed here, not when half of an agent exists."""
+    for tool in ("git", "tmux"):
+        if shutil.which(tool) is None:
+            raise Unavailable(
+                f"{tool} was not found on the daemon's PATH",
+                hint=f"Install {tool}; if it is installed, run `envmgr daemon stop` and try again.",
+            )
 
 
 async def _refuse_mistyped(app: App, ask: SpawnAgent, repo: Repository) -> None:

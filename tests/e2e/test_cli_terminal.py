@@ -119,6 +119,16 @@ def test_the_services_window_shows_what_services_write(shared: Host) -> None:
         eventually(lambda: screen.left_with() == "0")
 
 
+@proves("CLI-048")
+def test_the_monitor_window_follows_events_on_demand(shared: Host) -> None:
+    with terminal(shared, "attach", "otter", "--window", "monitor") as screen:
+        eventually(lambda: "Press Enter to follow the events of otter." in screen.text())
+        screen.type("Enter")
+        eventually(lambda: "agent.running" in screen.text())
+        screen.type("C-]")
+        eventually(lambda: screen.left_with() == "0")
+
+
 @proves("CLI-042")
 def test_attach_without_terminal_or_window_or_session_says_what_to_do(shared: Host) -> None:
     shared.ok("spawn", "-t", "shell", "--name", "gone")

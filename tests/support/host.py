@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -177,4 +178,13 @@ def host(**env: str) -> Iterator[Host]:
         left = [x for x in here.leftovers() if not x.startswith("worktree")]
         assert not left, left
     finally:
+        _kill_left(folder)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _kill_left(folder: Path) -> None:
+    """What a failed test could not end must not disturb the next one."""
+    for found in audit(folder):
+        if found.kind in ("process", "tmux"):
+            with suppress(ProcessLookupError):
+                os.kill(int(found.what.split()[0]), signal.SIGKILL)

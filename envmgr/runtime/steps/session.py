@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from dataclasses import asdict
 
@@ -78,7 +79,10 @@ async def show_services(inc: Incarnation) -> None:
     viewers = {name: ("tail", "-n", "200", "-F", str(path)) for name, path in logs.items()}
     if viewers:
         await inc.systems.terminals.show(inc.terminal, viewers)
-    follow = f"{sys.executable} -m envmgr events {inc.name} --follow"
+    place = shlex.quote(str(inc.layout.state_dir))
+    follow = (
+        f"env ENVMGR_STATE_DIR={place} {shlex.quote(sys.executable)} -m envmgr events {inc.name} --follow"
+    )
     # a Python process per agent only for those who look
     wait = f'echo "Press Enter to follow the events of {inc.name}."; read -r _; exec {follow}'
     await inc.systems.terminals.run(inc.terminal.monitor_pane, ("/bin/sh", "-c", wait), cwd=inc.home)
