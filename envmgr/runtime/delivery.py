@@ -26,7 +26,16 @@ async def deliver(inc: Incarnation, text: str, reports: Reports) -> None:
     terminal = await inc.find_terminal()
     if terminal is None:
         raise Conflict(f"{inc.name} has no terminal session", hint=f"Run `envmgr start {inc.name}`.")
-    pane, terminals = terminal.agent_pane, inc.systems.terminals
+    async with reports.turn:
+        if not await _is_taken(inc, terminal.agent_pane, text, reports):
+            raise Unavailable(
+                f"{inc.name} did not take the prompt; it stands in its input line",
+                hint=f"Look with `envmgr attach {inc.name}`, and press Enter there or clear the line.",
+            )
+
+
+async def _is_taken(inc: Incarnation, pane: str, text: str, reports: Reports) -> bool:
+    terminals = inc.systems.terminals
     await _settle(inc, pane)
     before = await terminals.screen(pane)
     await terminals.paste(pane, text)
@@ -35,13 +44,10 @@ async def deliver(inc: Incarnation, text: str, reports: Reports) -> None:
         mark = reports.count
         await terminals.keys(pane, "Enter")
         if not inc.assistant.reports or await reports.after(mark, within_s=_TAKEN_S) is not None:
-            return
+            return True
         if await terminals.screen(pane) != pasted:
-            return
-    raise Unavailable(
-        f"{inc.name} did not take the prompt; it stands in its input line",
-        hint=f"Look with `envmgr attach {inc.name}`, and press Enter there or clear the line.",
-    )
+            return True
+    return False
 
 
 async def _settle(inc: Incarnation, pane: str) -> None:

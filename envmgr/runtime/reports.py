@@ -8,9 +8,14 @@ from envmgr.model.agent import Activity
 
 
 class Reports:
-    """A count of reports and the latest one. `put` wakes everybody who waits."""
+    """A count of reports and the latest one. `put` wakes everybody who waits.
+
+    Attributes:
+        turn: Held while a prompt is delivered, so that two never run into each other.
+    """
 
     def __init__(self) -> None:
+        self.turn = anyio.Lock()
         self.count = 0
         self.latest: Activity | None = None
         self._news = anyio.Event()
