@@ -156,7 +156,7 @@ def ensure() -> None:
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
         os.chmod(folder, 0o700)
-        turn = open(os.path.join(folder, paths.STARTING), "ab")
+        turn = open(os.path.join(folder, paths.STARTING), "ab")  # noqa: SIM115 - closed below
     except OSError as error:
         raise ConfigError(
             f"the state folder {folder} cannot be used: {error.strerror}",
