@@ -176,6 +176,8 @@ def _stop_leaked(state: AgentState, fact: StopLeaked, now: float) -> Decision:
 
 
 def _remove(state: AgentState, stimulus: RemoveRequested, now: float) -> Decision:
+    if state.desired is Desired.REMOVED:
+        return _ignore(state, "it is being removed already")
     if state.holds:
         raise IllegalTransition(
             f"{state.name} still holds {', '.join(sorted(state.holds))}",

@@ -236,6 +236,17 @@ def test_a_failed_removal_keeps_the_agent_stopped_with_the_reason_and_may_be_ask
 
 
 @proves("LIFE-012")
+@pytest.mark.parametrize("lifecycle", [Lifecycle.STOPPED, Lifecycle.ERROR])
+def test_a_removal_that_is_asked_for_twice_is_done_once(lifecycle: Lifecycle) -> None:
+    leaving = decide(agent(lifecycle), RemoveRequested(), NOW).state
+
+    decision = decide(leaving, RemoveRequested(), NOW + 1)
+
+    assert decision.ignored == "it is being removed already"
+    assert (decision.state, decision.effects) == (leaving, ())
+
+
+@proves("LIFE-012")
 def test_a_stop_does_not_cut_into_a_removal_that_is_under_way() -> None:
     leaving = replace(agent(Lifecycle.ERROR), desired=Desired.REMOVED)
 
