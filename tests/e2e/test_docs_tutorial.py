@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ from tests.support.requirements import ROOT, proves
 from tests.support.wait import eventually
 
 _TUTORIAL = ROOT / "docs" / "tutorial.md"
+_README = ROOT / "README.md"
 
 
 class Reader:
@@ -28,20 +30,24 @@ class Reader:
         self._where = home / "where"
         self._environment = {**os.environ, "ENVMGR_STATE_DIR": str(self.state)}
 
-    def types(self, line: str) -> str:
-        """Run it; returns everything the terminal would show."""
+    def types(self, line: str, *, hear_talk: bool = True) -> str:
+        """Run it; returns what the terminal would show, with or without stderr."""
         done = subprocess.run(
             ["bash", "-c", f'{line}\npwd >"$0"', self._where],
             cwd=self.folder,
             env=self._environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.STDOUT if hear_talk else subprocess.DEVNULL,
             text=True,
             check=False,
         )
         self.folder = Path(self._where.read_text(encoding="utf-8").strip())
         return done.stdout
+
+    def worktree(self, agent: str) -> Path:
+        """Where an agent works."""
+        return Path(json.loads(self.types(f"envmgr show {agent} --json"))["worktree"])
 
     def writes(self, file: str, text: str) -> None:
         """Put the text into a file of the present folder."""
@@ -79,3 +85,42 @@ def test_the_tutorial_shows_what_happens(reader: Reader) -> None:
             )
 
     eventually(lambda: [f for f in audit(reader.state) if f.kind != "worktree"] == [])
+
+
+def _makes_a_project(reader: Reader) -> None:
+    reader.writes("index.html", "<h1>Little shop</h1>\n")
+    reader.writes("Makefile", "check:\n\t@touch checked\n")
+    reader.writes(".gitignore", "/checked\n")
+    reader.types("git init -q -b main && git add -A && git commit -q -m 'Little shop'")
+
+
+@proves("DOCS-005")
+def test_the_first_screen_of_the_readme_shows_what_happens(reader: Reader) -> None:
+    _makes_a_project(reader)
+    spawn, ls = commands(next(blocks(_README)))
+
+    spawned = reader.types(spawn.line, hear_talk=False)
+    listed = reader.types(ls.line)
+
+    assert agrees(spawn.shown, "\n".join(sorted(spawned.splitlines()))), spawned
+    assert agrees(ls.shown, listed), listed
+
+
+@proves("DOCS-005")
+def test_the_quick_start_of_the_readme_works_as_it_stands(reader: Reader) -> None:
+    _makes_a_project(reader)
+    quick_start = next(block for block in blocks(_README) if "envmgr init" in block.text).text
+    lines = [line.partition("#")[0].strip() for line in quick_start.splitlines()]
+    failed = {}
+
+    # Nobody sits at a terminal here, so nobody attaches, and the yes is given in advance.
+    for line in [line for line in lines if line.startswith("envmgr") and " attach " not in line]:
+        printed = reader.types(f"{line}{' --yes' if ' rm ' in line else ''} || echo FAILED")
+        if "FAILED" in printed:
+            failed[line] = printed
+        if " send " in line:
+            checked = reader.worktree("default-1") / "checked"
+            eventually(checked.exists)
+
+    assert failed == {}
+    assert (reader.worktree("default-1") / "index.html").exists()
