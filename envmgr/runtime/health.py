@@ -37,8 +37,14 @@ class Health:
         self._group = group
 
     def note(self, event: NewEvent) -> None:
-        """Record an event without waiting for it."""
-        self._group.start_soon(self._supervisor.record, event)
+        """Record an event without waiting for it; one that cannot be stored is lost, and ends nothing."""
+        self._group.start_soon(self._record, event)
+
+    async def _record(self, event: NewEvent) -> None:
+        try:
+            await self._supervisor.record(event)
+        except EnvmgrError as error:
+            log.error("event not stored", extra={"agent": event.agent, "why": error.message})
 
     def watch(self, actor: Actor, inc: Incarnation) -> None:
         """Begin to watch; ends by `forget`, or with the daemon."""
@@ -54,13 +60,21 @@ class Health:
             actor.watching = None
 
     async def _watch(self, actor: Actor, inc: Incarnation, scope: anyio.CancelScope) -> None:
-        held: dict[str, Held] = {}
         with scope:
-            async with anyio.create_task_group() as group:
-                group.start_soon(self._follow, actor, inc, held)
-                for service in inc.spec.services:
-                    if service.ready is not None and service.kind is not ServiceKind.TASK:
-                        group.start_soon(self._probe, actor, inc, service, service.ready, held)
+            try:
+                await self._watch_all(actor, inc)
+            except (
+                Exception
+            ):  # a loop of the daemon owns its boundary: one agent's trouble must not end the others
+                log.exception("services no longer watched", extra={"agent": inc.id})
+
+    async def _watch_all(self, actor: Actor, inc: Incarnation) -> None:
+        held: dict[str, Held] = {}
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._follow, actor, inc, held)
+            for service in inc.spec.services:
+                if service.ready is not None and service.kind is not ServiceKind.TASK:
+                    group.start_soon(self._probe, actor, inc, service, service.ready, held)
 
     async def _say(self, actor: Actor, fact: Fact) -> None:
         try:

@@ -58,7 +58,7 @@ class Sampler:
             case Present(panes):
                 by_id = {pane.id: pane for pane in panes}
                 for actor in running:
-                    await self._judge(actor, by_id)
+                    await self._judge_one(actor, by_id)
             case Absent():
                 for actor in running:
                     await self._count_missing(actor, "the terminal server is gone")
@@ -66,6 +66,14 @@ class Sampler:
                 for actor in running:
                     lost = ObservationLost(generation=actor.state.generation, subject="tmux", reason=reason)
                     await self._supervisor.apply(actor, lost)
+
+    async def _judge_one(self, actor: Actor, panes: dict[str, Pane]) -> None:
+        try:
+            await self._judge(actor, panes)
+        except (
+            EnvmgrError
+        ) as error:  # such as a pane that went away between two questions; the others still count
+            log.warning("agent not judged", extra={"agent": actor.state.id, "why": error.message})
 
     async def _judge(self, actor: Actor, panes: dict[str, Pane]) -> None:
         if any(c.type == "Unobservable" and c.subject == "tmux" for c in actor.state.conditions):
@@ -77,7 +85,7 @@ class Sampler:
         if pane is None or pane.owner != inc.tag:
             await self._count_missing(actor, "its session is not in the list of the terminal server")
             return
-        self._missing.pop(actor.state.id, None)
+        self._missing.pop(inc.tag, None)
         for fact in await self._facts(actor, inc, pane):
             await self._supervisor.apply(actor, fact)
 
@@ -113,8 +121,9 @@ class Sampler:
 
     async def _count_missing(self, actor: Actor, reason: str) -> None:
         """Absent counts only when seen twice in a row (R-15)."""
-        times = self._missing.get(actor.state.id, 0) + 1
-        self._missing[actor.state.id] = times
+        generation = actor.state.generation
+        key = f"{self._supervisor.instance}/{actor.state.id}/{generation}"
+        times = self._missing[key] = self._missing.get(key, 0) + 1
         if times >= 2:
-            del self._missing[actor.state.id]
-            await self._supervisor.apply(actor, SessionLost(generation=actor.state.generation, reason=reason))
+            del self._missing[key]
+            await self._supervisor.apply(actor, SessionLost(generation=generation, reason=reason))
