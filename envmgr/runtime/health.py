@@ -37,14 +37,8 @@ class Health:
         self._group = group
 
     def note(self, event: NewEvent) -> None:
-        """Record an event without waiting for it; one that cannot be stored is lost, and ends nothing."""
-        self._group.start_soon(self._record, event)
-
-    async def _record(self, event: NewEvent) -> None:
-        try:
-            await self._supervisor.record(event)
-        except EnvmgrError as error:
-            log.error("event not stored", extra={"agent": event.agent, "why": error.message})
+        """Record an event without waiting for it."""
+        self._group.start_soon(self._supervisor.record, event)
 
     def watch(self, actor: Actor, inc: Incarnation) -> None:
         """Begin to watch; ends by `forget`, or with the daemon."""

@@ -474,6 +474,14 @@ def test_better_evidence_counts_at_once(better: Source, worse: Source) -> None:
 
 
 @proves("LIFE-008")
+@pytest.mark.parametrize("source", Source)
+def test_news_from_the_same_source_counts_at_once(source: Source) -> None:
+    decision = decide(_known(source), says(Activity.READY, source), NOW)
+
+    assert decision.state.activity is Activity.READY
+
+
+@proves("LIFE-008")
 def test_a_screen_that_still_says_the_same_is_no_news() -> None:
     decision = decide(_known(Source.SCREEN), says(Activity.WORKING, Source.SCREEN), NOW + 10)
 
