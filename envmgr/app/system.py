@@ -19,7 +19,7 @@ from envmgr.app.agents import stop_agents
 from envmgr.app.context import App
 from envmgr.app.operations import Touch, operation
 from envmgr.app.shapes import Ask, option
-from envmgr.app.terminals import Tail
+from envmgr.app.tail import Tail
 from envmgr.errors import EnvmgrError, Unavailable
 from envmgr.model.agent import Lifecycle
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO
 
 import anyio
 
@@ -16,6 +15,7 @@ from envmgr.app.context import App
 from envmgr.app.operations import Touch, operation
 from envmgr.app.present import event_view
 from envmgr.app.shapes import Ask, argument, option, supplied
+from envmgr.app.tail import Tail
 from envmgr.errors import Conflict, IllegalTransition, NotFound, UsageError
 from envmgr.model.agent import Activity, Lifecycle, Source
 from envmgr.model.event import Event
@@ -28,7 +28,6 @@ from envmgr.runtime.steps.environment import public_env
 
 _PAGE = 500
 _POLL_S = 0.1
-_CHUNK = 65536
 
 
 class Attach(OneAgent):
@@ -247,55 +246,26 @@ async def logs(ask: Logs, app: App) -> AsyncIterator[views.LogLine]:
             hint=f"Services: {known}. The assistant's screen: `envmgr logs {actor.state.name} agent`.",
         )
     tails = [Tail(name, inc.home / "logs" / f"{name}.log", ask.lines) for name in names]
-    is_first = True
-    while is_first or ask.follow:
+    with ExitStack() as files:
         for tail in tails:
-            if piece := await blocking.look("file", 5.0, tail.more):
-                yield views.LogLine(
-                    service=tail.service, text=text.clean(_prefixed(piece, tail.service, len(tails)))
-                )
-        is_first = False
-        if ask.follow:
-            await anyio.sleep(_POLL_S)
+            files.callback(tail.close)
+        while True:
+            is_quiet = True
+            for tail in tails:
+                if piece := await blocking.look("file", 5.0, tail.more):
+                    is_quiet = False
+                    shown = text.clean(_prefixed(piece, tail.service, len(tails)))
+                    yield views.LogLine(service=tail.service, text=shown)
+            if not ask.follow:
+                return
+            if is_quiet:
+                await anyio.sleep(_POLL_S)
 
 
 def _prefixed(piece: str, service: str, of: int) -> str:
     if of == 1:
         return piece
     return "".join(f"{service} | {line}\n" for line in piece.splitlines())
-
-
-class Tail:
-    """A log file read from near its end on, across rotations."""
-
-    def __init__(self, service: str, path: Path, lines: int) -> None:
-        self.service = service
-        self._path = path
-        self._lines = lines
-        self._file: BinaryIO | None = None
-
-    def more(self) -> str:
-        """What was written since the last call; whole lines are not guaranteed."""
-        if self._file is None:
-            if not self._path.exists():
-                return ""
-            self._file = self._path.open("rb")
-            return self._last_lines(self._file)
-        data = self._file.read(_CHUNK)
-        if not data and self._was_rotated(self._file):
-            self._file.close()
-            self._file = self._path.open("rb")
-            data = self._file.read(_CHUNK)
-        return data.decode("utf-8", "replace")
-
-    def _last_lines(self, file: BinaryIO) -> str:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - 200 * max(self._lines, 1)))
-        lines = file.read().decode("utf-8", "replace").splitlines(keepends=True)
-        return "".join(lines[-self._lines :]) if self._lines else ""
-
-    def _was_rotated(self, file: BinaryIO) -> bool:
-        return self._path.exists() and self._path.stat().st_ino != os.fstat(file.fileno()).st_ino
 
 
 @operation("events", route="GET /v1/events", gives=views.EventView, text=text.event, command="events")

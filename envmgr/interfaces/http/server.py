@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
 
+import anyio
 from pydantic import BaseModel
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -99,13 +100,36 @@ def _problem(error: EnvmgrError) -> Response:
 async def _stream(op: Operation, ask: BaseModel, app: App, request: Request) -> Response:
     """The first item is awaited here, so that a refused request is answered with its status."""
     items = op.handler(ask, app)
-    try:
-        first = await anext(items)
-    except StopAsyncIteration:
+    first = await _first(items, request)
+    if first is None:
         return Response(b"", media_type=_LINES)
     accept = request.headers.get("accept", _JSON)
     kind = accept if accept in (_TEXT, _EVENTS) else _LINES
     return StreamingResponse(_pieces(op, items, first, kind=kind, style=_style(request)), media_type=kind)
+
+
+async def _first(
+    items: Any, request: Request
+) -> BaseModel | None:  # Any: an async generator of the operation's items
+    """None when there is none, or the asker left before it came: a quiet log may have nothing to say for hours."""
+    first: BaseModel | None = None
+    failure: Exception | None = None
+
+    async def leave_too() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        group.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(leave_too)
+        try:
+            first = await anext(items, None)
+        except Exception as error:  # noqa: BLE001 - raised below: a task group would wrap it
+            failure = error
+        group.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+    return first
 
 
 async def _pieces(
