@@ -19,6 +19,7 @@ from envmgr.protocols.store import Store
 from envmgr.protocols.terminals import Terminal, Terminals
 from envmgr.protocols.workspaces import Repository, Workspaces, Worktree
 
+_PROC_S = 5.0
 _SECRETS_S = 60.0
 
 ResolveSecrets = Callable[[AgentSpec, Mapping[str, str]], Mapping[str, str]]
@@ -163,6 +164,10 @@ class Incarnation:
             env=env,
             hook_command=self.systems.hook_command(self.id, self.generation, self.home),
         )
+
+    async def identify(self, pid: int) -> ProcessIdentity | None:
+        """Who has this pid now; None when nobody."""
+        return await blocking.look("proc", _PROC_S, self.systems.processes.identify, pid)
 
     async def find_terminal(self) -> Terminal | None:
         """The session of this generation if it surely exists; remembered."""

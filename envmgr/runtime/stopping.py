@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
+import anyio
+
 from envmgr.aio import blocking
 from envmgr.errors import EnvmgrError
 from envmgr.model.event import NewEvent
@@ -17,6 +19,7 @@ from envmgr.model.observe import Absent, Present, Unknown
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.saga import never
 from envmgr.runtime.steps.assistant import end_assistant
+from envmgr.runtime.steps.environment import forget_files
 from envmgr.runtime.steps.services import stop_services
 from envmgr.runtime.steps.session import close_session
 from envmgr.runtime.steps.worktree import run_task
@@ -80,7 +83,7 @@ def _parts(inc: Incarnation, record: Record) -> Sequence[Part]:
 
 async def _hooks(inc: Incarnation, record: Record, *, before: bool) -> None:
     """A failing hook is recorded and holds nothing up: otherwise an agent with a wrong hook could never be stopped."""
-    if not inc.has_ports or not inc.path.is_dir():
+    if not inc.has_ports or not await anyio.Path(inc.path).is_dir():
         return  # nothing of it ever ran
     kind = "pre-stop" if before else "post-stop"
     for task in inc.spec.hooks.pre_stop if before else inc.spec.hooks.post_stop:
@@ -133,8 +136,7 @@ async def _still_bound(inc: Incarnation, port: int) -> bool:
 
 
 async def _release(inc: Incarnation) -> None:
-    for name in ("env", "start.sh", "start.env"):
-        (inc.home / name).unlink(missing_ok=True)
+    await forget_files(inc)
     await inc.systems.store.write(lambda tx: tx.release_ports(inc.id))
 
 

@@ -44,7 +44,7 @@ class StartAssistant:
             raise Unavailable("the terminal session is gone", hint="Run `envmgr doctor`.")
         program = ("/usr/bin/env", "-i", "TERM=tmux-256color", "/bin/sh", str(script))
         pid = await inc.systems.terminals.run(terminal.agent_pane, program, cwd=inc.path)
-        identity = inc.systems.processes.identify(pid)
+        identity = await inc.identify(pid)
         return {"pid": pid, "start_ticks": identity.start_ticks if identity else 0}
 
     async def undo(self, receipt: Receipt | None) -> None:
@@ -157,7 +157,7 @@ async def end_assistant(inc: Incarnation, *, grace_s: float, is_polite: bool = T
     """
     spec = inc.spec.assistant
     pane = await find_pane(inc)
-    root = inc.systems.processes.identify(pane.pid) if pane and pane.started and not pane.dead else None
+    root = await inc.identify(pane.pid) if pane and pane.started and not pane.dead else None
     if pane and root and is_polite and spec.keys:
         await inc.systems.terminals.keys(pane.id, *spec.keys)
         await _gone(inc, root, _KEYS_GRACE_S)
@@ -175,7 +175,7 @@ async def end_assistant(inc: Incarnation, *, grace_s: float, is_polite: bool = T
 
 async def _gone(inc: Incarnation, root: ProcessIdentity, within_s: float) -> None:
     with anyio.move_on_after(within_s):
-        while inc.systems.processes.identify(root.pid) == root:  # noqa: ASYNC110 - /proc wakes nobody
+        while await inc.identify(root.pid) == root:  # noqa: ASYNC110 - /proc wakes nobody
             await anyio.sleep(0.05)
 
 

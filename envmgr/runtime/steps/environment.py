@@ -30,8 +30,17 @@ class WriteEnvironment:
 
     async def undo(self, receipt: Receipt | None) -> None:
         """Delete the folder's files except the logs of a service that has something to say."""
+        await forget_files(self._inc)
+
+
+async def forget_files(inc: Incarnation) -> None:
+    """Delete what was written for this generation; logs and configuration stay."""
+
+    def forget() -> None:
         for name in ("env", "start.sh", "start.env"):
-            (self._inc.home / name).unlink(missing_ok=True)
+            (inc.home / name).unlink(missing_ok=True)
+
+    await blocking.act("file", forget)
 
 
 def public_env(inc: Incarnation) -> dict[str, str]:

@@ -67,7 +67,7 @@ async def _end_panes(inc: Incarnation, terminal: Terminal) -> None:
     match await inc.systems.terminals.panes():
         case Present(panes):
             pids = [pane.pid for pane in panes if pane.session == terminal.session and not pane.dead]
-            roots = [identity for pid in pids if (identity := inc.systems.processes.identify(pid))]
+            roots = [identity for pid in pids if (identity := await inc.identify(pid))]
             await inc.systems.processes.end(inc.marks(*roots, part="person"), signal="SIGHUP", grace_s=2.0)
 
 
