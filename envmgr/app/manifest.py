@@ -16,8 +16,13 @@ from envmgr.app.registry import OPERATIONS, Operation
 
 
 def manifest() -> list[dict[str, Any]]:
-    """All operations that the command line offers, in the order of declaration."""
-    return [_entry(op) for op in OPERATIONS.values() if op.command]
+    """All operations that the command line offers, by name."""
+    return [_entry(op) for op in _by_name() if op.command]
+
+
+def _by_name() -> list[Operation]:
+    """The order of declaration depends on which module happens to be imported first."""
+    return sorted(OPERATIONS.values(), key=lambda op: op.name)
 
 
 def _entry(op: Operation) -> dict[str, Any]:
@@ -72,8 +77,8 @@ WITHHELD = {
 
 
 def served() -> list[Operation]:
-    """All operations that HTTP offers, in the order of declaration."""
-    return [op for op in OPERATIONS.values() if op.name not in WITHHELD]
+    """All operations that HTTP offers, by name."""
+    return [op for op in _by_name() if op.name not in WITHHELD]
 
 
 def openapi(version: str) -> dict[str, Any]:

@@ -331,3 +331,11 @@ def test_unknown_and_wrong_fields_are_refused_with_the_known_ones() -> None:
 
 def test_the_manifest_is_plain_data() -> None:
     assert json.loads(json.dumps(manifest())) == manifest()
+
+
+@proves("OPS-001")
+def test_generated_files_do_not_depend_on_the_order_of_imports() -> None:
+    names = [entry["name"] for entry in manifest()]
+
+    assert names == sorted(names)
+    assert [op.name for op in served()] == sorted(op.name for op in served())
