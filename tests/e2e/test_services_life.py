@@ -94,15 +94,15 @@ def test_a_reader_of_a_silent_log_is_forgotten_when_it_leaves(shared: Host) -> N
     eventually(lambda: log not in [f.path for f in daemon.open_files()])
 
 
-_HOOKS = f"""\
+_HOOKS = """\
 envmgr: 1
 services:
   web:
     command: exec python3 -m http.server $PORT --bind 127.0.0.1
     ports: [http]
-    ready: {{http: /}}
-    exports: {{URL: "http://127.0.0.1:${{ports.http}}/"}}
-workspace: {{setup: [echo setup >> hooks.log]}}
+    ready: {http: /}
+    exports: {URL: "http://127.0.0.1:${ports.http}/"}
+workspace: {setup: [echo setup >> hooks.log]}
 hooks:
   on_create: [echo on_create >> hooks.log]
   on_start:
@@ -111,7 +111,7 @@ hooks:
     - kill -0 $(cat agent.pid) && echo pre_stop, agent lives >> hooks.log
   post_stop:
     - kill -0 $(cat agent.pid) 2>/dev/null || echo post_stop, agent is gone >> hooks.log
-agent: {{kind: command, command: "echo assistant >> hooks.log; echo $$ > agent.pid; exec sleep 1000"}}
+agent: {kind: command, command: "echo assistant >> hooks.log; echo $$ > agent.pid; exec sleep 1000"}
 """
 
 
@@ -140,19 +140,19 @@ def test_a_failing_stop_hook_is_told_and_holds_nothing_up(shared: Host) -> None:
     assert any("pre-stop hook" in text and "no way" in text for text in notices)
 
 
-_SECRETS = f"""\
+_SECRETS = """\
 envmgr: 1
 secrets:
-  FROM_ENV: {{from: env, name: MY_OWN_TOKEN}}
-  FROM_FILE: {{from: file, path: ../key.txt}}
-  FROM_COMMAND: {{from: command, command: "cat ../key.txt | tr a-z A-Z"}}
-workspace: {{setup: ['test -n "$FROM_ENV"']}}
+  FROM_ENV: {from: env, name: MY_OWN_TOKEN}
+  FROM_FILE: {from: file, path: ../key.txt}
+  FROM_COMMAND: {from: command, command: "cat ../key.txt | tr a-z A-Z"}
+workspace: {setup: ['test -n "$FROM_ENV"']}
 services:
   api:
-    command: 'echo "env=${{#FROM_ENV}} file=${{#FROM_FILE}} command=${{#FROM_COMMAND}}"; exec sleep 1000'
-    env: {{AUTH: "Bearer ${{secrets.FROM_ENV}}"}}
-    ready: {{exec: ["sh", "-c", 'test "$AUTH" = "Bearer $FROM_ENV"']}}
-agent: {{kind: command, command: [sh]}}
+    command: 'echo "env=${#FROM_ENV} file=${#FROM_FILE} command=${#FROM_COMMAND}"; exec sleep 1000'
+    env: {AUTH: "Bearer ${secrets.FROM_ENV}"}
+    ready: {exec: ["sh", "-c", 'test "$AUTH" = "Bearer $FROM_ENV"']}
+agent: {kind: command, command: [sh]}
 """
 
 
