@@ -5,11 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import signal
 import struct
 import subprocess
 import termios
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -289,3 +291,20 @@ async def test_a_person_gets_into_exactly_this_session_at_their_size_and_out_aga
     os.close(ours)
     assert person.returncode == 0
     assert isinstance(await lab.terminals.look("em-fox-g1", owner="i/fox/1"), Present)
+
+
+@proves("TMUX-003")
+async def test_a_program_that_tmux_forgot_to_reap_still_tells_how_it_ended(lab: TmuxLab) -> None:
+    ends = []
+    for number in range(20):  # tmux 3.3a forgets about every sixth
+        terminal = await lab.terminals.open(f"em-fox-g{number}", owner=f"i/fox/{number}")
+        pid = await lab.terminals.run(terminal.agent_pane, ["sleep", "1000"], cwd=lab.folder)
+        os.kill(pid, signal.SIGKILL)
+        ends.append(await async_eventually(partial(how_it_ended, lab, terminal.agent_pane)))
+
+    assert ends == ["SIGKILL"] * 20
+
+
+async def how_it_ended(lab: TmuxLab, name: str) -> str:
+    ended = await pane(lab, name)
+    return ended.exit_signal if ended.dead else ""

@@ -63,6 +63,11 @@ def pane(line: str) -> Pane | None:
     )
 
 
+def is_mute(pane: Pane) -> bool:
+    """Whether its program has ended and tmux does not tell how."""
+    return pane.dead and pane.exit_code is None and not pane.exit_signal
+
+
 def _signal_name(sign: str) -> str:
     try:
         return signal.Signals(int(sign)).name

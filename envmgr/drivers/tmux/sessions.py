@@ -100,6 +100,17 @@ class TmuxTerminals:
                 return unseen
 
     async def panes(self) -> Seen[Sequence[Pane]]:
+        match await self._panes():
+            case Present(panes) if any(listing.is_mute(pane) for pane in panes):
+                # tmux 3.3a may leave an ended program unreaped, and then cannot tell how it ended, until another child
+                # of it ends: here is one.
+                with contextlib.suppress(Unavailable):
+                    await self._server.look(["run-shell", "true"])
+                return await self._panes()
+            case seen:
+                return seen
+
+    async def _panes(self) -> Seen[Sequence[Pane]]:
         match await self._list(f"#{{!=:#{{session_name}},{HUB}}}", listing.PANE):
             case Present(lines):
                 return Present([pane for line in lines if (pane := listing.pane(line)) is not None])
