@@ -92,7 +92,7 @@ class Demo:
         self._headlines(urls, ["Spring sale", "Lovely little shop"])
         say("What it did")
         self.show("logs", first["name"], "agent")
-        self.show("exec", first["name"], "git", "diff", "-U0", "index.html")
+        self.show("exec", first["name"], "git", "--no-pager", "diff", "-U0", "index.html")
 
     def _headlines(self, urls: list[str], wanted: list[str]) -> None:
         seen = [headline(url) for url in urls]
