@@ -71,7 +71,7 @@ def local(*, settings: Settings | None = None) -> App:
     templates = Templates(configuration.config_dir(os.environ), ports=ports)
     return App(
         state_dir=folder,
-        worktree_root=settings.git.worktree_root or folder / "worktrees",
+        worktree_root=(settings.git.worktree_root or folder / "worktrees").expanduser().absolute(),
         version=package_version(),
         templates=TemplateFiles(templates),
     )
@@ -84,10 +84,11 @@ async def daemon() -> AsyncIterator[App]:
     Agents that ran are adopted before this yields; its end stops none of them.
     """
     settings = configuration.load().settings
+    logging.getLogger().setLevel(settings.log.level)
     app = local(settings=settings)
     store = await SqliteStore.open(app.state_dir / "envmgr.db")
     terminals = TmuxTerminals(app.state_dir / "tmux.sock", app.state_dir, deadline_s=settings.tmux.deadline_s)
-    workspaces = GitWorkspaces(app.state_dir)
+    workspaces = GitWorkspaces(app.state_dir, checkout_deadline_s=settings.git.checkout_deadline_s)
     try:
         instance = await store.write(_instance)
         systems = _systems(app.state_dir, store, terminals, workspaces)

@@ -12,5 +12,7 @@ def state_dir() -> str:
     """`ENVMGR_STATE_DIR`, else `envmgr` in the XDG state directory; absolute, need not exist."""
     if own := os.environ.get("ENVMGR_STATE_DIR"):
         return os.path.abspath(os.path.expanduser(own))
-    base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    base = os.environ.get("XDG_STATE_HOME", "")
+    if not os.path.isabs(base):  # relative ones are to be ignored (XDG Base Directory Specification)
+        base = os.path.expanduser("~/.local/state")
     return os.path.join(base, "envmgr")

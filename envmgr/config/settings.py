@@ -32,8 +32,6 @@ _REPOSITORY_KEYS = {("ports", "block")}
 class Host(Strict):
     """The machine and what agents may take of it."""
 
-    state_dir: Path | None = None
-    """Folder of everything envmgr keeps; without it `$XDG_STATE_HOME/envmgr`. ENVMGR_STATE_DIR comes before it."""
     max_agents: Annotated[int, Field(ge=1, le=500)] = 50
     """Agents that may exist in a started state at the same time."""
     min_free_memory_bytes: Annotated[int, Field(ge=0)] = 512 * 1024**2
@@ -64,8 +62,8 @@ class Git(Strict):
 
     worktree_root: Path | None = None
     """Folder of the agents' worktrees; without it `worktrees` in the state folder."""
-    deadline_s: Annotated[float, Field(gt=0, le=3600)] = 120.0
-    """Seconds a git command may take; a checkout of a large repository is one."""
+    checkout_deadline_s: Annotated[float, Field(gt=0, le=86_400)] = 600.0
+    """Seconds that writing the files of one worktree may take."""
 
 
 class Tmux(Strict):
@@ -73,8 +71,6 @@ class Tmux(Strict):
 
     deadline_s: Annotated[float, Field(gt=0, le=60)] = 5.0
     """Seconds a tmux command may take before the server counts as not answering."""
-    history_lines: Annotated[int, Field(ge=0, le=1_000_000)] = 20_000
-    """Lines of scrollback of each pane."""
 
 
 class Log(Strict):
@@ -127,22 +123,9 @@ class Loaded:
 
 def config_dir(environment: Mapping[str, str]) -> Path:
     """The user's configuration folder (XDG base directories)."""
-    return _xdg(environment, "XDG_CONFIG_HOME", ".config")
-
-
-def state_dir(environment: Mapping[str, str], settings: Settings | None = None) -> Path:
-    """Folder of the store, sockets, logs and worktrees: ENVMGR_STATE_DIR, the setting, or XDG's place."""
-    if named := environment.get("ENVMGR_STATE_DIR"):
-        return Path(named).expanduser().absolute()
-    if settings and settings.host.state_dir:
-        return settings.host.state_dir.expanduser().absolute()
-    return _xdg(environment, "XDG_STATE_HOME", ".local/state")
-
-
-def _xdg(environment: Mapping[str, str], variable: str, fallback: str) -> Path:
-    base = Path(environment.get(variable, ""))
+    base = Path(environment.get("XDG_CONFIG_HOME", ""))
     if not base.is_absolute():  # relative ones are to be ignored (XDG Base Directory Specification)
-        base = Path(environment.get("HOME") or Path.home()) / fallback
+        base = Path(environment.get("HOME") or Path.home()) / ".config"
     return base / "envmgr"
 
 

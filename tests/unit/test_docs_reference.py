@@ -64,6 +64,14 @@ def test_every_setting_is_in_the_reference() -> None:
     assert _missing(list(_settings()), "reference/settings.md") == ""
 
 
+@proves("CONF-003")
+def test_every_setting_is_used() -> None:
+    root = (ROOT / "envmgr" / "bootstrap.py").read_text(encoding="utf-8")
+    names = [row.split("`")[1] for row in _settings()]
+
+    assert [name for name in names if f"settings.{name}" not in root] == []
+
+
 def _errors(kind: type[EnvmgrError] = EnvmgrError) -> Iterator[type[EnvmgrError]]:
     yield kind
     for child in kind.__subclasses__():

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from envmgr.config.settings import Loaded, load, state_dir
+from envmgr.app.paths import state_dir
+from envmgr.config.settings import Loaded, load
 from envmgr.errors import ConfigError
 from tests.support.requirements import proves
 
@@ -76,8 +77,8 @@ def test_the_nearer_source_wins_and_is_named(settings: Load) -> None:
         ),
         (
             "repo",
-            "[host]\nstate_dir = '/x'\n",
-            ".envmgr.toml:2:13: host.state_dir cannot be set by a repository",
+            "[host]\nmax_agents = 9\n",
+            ".envmgr.toml:2:14: host.max_agents cannot be set by a repository",
             "ports.block",
         ),
         (
@@ -115,12 +116,10 @@ def test_a_wrong_setting_is_told_with_its_place(
         ({}, "/h/.local/state/envmgr"),
     ],
 )
-def test_the_state_folder_is_where_xdg_says(variables: dict[str, str], folder: str) -> None:
-    assert state_dir({"HOME": "/h", **variables}) == Path(folder)
+def test_the_state_folder_is_where_xdg_says(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], folder: str
+) -> None:
+    for name, value in {"HOME": "/h", **variables}.items():
+        monkeypatch.setenv(name, value)
 
-
-def test_the_state_folder_can_be_a_setting(settings: Load) -> None:
-    loaded = settings(user="[host]\nstate_dir = '/mine'\n")
-
-    assert state_dir({"HOME": "/h"}, loaded.settings) == Path("/mine")
-    assert state_dir({"HOME": "/h", "ENVMGR_STATE_DIR": "/s"}, loaded.settings) == Path("/s")
+    assert state_dir() == folder
