@@ -11,8 +11,18 @@ import pytest
 from tests.support.host import Host, Ran, host
 from tests.support.requirements import proves
 from tests.support.untouched import untouched
+from tests.support.wait import eventually
 
 _AGENT = "agent: {kind: command, command: [sleep, '1000']}\n"
+
+_HESITANT = f"""\
+envmgr: 1
+services:
+  api:
+    command: echo $PORT >> wanted; while [ ! -e stolen ]; do sleep 0.02; done; exec python3 -m http.server $PORT --bind 127.0.0.1
+    ports: [p]
+    ready: {{tcp: p}}
+{_AGENT}"""
 
 
 @pytest.fixture(scope="module")
@@ -93,30 +103,21 @@ def test_a_preferred_port_of_somebody_else_is_moved(shared: Host) -> None:
 
 @proves("BAD-044")
 def test_a_port_that_is_stolen_between_lease_and_bind_is_moved_and_said_so(shared: Host) -> None:
-    thief = (
-        "import os, socket, subprocess, sys, time\\n"
-        "port = int(os.environ['PORT'])\\n"
-        "if os.path.exists('moved'): os.execvp('python3', ['python3', '-m', 'http.server', str(port)])\\n"
-        "open('moved', 'w').close()\\n"
-        "code = 'import socket, sys, time; s = socket.create_server((\\\"127.0.0.1\\\", int(sys.argv[1]))); print(1, flush=True); time.sleep(20)'\\n"
-        "p = subprocess.Popen([sys.executable, '-c', code, str(port)], env={}, start_new_session=True, stdout=subprocess.PIPE)\\n"
-        "p.stdout.readline()\\n"
-        "open('thief.pid', 'w').write(str(p.pid))\\n"
-        "sys.exit('address already in use')\\n"
-    )
-    shared.template(
-        "stolen",
-        f'envmgr: 1\nservices:\n  api:\n    command: [python3, -c, "{thief}"]\n    ports: [p]\n    ready: {{tcp: p}}\n{_AGENT}',
-    )
-    ran = shared.ok("spawn", "-t", "stolen", "--name", "stolen")
+    shared.template("stolen", _HESITANT)
+    spawning = shared.start("spawn", "-t", "stolen", "--name", "stolen")
+    wanted = eventually(lambda: next((shared.state / "worktrees").glob("*/stolen/wanted"), None), within_s=20)
+    port = int(eventually(wanted.read_text))
 
-    pid = int(shared.ok("exec", "stolen", "--", "cat", "thief.pid").out)
-    try:
-        assert f"is taken by pid {pid}" in ran.err
-        assert "moved to another port" in ran.err
-        assert shared.agent("stolen")["services"][0]["state"] == "ready"
-    finally:
-        os.kill(pid, 9)
+    with socket.create_server(("127.0.0.1", port)):
+        (wanted.parent / "stolen").touch()
+        _, err = spawning.communicate(timeout=30)
+
+    assert spawning.returncode == 0, err
+    assert f"port {port} is taken by pid {os.getpid()}" in err
+    assert "moved to another port" in err
+    api = shared.agent("stolen")["services"][0]
+    assert api["state"] == "ready"
+    assert api["ports"]["p"] != port
     shared.ok("stop", "stolen")
 
 

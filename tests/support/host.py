@@ -51,7 +51,8 @@ class Host:
 
     def environment(self, **more: str) -> dict[str, str]:
         """What commands see."""
-        return {**os.environ, "ENVMGR_STATE_DIR": str(self.state), "ENVMGR_VALIDATE": "1", **self.env, **more}
+        ours = {"ENVMGR_STATE_DIR": str(self.state), "ENVMGR_VALIDATE": "1", **_own_ports()}
+        return {**os.environ, **ours, **self.env, **more}
 
     def run(
         self, *args: str, cwd: Path | None = None, stdin: str = "", env: Mapping[str, str] | None = None
@@ -140,6 +141,14 @@ class Host:
         if (self.state / "envmgr.db").exists():
             self.ok("down", "--agents")
             eventually(lambda: self.daemon_pid() is None, within_s=30)
+
+
+def _own_ports() -> dict[str, str]:
+    """A thousand ports for this worker, so that tests side by side do not take each other's."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    run = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
+    first = 20000 + 1000 * ((run + worker) % 10)
+    return {"ENVMGR_PORTS__FIRST": str(first), "ENVMGR_PORTS__LAST": str(first + 999)}
 
 
 def git(repo: Path, *args: str) -> str:
