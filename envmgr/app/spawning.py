@@ -169,16 +169,19 @@ async def _progress(
 ) -> AsyncIterator[views.SpawnItem]:
     """Steps as they happen, then each agent's end."""
     waiting = {actor.state.id: actor for actor in actors}
+    came_up: set[str] = set()
     while waiting:
         events = await subscription.next()
         for event in events:
+            if event.kind == "agent.running":
+                came_up.add(event.agent)
             actor = waiting.get(event.agent)  # type: ignore[call-overload]  # AgentId is a str
             if actor is not None and (item := _item(actor.state.name, event)) is not None:
                 yield item
         # Judged by the state, not by an event: of those some may have been dropped.
         for actor in [a for a in waiting.values() if a.state.lifecycle is not Lifecycle.SPAWNING]:
             del waiting[actor.state.id]
-            yield _end(app, actor)
+            yield _end(app, actor, came_up=actor.state.id in came_up)
         if not events:
             return  # the daemon ends
 
@@ -193,9 +196,11 @@ def _item(name: str, event: Event) -> views.SpawnItem | None:
     return views.SpawnItem(kind=kind, name=name, step=which, state=state, detail=detail, at=event.at)
 
 
-def _end(app: App, actor: Actor) -> views.SpawnItem:
+def _end(app: App, actor: Actor, *, came_up: bool) -> views.SpawnItem:
+    """Done, also when it has ended well already; failed when it did not come up, because somebody stopped it too."""
     agent = agent_view(actor, app.agents)
-    if actor.state.lifecycle is Lifecycle.ERROR:
+    failed = actor.state.lifecycle not in (Lifecycle.RUNNING, Lifecycle.STOPPING, Lifecycle.STOPPED)
+    if failed or not (came_up or actor.state.lifecycle is Lifecycle.RUNNING):
         error = SpawnRolledBack(
             f"{actor.state.name}: {actor.state.reason}",
             hint=f"See `envmgr why {actor.state.name}`; try again with `envmgr start {actor.state.name}`.",

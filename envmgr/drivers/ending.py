@@ -42,8 +42,11 @@ class Ending:
     """The processes of one end, each held by a pidfd from before its first signal.
 
     Attributes:
+        hangs_up: Whether who ignores a signal gets SIGHUP, too.
         members: Who was there at the last look.
     """
+
+    hangs_up: bool = False
 
     members: Sequence[Member] = ()
     _held: dict[ProcessIdentity, int] = field(default_factory=dict)
@@ -64,6 +67,8 @@ class Ending:
         """Signal each member once; one whose identity does not hold any more is left alone. Blocking."""
         for member in self.members:
             self._tell(member.identity, number)
+            if self.hangs_up and proc.ignores(member.identity.pid, number):
+                self._tell(member.identity, signals.SIGHUP)
 
     def _tell(self, who: ProcessIdentity, number: int) -> None:
         if who not in self._held and not self._hold(who):

@@ -104,6 +104,16 @@ def carries(pid: int, marker: Mapping[str, str]) -> bool:
     return all(os.fsencode(f"\0{name}={value}\0") in data for name, value in marker.items())
 
 
+def ignores(pid: int, number: int) -> bool:
+    """Whether a process has asked the kernel to drop this signal; False when nobody can tell."""
+    try:
+        lines = _read(f"/proc/{pid}/status").splitlines()
+    except OSError:
+        return False
+    masks = [line.split()[1] for line in lines if line.startswith(b"SigIgn:")]
+    return any(int(mask, 16) >> (number - 1) & 1 for mask in masks)
+
+
 def _read(path: str) -> bytes:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:

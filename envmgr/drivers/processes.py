@@ -79,16 +79,13 @@ class ProcProcesses:
         Raises:
             Unobservable: The process table could not be read; what was found before has been signalled.
         """
-        first = (signals.Signals[signal], *((signals.SIGHUP,) if hang_up else ()))
-        with Ending() as ending:
-            await self._until_gone(ending, marks, first, grace_s)
+        with Ending(hangs_up=hang_up) as ending:
+            await self._until_gone(ending, marks, signals.Signals[signal], grace_s)
             if ending.members:
-                await self._until_gone(ending, marks, (signals.SIGKILL,), _KILL_S)
+                await self._until_gone(ending, marks, signals.SIGKILL, _KILL_S)
             return ending.members
 
-    async def _until_gone(
-        self, ending: Ending, marks: Marks, numbers: Sequence[int], within_s: float
-    ) -> None:
+    async def _until_gone(self, ending: Ending, marks: Marks, number: int, within_s: float) -> None:
         """Look, signal who has not been, wait; until nobody is left or the time is over."""
         deadline = time.monotonic() + within_s
         while True:
@@ -97,8 +94,7 @@ class ProcProcesses:
             ending.members = await self._certain(known)
             if not ending.members:
                 return
-            for number in numbers:
-                await blocking.act("proc", ending.tell, number)
+            await blocking.act("proc", ending.tell, number)
             if time.monotonic() >= deadline:
                 return
             await ending.wait(min(deadline, time.monotonic() + _LOOK_AGAIN_S))

@@ -55,7 +55,7 @@ class Processes(Protocol):
     ) -> Sequence[Member]:
         """Signal the whole set, wait up to `grace_s`, KILL the rest, look again; returns the survivors.
 
-        With `hang_up` SIGHUP follows the signal at once, as when a terminal closes: interactive shells ignore SIGTERM.
+        With `hang_up` who ignores the signal, as interactive shells ignore SIGTERM, gets SIGHUP too.
         Processes that appear meanwhile (forks) are taken in. Ending an empty set is harmless.
         """
 

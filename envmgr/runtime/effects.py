@@ -168,6 +168,7 @@ class Performer:
             inc = await self.supervisor.incarnation(actor)
             trail = await self.supervisor.systems.store.read(lambda tx: tx.trail(inc.id, inc.generation))
             steps = {step.name: step for stage in self._stages(actor, inc) for step in stage}
+            inc.was_inhabited = any(record.step == StartAssistant.name for record in trail)
             begun = [
                 record for record in trail if record.state is not StepState.UNDONE and record.step in steps
             ]

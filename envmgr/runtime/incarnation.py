@@ -72,6 +72,7 @@ class Incarnation:
     Attributes:
         environment: The spawning person's environment, for secrets; memory only, lost with the daemon.
         prior: The worktree of an earlier generation, to be used again.
+        was_inhabited: An assistant was started, so the worktree may hold work.
     """
 
     id: AgentId
@@ -87,6 +88,7 @@ class Incarnation:
     worktree: Worktree | None = None
     ports: dict[tuple[str, str], int] = field(default_factory=dict)
     terminal: Terminal | None = None
+    was_inhabited: bool = False
 
     @property
     def home(self) -> Path:

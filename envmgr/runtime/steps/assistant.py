@@ -36,6 +36,7 @@ class StartAssistant:
     async def do(self) -> Receipt:
         """Prepare its configuration and replace the pane's placeholder by it."""
         inc = self._inc
+        inc.was_inhabited = True
         secrets = await inc.secrets()
         env = rendering.assistant_env(inc, secrets)
         script = await blocking.act("file", _write_start, inc, rendered(inc, secrets), env)

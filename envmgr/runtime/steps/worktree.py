@@ -60,7 +60,7 @@ class AddWorktree:
                     f"cannot tell whether the worktree is there: {reason}", hint="Run `envmgr doctor`."
                 )
             case Present(worktree):
-                await self._remove(worktree, was_finished=receipt is not None)
+                await self._remove(worktree)
 
     async def _remove_half(self, git: Workspaces) -> None:
         """A registration that a crash or a full disk cut off looks absent; made whole, it can be removed."""
@@ -72,12 +72,12 @@ class AddWorktree:
             )
         except (Conflict, ConfigError):
             return  # what is there is somebody else's: nothing of ours was made
-        await self._remove(whole, was_finished=False)
+        await self._remove(whole)
 
-    async def _remove(self, worktree: Worktree, *, was_finished: bool) -> None:
+    async def _remove(self, worktree: Worktree) -> None:
         inc, git = self._inc, self._inc.systems.workspaces
-        # Before the step finished nobody but git has written there: a half-made tree is not work.
-        if was_finished and not (work := await git.work(worktree)).is_safe_to_drop:
+        # Before the assistant started only git, set-up and services have written there: that is not work.
+        if inc.was_inhabited and not (work := await git.work(worktree)).is_safe_to_drop:
             raise Conflict(
                 f"the worktree is kept: {len(work.changed)} changed files, {work.unpushed} commits of its own",
                 hint=f"Look at it, then `envmgr rm {inc.name}`.",
