@@ -23,7 +23,6 @@ from envmgr.assistants.hooks import hook_command
 from envmgr.config import settings as configuration
 from envmgr.config.settings import Settings
 from envmgr.config.source import TemplateFiles
-from envmgr.config.templates.catalog import Templates
 from envmgr.config.templates.environment import secrets as resolve_secrets
 from envmgr.drivers import command
 from envmgr.drivers.git.workspaces import GitWorkspaces
@@ -34,7 +33,7 @@ from envmgr.drivers.tmux.sessions import TmuxTerminals
 from envmgr.errors import Unobservable
 from envmgr.model.agent import Lifecycle
 from envmgr.model.ids import AgentId, InstanceId
-from envmgr.model.spec import AgentSpec, PortsPolicy
+from envmgr.model.spec import AgentSpec
 from envmgr.protocols.store import Store, Transaction
 from envmgr.runtime.admission import HostLimits
 from envmgr.runtime.adopt import adopt
@@ -67,13 +66,11 @@ def local(*, settings: Settings | None = None) -> App:
     """What operations that need no daemon work with."""
     settings = settings or configuration.load().settings
     folder = Path(state_dir())
-    ports = PortsPolicy(first=settings.ports.first, last=settings.ports.last, block=settings.ports.block)
-    templates = Templates(configuration.config_dir(os.environ), ports=ports)
     return App(
         state_dir=folder,
         worktree_root=(settings.git.worktree_root or folder / "worktrees").expanduser().absolute(),
         version=package_version(),
-        templates=TemplateFiles(templates),
+        templates=TemplateFiles(settings),
     )
 
 

@@ -25,7 +25,7 @@ from envmgr.model.agent import Lifecycle
 
 _LOW_DISK_BYTES = 2**30
 _OLDEST_TMUX = (3, 2)
-_OLDEST_GIT = (2, 31)
+_OLDEST_GIT = (2, 36)
 
 
 class Nothing(Ask):

@@ -6,19 +6,28 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from envmgr.config import settings as configuration
 from envmgr.config.init import writing
 from envmgr.config.problems import Problem
+from envmgr.config.settings import Settings
 from envmgr.config.templates.catalog import Templates
 from envmgr.errors import ConfigError
-from envmgr.model.spec import AgentSpec
+from envmgr.model.spec import AgentSpec, PortsPolicy
 from envmgr.model.template import Explained, Finding, Proposal, TemplateEntry
 
 
 class TemplateFiles:
     """Templates in the repository, the user's folder, and the built-in folder."""
 
-    def __init__(self, templates: Templates) -> None:
-        self._templates = templates
+    def __init__(self, settings: Settings) -> None:
+        self._user = configuration.config_dir(os.environ)
+        self._usual = Templates(self._user, ports=_ports(settings))
+
+    def _of(self, repo: Path | None) -> Templates:
+        """A repository with settings of its own has its own defaults for ports."""
+        if repo is None or not (repo / configuration.REPOSITORY).is_file():
+            return self._usual
+        return Templates(self._user, ports=_ports(configuration.load(repo=repo).settings))
 
     def listing(self, repo: Path | None) -> Sequence[TemplateEntry]:
         """See `TemplateSource.listing`."""
@@ -30,12 +39,12 @@ class TemplateFiles:
                 description=entry.description or entry.problem,
                 is_shadowed=entry.is_shadowed,
             )
-            for entry in self._templates.list(_top(repo))
+            for entry in self._usual.list(_top(repo))
         ]
 
     def source(self, name: str, repo: Path | None) -> tuple[str, str]:
         """See `TemplateSource.source`."""
-        found = self._templates.show(name, _top(repo))
+        found = self._usual.show(name, _top(repo))
         return found.path, found.text
 
     def check(self, name: str, repo: Path | None) -> Sequence[Finding]:
@@ -43,8 +52,8 @@ class TemplateFiles:
         top = _top(repo)
         file = next((p for p in ((repo or Path()) / name, Path(name)) if p.is_file()), None)
         if file is not None:
-            return [_finding(p) for p in self._templates.validate(file, top)]
-        return [_finding(p) for p in self._templates.check(name, top)]
+            return [_finding(p) for p in self._of(top).validate(file, top)]
+        return [_finding(p) for p in self._of(top).check(name, top)]
 
     def resolve(
         self,
@@ -59,8 +68,9 @@ class TemplateFiles:
         prompt: str | None = None,
     ) -> AgentSpec:
         """See `TemplateSource.resolve`."""
-        template = self._templates.load(name, repo)
-        return self._templates.resolve(
+        templates = self._of(repo)
+        template = templates.load(name, repo)
+        return templates.resolve(
             template,
             repo=repo,
             name=agent,
@@ -75,13 +85,14 @@ class TemplateFiles:
     def explain(self, name: str, repo: Path | None) -> Sequence[Explained]:
         """See `TemplateSource.explain`."""
         top = _top(repo)
-        template = self._templates.load(name, top)
-        fields = self._templates.explain(template, repo=top or Path.cwd(), params={}, environment=os.environ)
+        templates = self._of(top)
+        template = templates.load(name, top)
+        fields = templates.explain(template, repo=top or Path.cwd(), params={}, environment=os.environ)
         return [Explained(path=f.path, value=f.value, where=f.origin) for f in fields]
 
     def schema(self) -> Mapping[str, object]:
         """See `TemplateSource.schema`."""
-        return self._templates.json_schema()
+        return self._usual.json_schema()
 
     def propose(self, repo: Path) -> Proposal:
         """See `TemplateSource.propose`."""
@@ -92,6 +103,10 @@ class TemplateFiles:
             )
         found = writing.propose(top)
         return Proposal(path=str(found.path), text=found.text, findings=tuple(found.findings))
+
+
+def _ports(settings: Settings) -> PortsPolicy:
+    return PortsPolicy(first=settings.ports.first, last=settings.ports.last, block=settings.ports.block)
 
 
 def _top(folder: Path | None) -> Path | None:

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from envmgr.assistants.hooks import PENDING, hook_command
+from envmgr.assistants.hooks import hook_command
+from envmgr.protocols.assistant import PENDING
 from tests.support.report_listener import Heard, listening
 from tests.support.requirements import proves
 
