@@ -105,7 +105,8 @@ def test_a_preferred_port_of_somebody_else_is_moved(shared: Host) -> None:
 def test_a_port_that_is_stolen_between_lease_and_bind_is_moved_and_said_so(shared: Host) -> None:
     shared.template("stolen", _HESITANT)
     spawning = shared.start("spawn", "-t", "stolen", "--name", "stolen")
-    wanted = eventually(lambda: next((shared.state / "worktrees").glob("*/stolen/wanted"), None), within_s=20)
+    place = shared.state / "worktrees"
+    wanted = eventually(lambda: list(place.glob("*/stolen/wanted")), within_s=20)[0]
     port = int(eventually(wanted.read_text))
 
     with socket.create_server(("127.0.0.1", port)):
