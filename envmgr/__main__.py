@@ -5,15 +5,22 @@ import sys
 
 def main() -> None:
     """Run the command line and exit with its status."""
+    try:
+        sys.exit(_run(sys.argv[1:]))
+    except KeyboardInterrupt:  # during the imports
+        sys.exit(130)
+
+
+def _run(argv: list[str]) -> int:
     from envmgr.interfaces.cli.fast import run
 
-    status = run(sys.argv[1:])
+    status = run(argv)
     if status is None:
         # The whole command line costs some 30 ms of imports; what `run` answered never pays for them.
         from envmgr.interfaces.cli.main import main as whole
 
-        status = whole(sys.argv[1:])
-    sys.exit(status)
+        status = whole(argv)
+    return status
 
 
 if __name__ == "__main__":

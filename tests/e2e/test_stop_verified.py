@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -279,18 +278,18 @@ def test_ctrl_c_during_a_spawn_takes_everything_back_and_forgets_the_agent(here:
 
 
 @proves("STOP-011")
-@pytest.mark.parametrize("after_s", [0.05, 0.1, 0.2, 0.35, 0.5])
+@pytest.mark.parametrize("after_s", [0.08, 0.2, 0.4])
 def test_ctrl_c_at_any_moment_of_a_spawn_leaves_all_or_nothing(here: Host, after_s: float) -> None:
     here.ok("ls")
-    command = here.start("spawn", "-t", "web", "--name", "a")
-    with suppress(subprocess.TimeoutExpired):
-        command.wait(after_s)
+    for step in range(5):
+        command = here.start("spawn", "-t", "web", "--name", "a")
+        with suppress(subprocess.TimeoutExpired):
+            command.wait(after_s + step / 100)
 
-    interrupt(command)
+        said, _ = interrupt(command)
 
-    def is_whole(agents: dict[str, Any]) -> bool:
-        if agents:
-            return agents["a"]["lifecycle"] == "running" and command.returncode == 0
-        return command.returncode in (130, -signal.SIGINT) and remains(here) == []
-
-    eventually(lambda: is_whole(here.agents()), within_s=15)
+        if "a runs" in said:
+            here.ok("rm", "a", "--stop", "--yes")
+        assert command.returncode in (0, 130, -signal.SIGINT)
+        assert here.agents() == {}
+        assert remains(here) == []

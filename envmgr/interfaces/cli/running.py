@@ -29,7 +29,7 @@ def run(entry: Mapping[str, Any], given: dict[str, Any]) -> int:
         return run_here(entry["name"], asked, as_json=as_json, style=terminal())
     client.ensure()
     if entry["name"] == "agent.spawn" and not asked["dry_run"]:
-        return watching.spawn(lambda: _lines(entry, asked), as_json=as_json)
+        return watching.spawn(lambda: _lines(entry, asked), count=asked["count"], as_json=as_json)
     finish = finishing.FINISHERS.get(entry["name"])
     if finish is not None and not as_json:
         return finish(_json(entry, asked), asked)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Self
 
 from envmgr.app import client
 from envmgr.errors import EnvmgrError, from_problem
@@ -16,25 +17,56 @@ Items = Callable[[], Iterator[dict[str, Any]]]
 _INTERRUPTED = 130
 
 
-def spawn(items: Items, *, as_json: bool) -> int:
-    """Print progress and results; Ctrl-C takes back what is under way. Returns the exit status."""
+def spawn(items: Items, *, count: int, as_json: bool) -> int:
+    """Print progress and results of `count` agents; Ctrl-C takes back what is under way. Returns the exit status."""
     pending: dict[str, str] = {}
     failures: list[EnvmgrError] = []
     show = _as_json if as_json else _live if sys.stderr.isatty() and sys.stdout.isatty() else _plain
     try:
-        for item in show(items()):
-            name = item["name"]
-            if item["kind"] == "accepted":
-                pending[name] = item["agent"]["id"]
-            if item["kind"] in ("done", "failed"):
-                pending.pop(name, None)
-            if item["kind"] == "failed":
-                failures.append(from_problem(item["problem"]))
+        with _Patience(count) as patience:
+            for item in show(items()):
+                name = item["name"]
+                if item["kind"] == "accepted":
+                    pending[name] = item["agent"]["id"]
+                    patience.accepted()
+                if item["kind"] in ("done", "failed"):
+                    pending.pop(name, None)
+                if item["kind"] == "failed":
+                    failures.append(from_problem(item["problem"]))
     except KeyboardInterrupt:
         return _take_back(pending)
     for error in failures if not as_json else []:
         print(f"error: {error.message}\nhint:  {error.hint}", file=sys.stderr)
     return failures[0].exit if failures else 0
+
+
+class _Patience:
+    """Holds Ctrl-C back until the daemon has told which agents it accepted: only what is known can be taken back.
+
+    A second Ctrl-C counts at once.
+    """
+
+    def __init__(self, awaited: int) -> None:
+        self._awaited = awaited
+        self._was_pressed = False
+
+    def __enter__(self) -> Self:
+        self._before = signal.signal(signal.SIGINT, self._press)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGINT, self._before)
+
+    def _press(self, *_: object) -> None:
+        if self._was_pressed or not self._awaited:
+            raise KeyboardInterrupt
+        self._was_pressed = True
+
+    def accepted(self) -> None:
+        """One more agent is known."""
+        self._awaited -= 1
+        if self._was_pressed and not self._awaited:
+            raise KeyboardInterrupt
 
 
 def _take_back(pending: dict[str, str]) -> int:
