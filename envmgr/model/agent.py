@@ -102,7 +102,9 @@ class AgentState:
 
     def with_condition(self, condition: Condition) -> AgentState:
         """Add it, or refresh its reason; an existing one of same type and subject keeps its `since`."""
-        old = next((c for c in self.conditions if (c.type, c.subject) == (condition.type, condition.subject)), None)
+        old = next(
+            (c for c in self.conditions if (c.type, c.subject) == (condition.type, condition.subject)), None
+        )
         kept = replace(condition, since=old.since) if old else condition
         return replace(self, conditions=(*self.without(condition.type, condition.subject).conditions, kept))
 

@@ -23,9 +23,10 @@ class WriteEnvironment:
         self._inc = inc
 
     async def do(self) -> Receipt:
-        """Write it; secrets are resolved here too, so that a missing one stops the spawn before services start."""
+        """Write it. A missing secret or assistant stops the spawn here, before services start."""
         inc = self._inc
         await inc.secrets()
+        await blocking.act("file", inc.assistant.check, inc.spec.assistant, public_env(inc))
         return {"env_file": str(await blocking.act("file", write_env, inc))}
 
     async def undo(self, receipt: Receipt | None) -> None:
