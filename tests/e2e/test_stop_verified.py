@@ -79,7 +79,7 @@ def at_gate(here: Host, name: str) -> None:
     eventually(lambda: any((path / "here").exists() for path in here.state.glob(f"worktrees/*/{name}")))
 
 
-@proves("STOP-001", "R-13")
+@proves("ENDING-001", "R-13")
 def test_who_ignores_the_signal_is_killed_after_the_grace(here: Host) -> None:
     here.template("stubborn", STUBBORN)
     here.ok("spawn", "-t", "stubborn", "--name", "a")
@@ -94,7 +94,7 @@ def test_who_ignores_the_signal_is_killed_after_the_grace(here: Host) -> None:
     assert kept(here) == []
 
 
-@proves("STOP-002", "R-13")
+@proves("ENDING-002", "R-13")
 def test_processes_that_left_their_session_are_ended_too(here: Host) -> None:
     here.template("runaways", RUNAWAYS)
     here.ok("spawn", "-t", "runaways", "--name", "a")
@@ -113,7 +113,7 @@ def test_processes_that_left_their_session_are_ended_too(here: Host) -> None:
         stranger.wait()
 
 
-@proves("STOP-003", "R-37")
+@proves("ENDING-003", "R-37")
 def test_a_stop_that_cannot_be_verified_names_the_survivors_and_the_next_stop_succeeds(here: Host) -> None:
     here.ok("spawn", "-t", "web", "--name", "a")
     agent = here.agent("a")
@@ -137,7 +137,7 @@ def test_a_stop_that_cannot_be_verified_names_the_survivors_and_the_next_stop_su
     assert kept(here) == []
 
 
-@proves("STOP-012", "R-31")
+@proves("ENDING-012", "R-31")
 def test_a_stranger_who_took_a_freed_port_is_left_alone_and_the_next_start_gets_another(here: Host) -> None:
     here.ok("spawn", "-t", "web", "--name", "a")
     agent = here.agent("a")
@@ -164,7 +164,7 @@ def listener(port: int) -> Iterator[subprocess.Popen[bytes]]:
         process.wait()
 
 
-@proves("STOP-004", "R-35")
+@proves("ENDING-004", "R-35")
 def test_the_assistant_ends_first_then_services_in_reverse_order(here: Host) -> None:
     script = "trap 'echo {} >> order; exit' TERM; while :; do sleep 0.02; done"
     here.template("chain", CHAIN % tuple(script.format(name) for name in ("db", "api", "web")))
@@ -178,7 +178,7 @@ def test_the_assistant_ends_first_then_services_in_reverse_order(here: Host) -> 
     assert parts == ["assistant", "people", "services", "session", "verify", "release"]
 
 
-@proves("STOP-005", "R-29")
+@proves("ENDING-005", "R-29")
 def test_a_stop_during_a_spawn_takes_it_back(here: Host) -> None:
     command = here.start("spawn", "-t", "gated", "--name", "a")
     at_gate(here, "a")
@@ -193,7 +193,7 @@ def test_a_stop_during_a_spawn_takes_it_back(here: Host) -> None:
     assert "runs" not in out
 
 
-@proves("STOP-006")
+@proves("ENDING-006")
 def test_stopping_twice_and_at_once_is_harmless(here: Host) -> None:
     here.ok("spawn", "-t", "web", "--name", "a")
 
@@ -206,7 +206,7 @@ def test_stopping_twice_and_at_once_is_harmless(here: Host) -> None:
     assert kinds.count("agent.stopped") == 1
 
 
-@proves("STOP-007", "R-13")
+@proves("ENDING-007", "R-13")
 def test_what_people_run_in_the_agents_environment_ends_with_it(here: Host) -> None:
     here.ok("spawn", "-t", "web", "--name", "a")
     person = here.start("exec", "a", "--", "sleep", "1000")
@@ -218,7 +218,7 @@ def test_what_people_run_in_the_agents_environment_ends_with_it(here: Host) -> N
     assert person.returncode == -signal.SIGHUP
 
 
-@proves("STOP-008")
+@proves("ENDING-008")
 def test_down_with_agents_leaves_nothing_but_worktrees(here: Host) -> None:
     here.ok("spawn", "-t", "web", "-n", "3")
 
@@ -228,7 +228,7 @@ def test_down_with_agents_leaves_nothing_but_worktrees(here: Host) -> None:
     assert len(here.worktrees()) == 3
 
 
-@proves("STOP-009")
+@proves("ENDING-009")
 def test_down_without_agents_lets_them_run(here: Host) -> None:
     here.ok("spawn", "-t", "web", "--name", "a")
     port = here.agent("a")["services"][0]["ports"]["http"]
@@ -239,7 +239,7 @@ def test_down_without_agents_lets_them_run(here: Host) -> None:
     assert here.agent("a")["lifecycle"] == "running"
 
 
-@proves("STOP-010")
+@proves("ENDING-010")
 def test_a_daemon_that_is_asked_to_end_finishes_the_spawn_under_way(here: Host) -> None:
     command = here.start("spawn", "-t", "gated", "--name", "a")
     at_gate(here, "a")
@@ -263,7 +263,7 @@ def interrupt(command: subprocess.Popen[str]) -> tuple[str, str]:
     return command.communicate(timeout=40)
 
 
-@proves("STOP-011")
+@proves("ENDING-011")
 def test_ctrl_c_during_a_spawn_takes_everything_back_and_forgets_the_agent(here: Host) -> None:
     command = here.start("spawn", "-t", "gated", "-n", "2")
     at_gate(here, "gated-1")
@@ -277,7 +277,7 @@ def test_ctrl_c_during_a_spawn_takes_everything_back_and_forgets_the_agent(here:
     assert remains(here) == []
 
 
-@proves("STOP-011")
+@proves("ENDING-011")
 @pytest.mark.parametrize("after_s", [0.08, 0.2, 0.4])
 def test_ctrl_c_at_any_moment_of_a_spawn_leaves_all_or_nothing(here: Host, after_s: float) -> None:
     here.ok("ls")
