@@ -17,11 +17,10 @@ import pytest
 from envmgr.app.context import App
 from envmgr.app.terminals import Send, send
 from envmgr.assistants.command import CommandAssistant
+from envmgr.config.settings import Settings
 from envmgr.config.source import TemplateFiles
-from envmgr.config.templates.catalog import Templates
 from envmgr.errors import Conflict, IllegalTransition, Unavailable, UsageError
 from envmgr.model.agent import Activity, Evidence, Lifecycle, Source
-from envmgr.model.spec import PortsPolicy
 from envmgr.protocols.store import AgentRecord
 from envmgr.protocols.templates import TemplateSource
 from envmgr.runtime.actor import Actor
@@ -171,7 +170,7 @@ Sending = Callable[..., AbstractAsyncContextManager[tuple[App, Talk]]]
 
 @pytest.fixture
 def sending(tmp_path: Path) -> Sending:
-    return partial(_sending, tmp_path, TemplateFiles(Templates(tmp_path, ports=PortsPolicy())))
+    return partial(_sending, tmp_path, TemplateFiles(Settings()))
 
 
 @asynccontextmanager
