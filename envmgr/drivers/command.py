@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -47,6 +49,7 @@ class _Call:
     input: bytes | None
     deadline_s: float
     pass_fds: Sequence[int] = ()
+    started: Callable[[], object] | None = None
     process: subprocess.Popen[bytes] | None = None
     is_cancelled: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -56,6 +59,8 @@ class _Call:
             if self.is_cancelled:
                 return Finished(argv=self.argv, code=-signal.SIGKILL, stdout="", stderr="cancelled")
             self.process = self._start()
+        if self.started is not None:
+            self.started()
         try:
             out, err = self.process.communicate(self.input, timeout=self.deadline_s)
         except subprocess.TimeoutExpired as error:
@@ -113,9 +118,10 @@ async def run(
     *,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
-    input: bytes | None = None,
+    input: bytes | None = None,  # noqa: A002 - as in subprocess
     deadline_s: float = 30.0,
     pass_fds: Sequence[int] = (),
+    started: Callable[[], None] | None = None,
 ) -> Finished:
     """Run `argv` and return its end, whatever the exit status.
 
@@ -125,6 +131,7 @@ async def run(
         env: The whole environment; None inherits the caller's.
         deadline_s: Seconds until the group is killed.
         pass_fds: File descriptors the command inherits, such as a lock that it shall hold when we die.
+        started: Called in the event loop as soon as the command runs.
 
     Raises:
         Unavailable: It could not be executed.
@@ -133,6 +140,8 @@ async def run(
     global _limiter
     _limiter = _limiter or anyio.CapacityLimiter(_THREADS)
     call = _Call(argv=tuple(argv), cwd=cwd, env=env, input=input, deadline_s=deadline_s, pass_fds=pass_fds)
+    if started is not None:
+        call.started = partial(asyncio.get_running_loop().call_soon_threadsafe, started)
     ended = threading.Event()
 
     def work() -> Finished:

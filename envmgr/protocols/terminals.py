@@ -68,6 +68,9 @@ class Terminals(Protocol):
             Conflict: A session of that name exists and has another owner.
         """
 
+    async def prepare(self) -> None:
+        """Build a session ahead, so that the next `open` has only to name it; harmless when there is one."""
+
     async def run(self, pane: str, argv: Sequence[str], *, cwd: Path) -> int:
         """Replace what runs in the pane by `argv` (never typed into a shell); returns its pid."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -74,12 +74,22 @@ class Workspaces(Protocol):
     async def branch_exists(self, repo: Repository, branch: str) -> bool:
         """Whether a local branch of that name exists; ConfigError if the name is not valid for git."""
 
-    async def register(self, repo: Repository, *, path: Path, branch: str, base: str, owner: str) -> Worktree:
+    async def register(
+        self,
+        repo: Repository,
+        *,
+        path: Path,
+        branch: str,
+        base: str,
+        owner: str,
+        started: Callable[[], None] | None = None,
+    ) -> Worktree:
         """Create branch and worktree without files (`worktree add --no-track --no-checkout`) and lock it.
 
         Takes the cross-process lock of the repository for this step only. A stale registration of
         the same path (its folder is gone) is pruned first. `owner` (agent id, generation) goes into the reason of git's worktree
-        lock. Calling it again for the same owner, path and branch returns the existing one.
+        lock. Calling it again for the same owner, path and branch returns the existing one. `started` is called when
+        git runs: what needs no worktree can be begun then without getting in its way.
 
         Raises:
             Conflict: The branch exists, or the folder exists and is not this owner's.

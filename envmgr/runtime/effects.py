@@ -147,20 +147,27 @@ class Performer:
         stages: list[Stage] = []
         if spec.services:
             stages.append((LeasePorts(inc),))
-        stages.append((AddWorktree(inc), OpenSession(inc), WriteEnvironment(inc)))
+        ground: Stage = (AddWorktree(inc), OpenSession(inc), WriteEnvironment(inc))
+        readiness: Stage = (AwaitReadiness(inc, actor.reports),)
+        if not (needs_setup or spec.services or spec.hooks.on_start):
+            # Nothing comes between: the assistant waits for the others inside of their stage.
+            return [(*ground, StartAssistant(inc)), readiness]
+        stages.append(ground)
         if needs_setup:
             stages.append((SetUp(inc),))
         if spec.services:
             stages.append((StartServices(inc, tell),))
         if spec.hooks.on_start:
             stages.append((RunHooks(inc),))
-        return [*stages, (StartAssistant(inc),), (AwaitReadiness(inc, actor.reports),)]
+        return [*stages, (StartAssistant(inc),), readiness]
 
     async def _furnish(self, inc: Incarnation) -> None:
         try:
             await show_services(inc)
-        except EnvmgrError as error:  # viewers are a convenience; the agent runs
-            log.warning("viewers not shown", extra={"agent": inc.id, "why": error.message})
+            if not any(a.state.lifecycle is Lifecycle.SPAWNING for a in self.supervisor.actors()):
+                await inc.systems.terminals.prepare()
+        except EnvmgrError as error:  # viewers and spares are a convenience; the agent runs
+            log.warning("terminal not furnished", extra={"agent": inc.id, "why": error.message})
 
     async def roll_back(self, actor: Actor, owed: OwedEffect, *, reason: str = _CUT_OFF) -> None:
         """A crash cut a spawn off: undo every step its journal knows, newest first."""

@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import anyio
+
 from envmgr.aio import blocking
 from envmgr.model.ids import AgentId, InstanceId, session_name
 from envmgr.model.observe import Present, ProcessIdentity
@@ -65,6 +67,14 @@ class Layout:
         return self.worktree_root / repo.key / name
 
 
+GIT_RUNS = "git-runs"
+"""The moment in the worktree step after which session and environment begin.
+
+git's work is the longest way through a spawn. Whatever runs before it in this process keeps it waiting: starting a
+child holds the interpreter lock, several milliseconds when the processors are busy.
+"""
+
+
 @dataclass(slots=True, kw_only=True)
 class Incarnation:
     """Everything steps share about one generation. `ports` and `terminal` are filled as steps finish.
@@ -73,6 +83,7 @@ class Incarnation:
         environment: The spawning person's environment, for secrets; memory only, lost with the daemon.
         prior: The worktree of an earlier generation, to be used again.
         was_inhabited: An assistant was started, so the worktree may hold work.
+        pane_pid: Process of the agent pane, from the moment in which it waits at the gate.
     """
 
     id: AgentId
@@ -89,6 +100,20 @@ class Incarnation:
     ports: dict[tuple[str, str], int] = field(default_factory=dict)
     terminal: Terminal | None = None
     was_inhabited: bool = False
+    pane_pid: int = 0
+    _made: set[str] = field(default_factory=set)
+    _news: anyio.Event = field(default_factory=anyio.Event)
+
+    def has_made(self, step: str) -> None:
+        """A step is done; wakes the steps of its stage that wait for it."""
+        self._made.add(step)
+        self._news.set()
+        self._news = anyio.Event()
+
+    async def until_made(self, *steps: str) -> None:
+        """Until all these steps are done; their failure cancels the one that waits."""
+        while not self._made.issuperset(steps):
+            await self._news.wait()
 
     @property
     def home(self) -> Path:

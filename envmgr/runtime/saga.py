@@ -26,6 +26,8 @@ class Step(Protocol):
     """One thing a spawn makes, with the way to unmake it."""
 
     name: str
+    makes_nothing: bool = False
+    """It only looks or waits: there is nothing to undo."""
 
     async def do(self) -> Receipt:
         """Make it. Safe to call again after an unknown outcome."""
@@ -78,9 +80,7 @@ class Saga:
         try:
             for stage in stages:
                 started = [self._begin(step) for step in stage]
-                await self._journal.write([*finished, *started])
-                self._reach(f"before-{stage[0].name}")
-                await self._do(stage)
+                await self._enter(stage, [*finished, *started])
                 self._reach(f"after-{stage[0].name}")
                 finished = [self._record(step, StepState.FINISHED) for step in stage]
             await self._journal.write(finished)
@@ -93,6 +93,18 @@ class Saga:
                 raise StepFailed("journal", leaked=leaked) from error
             raise  # cancellation keeps its own type
         return self._receipts
+
+    async def _enter(self, stage: Stage, records: Sequence[StepRecord]) -> None:
+        """Journal, then do; side by side where the stage makes nothing that a crash could leave."""
+        if not all(step.makes_nothing for step in stage):
+            await self._journal.write(records)
+            self._reach(f"before-{stage[0].name}")
+            await self._do(stage)
+            return
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._journal.write, records)
+            self._reach(f"before-{stage[0].name}")
+            await self._do(stage)
 
     def _begin(self, step: Step) -> StepRecord:
         self._begun.append(step)

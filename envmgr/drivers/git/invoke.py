@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from envmgr.aio.blocking import look
@@ -67,6 +67,7 @@ async def git(
     stdin: str | None = None,
     deadline_s: float = 30.0,
     pass_fds: Sequence[int] = (),
+    started: Callable[[], None] | None = None,
 ) -> Finished:
     """Run `git ARGS` without hooks in `cwd` and return its end, whatever the exit status.
 
@@ -81,6 +82,7 @@ async def git(
         input=None if stdin is None else stdin.encode("utf-8", "surrogateescape"),
         deadline_s=deadline_s,
         pass_fds=pass_fds,
+        started=started,
     )
 
 

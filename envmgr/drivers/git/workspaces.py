@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -63,9 +63,18 @@ class GitWorkspaces:
     async def branch_exists(self, repo: Repository, branch: str) -> bool:
         return await repository.branch_exists(repo, branch)
 
-    async def register(self, repo: Repository, *, path: Path, branch: str, base: str, owner: str) -> Worktree:
+    async def register(
+        self,
+        repo: Repository,
+        *,
+        path: Path,
+        branch: str,
+        base: str,
+        owner: str,
+        started: Callable[[], None] | None = None,
+    ) -> Worktree:
         claim = Claim(owner=owner, base=base, branch=branch)
-        return await self._make(repo, path=path, claim=claim, start=base)
+        return await self._make(repo, path=path, claim=claim, start=base, started=started)
 
     async def checkout(self, worktree: Worktree) -> None:
         async with self._gate:
@@ -129,15 +138,22 @@ class GitWorkspaces:
         """Wait until everything that was removed is deleted."""
         await self._trash.drain()
 
-    async def _make(self, repo: Repository, *, path: Path, claim: Claim, start: str) -> Worktree:
+    async def _make(
+        self,
+        repo: Repository,
+        *,
+        path: Path,
+        claim: Claim,
+        start: str,
+        started: Callable[[], None] | None = None,
+    ) -> Worktree:
         if not path.is_absolute() or not str(path).isprintable():
             raise UsageError("a worktree's path must be absolute and printable", hint="Choose another place.")
         # `git worktree add -b` hands it on to `git branch`, which would read a dash as an option.
         if claim.branch.startswith("-") or not claim.branch.isprintable():
             raise worktrees.bad_name(claim.branch)
-        wish = worktrees.Wish(
-            path=path, claim=claim, start=start, note=worktrees.note_of(self._state_dir, repo, claim.owner)
-        )
+        note = worktrees.note_of(self._state_dir, repo, claim.owner)
+        wish = worktrees.Wish(path=path, claim=claim, start=start, note=note, started=started)
         async with self._repository(repo) as lock:
             return await worktrees.make(repo, wish, lock)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
@@ -34,12 +35,14 @@ class Wish:
     Attributes:
         start: Commit the branch is created at; differs from `claim.base` when work is restored.
         note: File that says, while it exists, that this owner's attempt has begun and not ended.
+        started: Called when git runs.
     """
 
     path: Path
     claim: Claim
     start: str
     note: Path
+    started: Callable[[], None] | None = None
 
     @property
     def worktree(self) -> Worktree:
@@ -185,7 +188,7 @@ async def _add(repo: Repository, wish: Wish, past: _Past | None, lock: int) -> W
         wish = replace(wish, claim=past.claim)
     branch, command = wish.claim.branch, await _command(repo, wish, past)
     for attempt in range(1, _TRIES + 1):
-        done = await git(*command, cwd=repo.root, pass_fds=(lock,))
+        done = await git(*command, cwd=repo.root, pass_fds=(lock,), started=wish.started)
         if done.is_ok:
             return wish.worktree
         if "-b" in command and not _BRANCH_EXISTS.search(done.stderr):

@@ -77,7 +77,7 @@ def _become(launch: Mapping[str, Any], output: int, tell: int) -> NoReturn:
         subject = launch["cwd"]
         os.chdir(subject)
         subject = launch["argv"][0]
-        os.execvpe(subject, launch["argv"], launch["env"])  # noqa: S606  a service is what it is told to be
+        os.execvpe(subject, launch["argv"], launch["env"])
     except BaseException as error:  # noqa: BLE001  a copy of the keeper must never go on, whatever failed
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         os.write(tell, f"{reason}: {subject}".encode("utf-8", "surrogateescape"))

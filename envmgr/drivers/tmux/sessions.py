@@ -11,13 +11,14 @@ import logging
 import re
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
 
 from envmgr.drivers.tmux import config, listing
 from envmgr.drivers.tmux.quoting import Command, clean, text_in_format
-from envmgr.drivers.tmux.server import HUB, PLACEHOLDER, NoServer, Refused, TmuxServer
+from envmgr.drivers.tmux.server import PLACEHOLDER, NoServer, Refused, TmuxServer
 from envmgr.errors import Conflict, NotFound, Unavailable, Unobservable, UsageError
 from envmgr.model.observe import Absent, Present, Seen, Unknown
 from envmgr.protocols.terminals import Pane, Terminal
@@ -26,6 +27,9 @@ _log = logging.getLogger(__name__)
 
 # Both are put into tmux formats, where `#`, `,` and `}` would mean something.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+# The daemon's own sessions, the hub and the spare, begin with an underscore.
+_AGENTS = "#{==:#{m:_*,#{session_name}},0}"
+_SPARE, _NOBODY = "_spare", "nobody"
 _OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/@+-]{0,199}")
 # tmux types out, letter by letter, the name of a key it does not know.
 _KEY = re.compile(
@@ -49,9 +53,31 @@ class TmuxTerminals:
 
     def __init__(self, socket: Path, config_dir: Path, *, deadline_s: float = 5.0) -> None:
         self._server = TmuxServer(socket, config_dir, deadline_s=deadline_s)
+        self._spare: Terminal | None = None
 
     async def open(self, name: str, *, owner: str) -> Terminal:
         _check(name, owner)
+        spare, self._spare = self._spare, None
+        if spare is not None and await self._rename(spare, name, owner):
+            return replace(spare, name=name, owner=owner)
+        return await self._build(name, owner)
+
+    async def prepare(self) -> None:
+        if self._spare is None:
+            self._spare = await self._build(_SPARE, _NOBODY)
+
+    async def _rename(self, spare: Terminal, name: str, owner: str) -> bool:
+        """Whether the spare is now the session of this name; not if it is gone, or the name is taken."""
+        try:
+            await self._server.act(
+                ["rename-session", "-t", f"{spare.session}:", name],
+                ["set-option", "-t", f"{spare.session}:", "@envmgr-owner", owner],
+            )
+        except (Refused, NoServer):
+            return False
+        return True
+
+    async def _build(self, name: str, owner: str) -> Terminal:
         try:
             lines = await self._server.build(*_session(name, owner))
         except Refused as error:
@@ -92,6 +118,9 @@ class TmuxTerminals:
 
     async def look(self, name: str, *, owner: str) -> Seen[Terminal]:
         _check(name, owner)
+        return await self._look(name, owner)
+
+    async def _look(self, name: str, owner: str) -> Seen[Terminal]:
         match await self._list(f"#{{==:#{{session_name}},{name}}}", f"#{{@envmgr-owner}} {listing.WINDOW}"):
             case Present(lines):
                 own = [line.removeprefix(f"{owner} ") for line in lines if line.startswith(f"{owner} ")]
@@ -111,7 +140,7 @@ class TmuxTerminals:
                 return seen
 
     async def _panes(self) -> Seen[Sequence[Pane]]:
-        match await self._list(f"#{{!=:#{{session_name}},{HUB}}}", listing.PANE):
+        match await self._list(_AGENTS, listing.PANE):
             case Present(lines):
                 return Present([pane for line in lines if (pane := listing.pane(line)) is not None])
             case unseen:
@@ -170,7 +199,7 @@ class TmuxTerminals:
         return [*self._server.client, "attach-session", "-t", f"{terminal.session}:={window}"]
 
     async def retire(self) -> None:
-        match await self._list(f"#{{!=:#{{session_name}},{HUB}}}", "#{session_name}"):
+        match await self._list(_AGENTS, "#{session_name}"):
             case Present([]) | Absent():
                 await self._server.end()
 
@@ -178,7 +207,7 @@ class TmuxTerminals:
         await self._server.close()
 
     async def _existing(self, name: str, owner: str) -> Terminal:
-        match await self.look(name, owner=owner):
+        match await self._look(name, owner):
             case Present(Terminal(agent_pane="") | Terminal(services_pane="") | Terminal(monitor_pane="")):
                 raise Unavailable(f"session {name} has lost a window", hint="Close it and open it again.")
             case Present(terminal):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shlex
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import anyio
 
@@ -19,13 +21,15 @@ from envmgr.protocols.terminals import Pane
 from envmgr.runtime import delivery, rendering
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.reports import Reports
-from envmgr.runtime.saga import Receipt
+from envmgr.runtime.saga import Receipt, Step
 from envmgr.runtime.steps.environment import export_lines, write_private
+from envmgr.runtime.steps.session import GATE
 
 _KEYS_GRACE_S = 3.0
+_GATE_S, _GATE_PAUSE_S = 5.0, 0.001
 
 
-class StartAssistant:
+class StartAssistant(Step):
     """Step: the assistant's process in the agent pane."""
 
     name = "assistant"
@@ -34,29 +38,34 @@ class StartAssistant:
         self._inc = inc
 
     async def do(self) -> Receipt:
-        """Prepare its configuration and replace the pane's placeholder by it."""
+        """Prepare its configuration, and open the gate at which its pane waits."""
         inc = self._inc
-        inc.was_inhabited = True
         secrets = await inc.secrets()
         env = rendering.assistant_env(inc, secrets)
-        script = await blocking.act("file", _write_start, inc, rendered(inc, secrets), env)
-        terminal = await inc.find_terminal()
-        if terminal is None:
-            raise Unavailable("the terminal session is gone", hint="Run `envmgr doctor`.")
-        program = ("/usr/bin/env", "-i", "TERM=tmux-256color", "/bin/sh", str(script))
-        pid = await inc.systems.terminals.run(terminal.agent_pane, program, cwd=inc.path)
-        identity = await inc.identify(pid)
-        return {"pid": pid, "start_ticks": identity.start_ticks if identity else 0}
+        await inc.until_made("environment")
+        await blocking.act("file", _write_start, inc, rendered(inc, secrets), env)
+        await inc.until_made("worktree", "session")
+        inc.was_inhabited = True
+        try:
+            identity = await blocking.act("file", _open_gate, inc)
+        except TimeoutError as error:
+            pane = await alive_pane(inc)
+            raise Unavailable(
+                f"the terminal does not start the assistant; its pane runs {pane.command}",
+                hint="Run `envmgr doctor`.",
+            ) from error
+        return {"pid": inc.pane_pid, "start_ticks": identity.start_ticks if identity else 0}
 
     async def undo(self, receipt: Receipt | None) -> None:
         """End it and take back what its configuration wrote outside the agent's folder."""
         await end_assistant(self._inc, grace_s=3.0, is_polite=False)
 
 
-class AwaitReadiness:
+class AwaitReadiness(Step):
     """Step: the assistant's own word that it is ready, then the first prompt."""
 
     name = "readiness"
+    makes_nothing = True
 
     def __init__(self, inc: Incarnation, reports: Reports) -> None:
         self._inc = inc
@@ -78,7 +87,8 @@ class AwaitReadiness:
     async def _wait(self) -> Activity | None:
         inc = self._inc
         if not inc.assistant.reports:
-            await alive_pane(inc)
+            if await inc.identify(inc.pane_pid) is None:
+                await alive_pane(inc)  # tells how it ended
             return None
         with anyio.move_on_after(inc.spec.assistant.ready_s):
             while True:
@@ -180,8 +190,28 @@ async def _gone(inc: Incarnation, root: ProcessIdentity, within_s: float) -> Non
             await anyio.sleep(0.05)
 
 
-def _write_start(inc: Incarnation, spec: AssistantSpec, env: Mapping[str, str]) -> Path:
-    """Write the assistant's configuration and the pane's program. Blocking."""
+def _open_gate(inc: Incarnation) -> ProcessIdentity | None:
+    """Let the pane go on. Blocking, at most 5 s; raises TimeoutError when nobody waits at the gate."""
+    gate = inc.home / GATE
+    deadline = time.monotonic() + _GATE_S
+    while True:
+        try:
+            fd = os.open(gate, os.O_WRONLY | os.O_NONBLOCK)
+            break
+        except OSError as error:
+            # ENXIO: the shell in the pane has not come to its `read` yet (fifo(7)).
+            if error.errno != errno.ENXIO or time.monotonic() > deadline:
+                raise TimeoutError from error
+        time.sleep(_GATE_PAUSE_S)
+    identity = inc.systems.processes.identify(inc.pane_pid)
+    os.write(fd, b"\n")
+    os.close(fd)
+    gate.unlink(missing_ok=True)
+    return identity
+
+
+def _write_start(inc: Incarnation, spec: AssistantSpec, env: Mapping[str, str]) -> None:
+    """Write the assistant's configuration and the program that the pane goes on with. Blocking."""
     inc.assistant.check(spec, env)
     start = inc.assistant.prepare(spec, inc.place(env))
     exports = export_lines({**env, **start.env})
@@ -189,16 +219,11 @@ def _write_start(inc: Incarnation, spec: AssistantSpec, env: Mapping[str, str]) 
         values = inc.home / "start.env"
         write_private(values, exports)
         exports = f". {shlex.quote(str(values))}\nrm -f {shlex.quote(str(values))}\n"
-    script = inc.home / "start.sh"
-    write_private(script, _script(inc, exports, start.argv), mode=0o700)
-    return script
+    write_private(inc.home / "start.sh", _script(inc, exports, start.argv))
 
 
 def _script(inc: Incarnation, exports: str, argv: Sequence[str]) -> str:
-    """The pane's program: the right place (R-9), exactly the environment meant for it, then the assistant.
-
-    It is started through `env -i`, so neither tmux's variables (R-12) nor the server's environment get in.
-    """
+    """The pane's program: the right place (R-9), exactly the environment meant for it, then the assistant."""
     path = shlex.quote(str(inc.path.resolve()))
     return f"""#!/bin/sh
 cd -P {path} && [ "$(pwd -P)" = {path} ] && [ -e .git ] || {{ echo "envmgr: worktree is missing: "{path}; exit 78; }}

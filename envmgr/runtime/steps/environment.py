@@ -10,11 +10,11 @@ from pathlib import Path
 
 from envmgr.aio import blocking
 from envmgr.runtime import rendering
-from envmgr.runtime.incarnation import Incarnation
-from envmgr.runtime.saga import Receipt
+from envmgr.runtime.incarnation import GIT_RUNS, Incarnation
+from envmgr.runtime.saga import Receipt, Step
 
 
-class WriteEnvironment:
+class WriteEnvironment(Step):
     """Step: `home/env`, mode 0600, without secret values."""
 
     name = "environment"
@@ -25,9 +25,11 @@ class WriteEnvironment:
     async def do(self) -> Receipt:
         """Write it. A missing secret or assistant stops the spawn here, before services start."""
         inc = self._inc
+        await inc.until_made(GIT_RUNS)
         await inc.secrets()
-        await blocking.act("file", inc.assistant.check, inc.spec.assistant, public_env(inc))
-        return {"env_file": str(await blocking.act("file", write_env, inc))}
+        path = await blocking.act("file", write_env, inc)
+        inc.has_made(self.name)
+        return {"env_file": str(path)}
 
     async def undo(self, receipt: Receipt | None) -> None:
         """Delete the folder's files except the logs of a service that has something to say."""
@@ -38,7 +40,7 @@ async def forget_files(inc: Incarnation) -> None:
     """Delete what was written for this generation; logs and configuration stay."""
 
     def forget() -> None:
-        for name in ("env", "start.sh", "start.env"):
+        for name in ("env", "gate", "start.sh", "start.env"):
             (inc.home / name).unlink(missing_ok=True)
 
     await blocking.act("file", forget)
@@ -52,6 +54,7 @@ def public_env(inc: Incarnation) -> dict[str, str]:
 
 def write_env(inc: Incarnation) -> Path:
     """Write the file that people source; again when a service has moved to another port."""
+    inc.assistant.check(inc.spec.assistant, public_env(inc))
     inc.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = inc.home / "env"
     write_private(path, export_lines(public_env(inc)))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.leasing import claim_ports
-from envmgr.runtime.saga import Receipt
+from envmgr.runtime.saga import Receipt, Step
 
 
-class LeasePorts:
+class LeasePorts(Step):
     """Step: hold the ports."""
 
     name = "ports"

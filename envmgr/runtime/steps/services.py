@@ -14,12 +14,12 @@ from envmgr.model.service import ServiceSpec
 from envmgr.protocols.keepers import Keeper
 from envmgr.runtime import rendering
 from envmgr.runtime.incarnation import Incarnation
-from envmgr.runtime.saga import Receipt
+from envmgr.runtime.saga import Receipt, Step
 from envmgr.runtime.services import Outcome, ServiceRun, Tell
 from envmgr.runtime.steps.environment import write_env
 
 
-class StartServices:
+class StartServices(Step):
     """Step: all services, each when what it depends on is there."""
 
     name = "services"

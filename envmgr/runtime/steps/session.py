@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from dataclasses import asdict
+from pathlib import Path
 
+from envmgr.aio import blocking
 from envmgr.errors import Unobservable
 from envmgr.model.lease import Tombstone
 from envmgr.model.observe import Absent, Present, Unknown
 from envmgr.protocols.terminals import Terminal
-from envmgr.runtime.incarnation import Incarnation
-from envmgr.runtime.saga import Receipt
+from envmgr.runtime.incarnation import GIT_RUNS, Incarnation
+from envmgr.runtime.saga import Receipt, Step
+
+GATE = "gate"
+"""FIFO in the agent's folder; the agent pane reads from it before it starts the assistant."""
+
+_WAIT = f'read -r _ < "$1/{GATE}" && exec /bin/sh "$1/start.sh"'
 
 
-class OpenSession:
-    """Step: the session."""
+class OpenSession(Step):
+    """Step: the session, with the assistant's pane waiting at a gate.
+
+    The process of the agent pane is there from the beginning and reads from a FIFO; the step that starts the assistant
+    only opens the gate, when tree and services are ready. So nothing but that stands between them and the assistant.
+    """
 
     name = "session"
 
@@ -24,12 +36,25 @@ class OpenSession:
 
     async def do(self) -> Receipt:
         """Create the session with its three windows; whatever has an older outcome of ours is adopted."""
-        self._inc.terminal = await self._inc.systems.terminals.open(self._inc.session, owner=self._inc.tag)
-        return asdict(self._inc.terminal)
+        inc, terminals = self._inc, self._inc.systems.terminals
+        await inc.until_made(GIT_RUNS)
+        await blocking.act("file", _make_gate, inc.home)
+        inc.terminal = await terminals.open(inc.session, owner=inc.tag)
+        # `env -i`: neither tmux's variables (R-12) nor the server's environment get to the assistant.
+        program = ("/usr/bin/env", "-i", "TERM=tmux-256color", "/bin/sh", "-c", _WAIT, "sh", str(inc.home))
+        inc.pane_pid = await terminals.run(inc.terminal.agent_pane, program, cwd=inc.home)
+        inc.has_made(self.name)
+        return asdict(inc.terminal)
 
     async def undo(self, receipt: Receipt | None) -> None:
         """End what runs in its panes, close it by id, and watch the name if nobody can tell."""
         await close_session(self._inc)
+
+
+def _make_gate(home: Path) -> None:
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    (home / GATE).unlink(missing_ok=True)
+    os.mkfifo(home / GATE, 0o600)
 
 
 async def close_session(inc: Incarnation) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from envmgr.errors import ConfigError, Conflict, Unavailable
 from envmgr.model.observe import Absent, Present, Unknown
 from envmgr.protocols.workspaces import Workspaces, Worktree
 from envmgr.runtime import rendering
-from envmgr.runtime.incarnation import Incarnation
-from envmgr.runtime.saga import Receipt
+from envmgr.runtime.incarnation import GIT_RUNS, Incarnation
+from envmgr.runtime.saga import Receipt, Step
 
 
-class AddWorktree:
+class AddWorktree(Step):
     """Step: the worktree. A worktree of an earlier generation is used again and never removed by undo."""
 
     name = "worktree"
@@ -23,17 +25,26 @@ class AddWorktree:
         inc, git = self._inc, self._inc.systems.workspaces
         if inc.prior is not None and await self._is_there(inc.prior):
             inc.worktree = inc.prior
+            inc.has_made(GIT_RUNS)
+            inc.has_made(self.name)
             return _receipt(inc.prior, is_new=False)
         spec = inc.spec.workspace
         inc.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         base = await git.resolve(inc.repo, spec.base)
         inc.worktree = await git.register(
-            inc.repo, path=inc.path, branch=spec.branch, base=base, owner=inc.owner
+            inc.repo,
+            path=inc.path,
+            branch=spec.branch,
+            base=base,
+            owner=inc.owner,
+            started=partial(inc.has_made, GIT_RUNS),
         )
+        inc.has_made(GIT_RUNS)  # also when there was nothing to do for git
         await git.checkout(inc.worktree)
         await git.populate(inc.repo, inc.worktree, spec.copy)
         if spec.submodules:
             await git.submodules(inc.worktree)
+        inc.has_made(self.name)
         return _receipt(inc.worktree, is_new=True)
 
     async def _is_there(self, prior: Worktree) -> bool:
@@ -86,7 +97,7 @@ class AddWorktree:
         await git.drop_branch(inc.repo, worktree.branch, at=worktree.base)
 
 
-class SetUp:
+class SetUp(Step):
     """Step: the template's set-up commands, once per worktree."""
 
     name = "setup"
@@ -105,7 +116,7 @@ class SetUp:
         """Nothing: its files go with the worktree, its processes ended with the command's group."""
 
 
-class RunHooks:
+class RunHooks(Step):
     """Step: `hooks.on_start`, at every start, when services are ready and the assistant is not there yet."""
 
     name = "hooks"
