@@ -75,7 +75,7 @@ async def spawn(ask: SpawnAgent, app: App) -> AsyncIterator[views.SpawnItem]:
                 yield views.SpawnItem(kind="plan", name=name, plan=_plan(app, spec, repo.key))
                 continue
             try:
-                actor = await _accept(app, ask, name, repo.root, params)
+                actor = await _accept(app, ask, name, repo, params)
             except EnvmgrError as error:
                 if not actors:
                     raise  # nothing was begun: the request as a whole is refused
@@ -115,13 +115,13 @@ async def _refuse_mistyped(app: App, ask: SpawnAgent, repo: Repository) -> None:
         )
 
 
-async def _accept(app: App, ask: SpawnAgent, name: str, repo: Path, params: dict[str, str]) -> Actor:
+async def _accept(app: App, ask: SpawnAgent, name: str, repo: Repository, params: dict[str, str]) -> Actor:
     """Record one agent; a number that another request took meanwhile is passed over."""
     while True:
-        spec = await _resolved(app, ask, name, repo, params)
+        spec = await _resolved(app, ask, name, repo.root, params)
         taken = {a.state.name for a in app.agents.actors()}
         if name not in taken or (ask.name is not None and ask.count == 1):
-            return await app.agents.spawn(spec, environment=ask.environment, cause=ask.request)
+            return await app.agents.spawn(spec, repo=repo, environment=ask.environment, cause=ask.request)
         name = next(_free_names(ask, taken))
 
 

@@ -86,7 +86,7 @@ class Workspaces(Protocol):
     ) -> Worktree:
         """Create branch and worktree without files (`worktree add --no-track --no-checkout`) and lock it.
 
-        Takes the cross-process lock of the repository for this step only. A stale registration of
+        `base` is a full commit id, or HEAD. Takes the cross-process lock of the repository for this step only. A stale registration of
         the same path (its folder is gone) is pruned first. `owner` (agent id, generation) goes into the reason of git's worktree
         lock. Calling it again for the same owner, path and branch returns the existing one. `started` is called when
         git runs: what needs no worktree can be begun then without getting in its way.

@@ -8,6 +8,7 @@ import anyio
 
 from envmgr.model.agent import AgentState, Desired, Lifecycle
 from envmgr.model.spec import AgentSpec
+from envmgr.protocols.workspaces import Repository
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.reports import Reports
 from envmgr.runtime.services import Outcome
@@ -19,6 +20,7 @@ class Actor:
     Attributes:
         version: The store's version of `state`, for the optimistic write.
         incarnation: The present generation; None while nothing of it exists in memory.
+        repo: The agent's repository, as its spawn found it; None after a restart of the daemon.
         environment: The spawning person's environment; never stored.
         spawning: Cancels the running saga.
         busy: Held while an effect of this agent runs, so that a stop waits for the spawn it cancelled.
@@ -33,6 +35,7 @@ class Actor:
         self.lock = anyio.Lock()
         self.busy = anyio.Lock()
         self.incarnation: Incarnation | None = None
+        self.repo: Repository | None = None
         self.environment: Mapping[str, str] = {}
         self.spawning: anyio.CancelScope | None = None
         self.watching: anyio.CancelScope | None = None

@@ -23,14 +23,19 @@ async def rebuild(
     instance: InstanceId,
     layout: Layout,
     systems: Systems,
+    repo: Repository | None = None,
 ) -> Incarnation:
-    """The incarnation of the agent's present generation, with what earlier runs of the daemon made."""
+    """The incarnation of the agent's present generation, with what earlier runs of the daemon made.
+
+    Args:
+        repo: If the caller has just found it.
+    """
     inc = Incarnation(
         id=state.id,
         name=state.name,
         generation=state.generation,
         spec=spec,
-        repo=await _repository(systems, spec.repo),
+        repo=repo or await _repository(systems, spec.repo),
         instance=instance,
         layout=layout,
         systems=systems,

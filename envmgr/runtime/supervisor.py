@@ -21,6 +21,7 @@ from envmgr.model.ids import AgentId, InstanceId
 from envmgr.model.spec import AgentSpec
 from envmgr.model.stimulus import ActivityReported, RemoveRequested, SpawnRequested, Stimulus, StopRequested
 from envmgr.protocols.store import AgentRecord, OwedEffect, Transaction
+from envmgr.protocols.workspaces import Repository
 from envmgr.runtime import admission
 from envmgr.runtime.actor import Actor
 from envmgr.runtime.admission import HostLimits
@@ -101,7 +102,9 @@ class Supervisor:
 
     # --- asking ------------------------------------------------------------------------------------------
 
-    async def spawn(self, spec: AgentSpec, *, environment: Mapping[str, str], cause: str) -> Actor:
+    async def spawn(
+        self, spec: AgentSpec, *, repo: Repository, environment: Mapping[str, str], cause: str
+    ) -> Actor:
         """Admit and record a new agent, and begin to spawn it; returns at once.
 
         Raises:
@@ -114,7 +117,7 @@ class Supervisor:
         decision = decide(blank, SpawnRequested(), now)
         actor = Actor(decision.state, spec, 0, now)
         actor.environment = environment
-        actor.incarnation = None
+        actor.repo = repo
         # The name counts as taken from here on, also for spawns that ask while this one is being written.
         if any(a.state.name == spec.name for a in self._actors.values()):
             raise Conflict(
@@ -254,6 +257,7 @@ class Supervisor:
                 instance=self.instance,
                 layout=self.layout,
                 systems=self.systems,
+                repo=actor.repo,
             )
         return actor.incarnation
 

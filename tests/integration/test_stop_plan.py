@@ -22,7 +22,7 @@ from envmgr.model.service import (
     StopPolicy,
 )
 from envmgr.model.spec import Hooks, TaskCommand
-from envmgr.runtime.incarnation import Incarnation
+from envmgr.runtime.incarnation import GIT_RUNS, Incarnation
 from envmgr.runtime.leasing import claim_ports
 from envmgr.runtime.steps.environment import WriteEnvironment
 from envmgr.runtime.steps.services import StartServices
@@ -90,6 +90,7 @@ async def running(folder: Path, *services: ServiceSpec) -> AsyncIterator[Running
 
     async with tmux_lab(folder), incarnation(folder, *services) as inc:
         await claim_ports(inc)
+        inc.has_made(GIT_RUNS)
         await OpenSession(inc).do()
         await WriteEnvironment(inc).do()
         await StartServices(inc, silent).do()

@@ -10,7 +10,7 @@ import anyio
 
 from envmgr.errors import EnvmgrError, Unavailable
 from envmgr.model.lease import StepRecord, StepState
-from envmgr.runtime.saga import Receipt
+from envmgr.runtime.saga import Receipt, Step
 
 
 class How(Enum):
@@ -38,7 +38,7 @@ class World:
         return [line.removeprefix("undo ") for line in self.story if line.startswith("undo ")]
 
 
-class MakeThing:
+class MakeThing(Step):
     """Makes the thing it is named after."""
 
     def __init__(self, name: str, world: World, *, do: How = How.WORKS, undo: How = How.WORKS) -> None:

@@ -15,9 +15,11 @@ from envmgr.aio.blocking import act
 from envmgr.drivers.command import Finished
 from envmgr.drivers.git.entries import Claim, Entry, find_entry
 from envmgr.drivers.git.invoke import failure, git, shown, words
-from envmgr.drivers.git.repository import branch_tip
+from envmgr.drivers.git.repository import branch_tip, head, resolve
 from envmgr.errors import ConfigError, Conflict, EnvmgrError, Unobservable
 from envmgr.protocols.workspaces import Repository, Worktree
+
+HEAD = "HEAD"
 
 _TRIES = 5
 _WAIT_S = 0.05
@@ -43,6 +45,10 @@ class Wish:
     start: str
     note: Path
     started: Callable[[], None] | None = None
+
+    def at(self, commit: str) -> Wish:
+        """The same, from a commit."""
+        return replace(self, start=commit, claim=replace(self.claim, base=commit))
 
     @property
     def worktree(self) -> Worktree:
@@ -76,7 +82,11 @@ async def make(repo: Repository, wish: Wish, lock: int) -> Worktree:
 
     `lock` is the descriptor of the repository's lock, held by the caller; git inherits it.
     """
-    past = await act("file", _begin, repo, wish)
+    commit, past = await act("file", _begin, repo, wish)
+    if wish.start == HEAD:
+        wish = wish.at(commit or await resolve(repo, HEAD))
+        if past is not None and past.claim.base == HEAD:
+            past = replace(past, claim=wish.claim)
     if past is not None and past.is_whole:
         return replace(wish, claim=past.claim).worktree
     try:
@@ -101,8 +111,15 @@ async def _make(repo: Repository, wish: Wish, past: _Past | None, lock: int) -> 
         return await _add(repo, wish, stale, lock)
 
 
-def _begin(repo: Repository, wish: Wish) -> _Past | None:
-    """Note that an attempt begins; look closer if there are signs of an earlier one."""
+def _begin(repo: Repository, wish: Wish) -> tuple[str, _Past | None]:
+    """Note that an attempt begins; look closer if there are signs of an earlier one.
+
+    Also returns the commit of HEAD, empty when only git can tell: one way to a thread less for each spawn.
+    """
+    return head(repo) if wish.start == HEAD else "", _past(repo, wish)
+
+
+def _past(repo: Repository, wish: Wish) -> _Past | None:
     was_noted = wish.note.exists() and wish.note.read_text(encoding="utf-8") == wish.claim.branch
     # git itself does not see a stale registration whose parent folder is gone too.
     is_suspicious = was_noted or wish.path.exists() or not wish.path.parent.exists()

@@ -30,12 +30,11 @@ class AddWorktree(Step):
             return _receipt(inc.prior, is_new=False)
         spec = inc.spec.workspace
         inc.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        base = await git.resolve(inc.repo, spec.base)
         inc.worktree = await git.register(
             inc.repo,
             path=inc.path,
             branch=spec.branch,
-            base=base,
+            base=spec.base if spec.base == "HEAD" else await git.resolve(inc.repo, spec.base),
             owner=inc.owner,
             started=partial(inc.has_made, GIT_RUNS),
         )
