@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from scripts.bench_rows.rows import Row, bench_host, git, median, row
 
@@ -48,7 +49,7 @@ def rows() -> Iterator[Row]:
                 items = host.spawn(repo, f"d{delay}".replace(".", "-"))
                 seen = next(i["at"] for i in items if i["kind"] == "service" and i["state"] == "ready")
                 tree = items[-1]["agent"]["worktree"]
-                began, listened = map(float, open(f"{tree}/stamp").read().split())
+                began, listened = map(float, (Path(tree) / "stamp").read_text(encoding="utf-8").split())
                 lags.append((seen - listened) * 1000)
                 allowed.append(10 + 0.05 * (listened - began) * 1000)
             host.clear()

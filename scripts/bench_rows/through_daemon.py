@@ -8,6 +8,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from scripts.bench_rows.rows import Row, bench_host, median, row
 from scripts.bench_rows.store import measure_group_commit
@@ -40,7 +41,7 @@ def rows() -> Iterator[Row]:
 
 
 def _rate(size: int) -> float:
-    path = os.path.join(os.environ["ENVMGR_STATE_DIR"], "daemon.sock")
+    path = str(Path(os.environ["ENVMGR_STATE_DIR"]) / "daemon.sock")
     with multiprocessing.Pool(_CLIENTS) as pool:
         counts = pool.starmap(_client, [(path, size)] * _CLIENTS)
     return sum(counts) / _SECONDS

@@ -76,7 +76,9 @@ def test_claude_code_edits_asks_and_is_stopped_with_nothing_left(tmp_path: Path)
         assert "attach c" in refused.err
         assert (tree / "hello.py").read_text(encoding="utf-8") == "print('hello from agent')\n"
         steps = [e["data"] for e in here.events("c") if e["kind"] == "agent.activity"]
-        assert [s["activity"] for s in steps] == ["ready", "working", "awaiting_input", "working", "ready"], steps
+        assert [s["activity"] for s in steps] == ["ready", "working", "awaiting_input", "working", "ready"], (
+            steps
+        )
         assert {s["source"] for s in steps} == {"hook"}
         here.ok("stop", "c")
         assert here.agent("c")["lifecycle"] == "stopped"
