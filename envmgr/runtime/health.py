@@ -128,8 +128,11 @@ class Health:
         await self._change(actor, inc, service, Outcome(state=state, detail=f"ended with {how}"))
 
     async def _keeper_died(self, actor: Actor, inc: Incarnation) -> None:
+        """Its services may run on, and their probes go on telling; nobody sees the others end any more."""
+        reason = "its keeper was killed: services run on unwatched until `envmgr stop`"
+        await self._say(actor, ObservationLost(generation=inc.generation, subject="keeper", reason=reason))
         for service in inc.spec.services:
-            if service.kind is ServiceKind.PROCESS:
+            if service.kind is ServiceKind.PROCESS and service.ready is None:
                 outcome = Outcome(state=ServiceState.FAILED, detail="its keeper was killed")
                 await self._change(actor, inc, service, outcome)
 

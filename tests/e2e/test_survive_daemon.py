@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from tests.support.host import Host, host
+from tests.support.host import Host, host, new_repo
 from tests.support.requirements import proves
 from tests.support.survive import agent_when, answers, is_alive, keeper_pid, kill_daemon, processes_of
 from tests.support.wait import eventually
@@ -263,3 +266,16 @@ class Stream:
     def close(self) -> None:
         self._file.close()
         self._socket.close()
+
+
+@proves("DAEMON-008")
+def test_a_daemon_whose_state_folder_is_deleted_ends_by_itself() -> None:
+    folder = Path(tempfile.mkdtemp(prefix="eg-"))
+    gone = Host(state=folder / "s", repo=new_repo(folder / "repo"))
+    gone.ok("daemon", "start")
+    pid = gone.daemon_pid()
+    assert pid is not None
+
+    shutil.rmtree(folder)
+
+    eventually(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie", within_s=20)

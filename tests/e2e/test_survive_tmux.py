@@ -136,7 +136,8 @@ def test_a_spawn_before_a_stuck_tmux_fails_in_time_and_its_late_session_is_close
 
 @proves("TMUXDOWN-003", "R-16")
 def test_a_tmux_that_sticks_in_the_middle_of_a_spawn_leaves_nothing_when_it_answers_again(here: Host) -> None:
-    command = here.start("spawn", "-t", "gated", "--name", "a")
+    # The prompt needs tmux; an assistant alone would start without it, because its pane is there already.
+    command = here.start("spawn", "-t", "gated", "--name", "a", "--prompt", "hello")
     at_gate(here, "a")
 
     with frozen(tmux_server(here)):

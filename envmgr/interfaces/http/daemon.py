@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 _SWITCH_S = 0.0005
 _GRACE_S = 2
+_EVICTION_S = 2.0
 _BACKLOG = 256
 
 
@@ -53,7 +54,7 @@ def main() -> int:
     if lock is None:
         return 0
     try:
-        anyio.run(_serve, folder)
+        anyio.run(_serve, folder, lock)
     except (EnvmgrError, BaseExceptionGroup) as error:
         first = _first(error)
         if not isinstance(first, EnvmgrError):
@@ -81,7 +82,7 @@ def _singleton(path: Path) -> int | None:
     return fd
 
 
-async def _serve(folder: Path) -> None:
+async def _serve(folder: Path, lock: int) -> None:
     """Adopt what runs, then open the socket; on the way out close it first."""
     async with bootstrap.daemon() as app, anyio.create_task_group() as group:
         listener = _listen(folder / paths.SOCKET)
@@ -92,6 +93,7 @@ async def _serve(folder: Path) -> None:
         server = _Server(config)
         group.start_soon(_await_end, app.stopping, server)
         group.start_soon(_signals, app.stopping)
+        group.start_soon(_await_eviction, folder / paths.LOCK, lock, app.stopping)
         log.info("daemon ready", extra={"pid": os.getpid()})
         try:
             await server.serve(sockets=[listener])
@@ -119,6 +121,16 @@ async def _await_end(stopping: anyio.Event | None, server: uvicorn.Server) -> No
     if stopping is not None:
         await stopping.wait()
         server.should_exit = True
+
+
+async def _await_eviction(path: Path, lock: int, stopping: anyio.Event | None) -> None:
+    """End when our state folder was deleted or replaced: nobody can reach us any more, and a second daemon may come."""
+    ours = os.fstat(lock).st_ino
+    while stopping is not None and not stopping.is_set():
+        await anyio.sleep(_EVICTION_S)
+        if not path.exists() or path.stat().st_ino != ours:
+            log.warning("the state folder is gone; the daemon ends")
+            stopping.set()
 
 
 async def _signals(stopping: anyio.Event | None) -> None:
