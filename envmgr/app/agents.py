@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from envmgr.app.context import App
 from envmgr.app.operations import Touch, operation
 from envmgr.app.present import agent_view, event_view, what_next
 from envmgr.app.shapes import Ask, View, argument, option, supplied
-from envmgr.errors import Conflict, NotFound, SpawnRolledBack, StopFailed, UsageError
+from envmgr.errors import Conflict, EnvmgrError, NotFound, SpawnRolledBack, StopFailed, UsageError
 from envmgr.model.agent import AgentState, Desired, Lifecycle
 from envmgr.model.event import Event, NewEvent
 from envmgr.model.lease import StepRecord, StepState
@@ -77,7 +78,8 @@ async def list_agents(ask: ListAgents, app: App) -> views.AgentList:
     """List the agents of this host."""
     for actor in app.agents.actors():
         if actor.incarnation is None:  # after a restart; later lists need not wait for git
-            await app.agents.incarnation(actor)
+            with contextlib.suppress(EnvmgrError):  # its repository cannot be seen; the others can be listed
+                await app.agents.incarnation(actor)
     return views.AgentList(agents=[agent_view(actor, app.agents) for actor in app.agents.actors()])
 
 
@@ -207,6 +209,8 @@ async def rm(ask: RemoveAgents, app: App) -> RemovedList:
         await _refuse_loss(app, actor, ask)
     if ask.stop:
         await stop_agents(actors, app)
+        for actor in actors:  # what the assistant wrote while it was ended counts too
+            await _refuse_loss(app, actor, ask)
     removed = []
     for actor in actors:
         await supervisor.remove(actor, cause="rm")

@@ -22,6 +22,7 @@ from envmgr.app.shapes import Ask, option
 from envmgr.app.tail import Tail
 from envmgr.errors import EnvmgrError, Unavailable
 from envmgr.model.agent import Lifecycle
+from envmgr.model.observe import Unknown
 
 _LOW_DISK_BYTES = 2**30
 _OLDEST_TMUX = (3, 2)
@@ -65,7 +66,19 @@ async def info(ask: Nothing, app: App) -> views.DaemonView:
         socket=str(app.state_dir / paths.SOCKET),
         started_at=app.started_at,
         agents=len(app.agents.actors()),
+        troubles=await _troubles_of_systems(app),
     )
+
+
+async def _troubles_of_systems(app: App) -> list[str]:
+    """What the daemon's own systems do not answer or still owe."""
+    systems = app.agents.systems
+    found = []
+    match await systems.terminals.panes():
+        case Unknown(reason):
+            found.append(f"tmux does not answer: {reason}")
+    graves = await systems.store.read(lambda tx: tx.tombstones())
+    return [*found, *(f"session {grave.name} is closed as soon as tmux answers" for grave in graves)]
 
 
 @operation(
@@ -251,6 +264,11 @@ async def _daemon_checks(app: App) -> AsyncIterator[views.CheckView]:
     yield views.CheckView(
         check="daemon", ok=same, found=found, fix="envmgr daemon stop; the next command starts this version"
     )
+    for trouble in status.troubles:
+        yield views.CheckView(
+            check="terminals", ok=False, found=trouble,
+            fix=f"look at the server: tmux -S {app.state_dir}/tmux.sock list-sessions; if it is stopped, `kill -CONT` its pid",
+        )  # fmt: skip
     if status.running:
         for check in await anyio.to_thread.run_sync(_agent_checks):
             yield check

@@ -197,6 +197,7 @@ class DaemonView(View):
     socket: str = ""
     started_at: float = 0.0
     agents: int = 0
+    troubles: list[str] = []
 
 
 class VersionView(View):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from functools import partial
 
-from envmgr.errors import EnvmgrError
+import anyio
+
 from envmgr.model.agent import Lifecycle
-from envmgr.model.effect import EffectKind
 from envmgr.protocols.store import Transaction
 from envmgr.runtime.actor import Actor
 from envmgr.runtime.effects import Performer
@@ -16,25 +16,30 @@ from envmgr.runtime.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 
+_ROLL_BACK_S = 10.0
+
 
 async def adopt(supervisor: Supervisor, performer: Performer) -> None:
     """Take over this host's agents.
 
-    Spawns that a crash cut off are rolled back before anything new is accepted; stops and removals go on side by side.
+    Spawns that a crash cut off are rolled back side by side, before anything new is accepted if that takes less than
+    10 s; stops and removals go on. One agent's trouble keeps neither the others nor the daemon from starting.
     """
     store = supervisor.systems.store
     records = await store.read(lambda tx: tx.agents())
     owed = await store.read(lambda tx: tx.owed())
     for record in records:
         supervisor.take_over(record)
+    spawning = [a for a in supervisor.actors() if a.state.lifecycle is Lifecycle.SPAWNING]
     for effect in owed:
         actor = supervisor.actor(effect.agent)
         if actor is None:
             await store.write(partial(_settle, effect=effect.id))
-        elif effect.effect.kind is EffectKind.SPAWN:
-            await performer.roll_back(actor, effect)
         else:
-            supervisor.drive(actor, effect)
+            supervisor.drive(actor, effect, was_cut_off=True)
+    with anyio.move_on_after(_ROLL_BACK_S):
+        for actor in spawning:
+            await actor.settled()
     for actor in supervisor.actors():
         if actor.state.lifecycle is Lifecycle.RUNNING:
             await _resume(supervisor, performer, actor)
@@ -44,11 +49,11 @@ async def _resume(supervisor: Supervisor, performer: Performer, actor: Actor) ->
     """Rebuild the handles; what is missing is noticed by the status loop, which looks twice."""
     try:
         inc = await supervisor.incarnation(actor)
+        performer.health.watch(actor, inc)
         await inc.find_terminal()
         await replay(supervisor, actor, inc)
-        performer.health.watch(actor, inc)
-    except EnvmgrError as error:
-        log.error("agent not adopted", extra={"agent": actor.state.id, "why": error.message})
+    except Exception:  # one agent owns its boundary here
+        log.exception("agent not adopted in full", extra={"agent": actor.state.id})
 
 
 def _settle(tx: Transaction, effect: int) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import anyio
 
+from envmgr.aio import blocking
 from envmgr.errors import EnvmgrError
 from envmgr.model.agent import AgentState, Lifecycle
 from envmgr.model.effect import EffectKind
@@ -27,9 +28,10 @@ from envmgr.runtime import removal, stopping
 from envmgr.runtime.actor import Actor
 from envmgr.runtime.health import Health
 from envmgr.runtime.incarnation import Incarnation
+from envmgr.runtime.reports import Reports
 from envmgr.runtime.saga import Receipt, Saga, Stage, Step, StepFailed, never
 from envmgr.runtime.services import Outcome
-from envmgr.runtime.steps.assistant import AwaitReadiness, StartAssistant
+from envmgr.runtime.steps.assistant import AwaitReadiness, StartAssistant, was_let_in
 from envmgr.runtime.steps.environment import WriteEnvironment
 from envmgr.runtime.steps.ports import LeasePorts
 from envmgr.runtime.steps.services import StartServices
@@ -68,13 +70,13 @@ class Performer:
         assert self._health is not None, "attach() comes first"
         return self._health
 
-    async def __call__(self, actor: Actor, owed: OwedEffect) -> None:
+    async def __call__(self, actor: Actor, owed: OwedEffect, *, was_cut_off: bool = False) -> None:
         """Carry it out; what fails for an unforeseen reason (a full disk) is tried again until it is settled."""
-        pause_s = _FIRST_PAUSE_S
-        is_first = True
+        pause_s, is_first = _FIRST_PAUSE_S, not was_cut_off
+        reason = _CUT_OFF if was_cut_off else "its trail could not be written"
         while True:
             try:
-                await self._once(actor, owed, is_first=is_first)
+                await self._once(actor, owed, is_first=is_first, reason=reason)
                 return
             except Exception:  # an effect owns its task: it stays owed, and is driven again
                 log.exception(
@@ -83,14 +85,16 @@ class Performer:
             await anyio.sleep(pause_s)
             pause_s, is_first = min(_LAST_PAUSE_S, pause_s * 2), False
 
-    async def _once(self, actor: Actor, owed: OwedEffect, *, is_first: bool) -> None:
+    async def _once(self, actor: Actor, owed: OwedEffect, *, is_first: bool, reason: str) -> None:
         match owed.effect.kind:
             case EffectKind.CANCEL_SPAWN:
                 await self._cancel(actor, owed)
             case EffectKind.TELL:
                 await self._tell(actor, owed)
+            case EffectKind.SPAWN if not is_first and not _is_wanted(actor.state, owed):
+                return  # it was settled before something else failed
             case EffectKind.SPAWN if not is_first:
-                await self.roll_back(actor, owed, reason="its trail could not be written")
+                await self._roll_back(actor, owed, reason=reason)
             case EffectKind.SPAWN:
                 async with actor.busy:
                     await self._spawn(actor, owed)
@@ -109,6 +113,7 @@ class Performer:
         inc = await self.supervisor.incarnation(actor)
         with anyio.CancelScope() as scope:
             actor.spawning = scope
+            actor.reports = Reports()  # what an earlier generation said is no sign of this one
             # A stop may have come first; then there is nothing to begin.
             if _is_wanted(actor.state, owed):
                 fact = await self._run_saga(actor, inc)
@@ -166,16 +171,18 @@ class Performer:
             await show_services(inc)
             if not any(a.state.lifecycle is Lifecycle.SPAWNING for a in self.supervisor.actors()):
                 await inc.systems.terminals.prepare()
-        except EnvmgrError as error:  # viewers and spares are a convenience; the agent runs
+        except EnvmgrError as error:
             log.warning("terminal not furnished", extra={"agent": inc.id, "why": error.message})
+        except Exception:  # viewers and spares are a convenience: the agent runs, and its effect is settled
+            log.exception("terminal not furnished", extra={"agent": inc.id})
 
-    async def roll_back(self, actor: Actor, owed: OwedEffect, *, reason: str = _CUT_OFF) -> None:
+    async def _roll_back(self, actor: Actor, owed: OwedEffect, *, reason: str) -> None:
         """A crash cut a spawn off: undo every step its journal knows, newest first."""
         async with actor.busy:
             inc = await self.supervisor.incarnation(actor)
             trail = await self.supervisor.systems.store.read(lambda tx: tx.trail(inc.id, inc.generation))
             steps = {step.name: step for stage in self._stages(actor, inc) for step in stage}
-            inc.was_inhabited = any(record.step == StartAssistant.name for record in trail)
+            inc.was_inhabited = await blocking.look("file", 5.0, was_let_in, inc)
             begun = [
                 record for record in trail if record.state is not StepState.UNDONE and record.step in steps
             ]

@@ -25,6 +25,7 @@ from envmgr.runtime.supervisor import Supervisor
 log = logging.getLogger(__name__)
 
 _JITTER = 0.1
+_WATCH_AGAIN_S = 10.0
 _KEEPER_RETRY_S = 2.0
 _FIRST_LOOK_S = 0.2
 
@@ -55,12 +56,13 @@ class Health:
 
     async def _watch(self, actor: Actor, inc: Incarnation, scope: anyio.CancelScope) -> None:
         with scope:
-            try:
-                await self._watch_all(actor, inc)
-            except (
-                Exception
-            ):  # a loop of the daemon owns its boundary: one agent's trouble must not end the others
-                log.exception("services no longer watched", extra={"agent": inc.id})
+            while True:
+                try:
+                    await self._watch_all(actor, inc)
+                    return
+                except Exception:  # a loop of the daemon owns its boundary: it goes on after a pause
+                    log.exception("watching services failed", extra={"agent": inc.id})
+                await anyio.sleep(_WATCH_AGAIN_S)
 
     async def _watch_all(self, actor: Actor, inc: Incarnation) -> None:
         held: dict[str, Held] = {}

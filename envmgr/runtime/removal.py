@@ -75,6 +75,10 @@ async def _refuse_if_used(inc: Incarnation) -> None:
             raise Conflict(
                 f"processes still work in the worktree: {named}", hint=f"Run `envmgr stop {inc.name}`."
             )
+        case Unknown(reason):
+            raise Unobservable(
+                f"cannot tell who works in the worktree: {reason}", hint="Run `envmgr doctor`."
+            )
 
 
 async def _save(inc: Incarnation, worktree: Worktree) -> None:

@@ -7,6 +7,7 @@ import logging
 import secrets as randomness
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -34,8 +35,8 @@ log = logging.getLogger(__name__)
 _ACTIVE = (Lifecycle.SPAWNING, Lifecycle.RUNNING, Lifecycle.STOPPING)
 _ID_BYTES = 4
 
-Perform = Callable[[Actor, OwedEffect], Coroutine[None, None, None]]
-"""Carry out one owed effect and settle it by the fact it ends with."""
+Perform = Callable[..., Coroutine[None, None, None]]
+"""(actor, owed effect, was_cut_off=False): carry it out and settle it by the fact it ends with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,10 +223,10 @@ class Supervisor:
         for effect in owed:
             self.drive(actor, effect)
 
-    def drive(self, actor: Actor, effect: OwedEffect) -> None:
-        """Let an owed effect run; also used at start-up for those a crash left."""
+    def drive(self, actor: Actor, effect: OwedEffect, *, was_cut_off: bool = False) -> None:
+        """Let an owed effect run; at start-up those that a crash cut off."""
         assert self._group is not None, "start() comes first"
-        self._group.start_soon(self._perform, actor, effect)
+        self._group.start_soon(partial(self._perform, actor, effect, was_cut_off=was_cut_off))
 
     # --- smaller doors -------------------------------------------------------------------------------------
 

@@ -65,6 +65,7 @@ class TmuxServer:
         hub = ("new-session", "-A", "-s", HUB, "-E", "-c", "/", "-f", "ignore-size,no-output", *PLACEHOLDER)
         self._control = TmuxControl((*self.client, "-u", "-C", *hub), env=self._env, deadline_s=deadline_s)
         self._starting = anyio.Lock()
+        self._starts = 0
         self._slots = anyio.CapacityLimiter(_BUILDS_AT_ONCE)
 
     async def look(self, *commands: Command) -> str:
@@ -121,16 +122,29 @@ class TmuxServer:
             return await self._build(commands)
 
     async def start(self) -> None:
-        """Start the server, in a session of its own; harmless if there is one."""
+        """Start the server, in a session of its own; harmless if there is one.
+
+        Who asks while it is being started waits for that start: clients that meet a server in its first moments are
+        sometimes told that it exited.
+        """
+        known = self._starts
         async with self._starting:
+            if self._starts != known:
+                return
             file = await blocking.act("tmux", self._prepare)
             words = ["tmux", "-S", str(self._socket), "-f", str(file), "start-server"]
             finished = await self._run(words, deadline_s=self._deadline_s)
-        if not finished.is_ok:
-            raise Unavailable(
-                f"the tmux server did not start: {finished.stderr.strip()}", hint="Run `envmgr doctor`."
-            )
-        self._control.forgive()
+            if not finished.is_ok:
+                raise Unavailable(
+                    f"the tmux server did not start: {finished.stderr.strip()}", hint="Run `envmgr doctor`."
+                )
+            # Its configuration is read when this is answered; until then a server without sessions ends by itself.
+            await self.once(["show-options", "-s", "exit-empty"])
+            # Connected before anything is built: tmux 3.3a can crash when a control client attaches while sessions are
+            # being made (seen as a segfault of the server in 1 of 4 bursts of 20).
+            self._control.forgive()
+            await self._control.connect()
+            self._starts += 1
 
     async def end(self) -> None:
         """Kill the server, if there is one, and remove its socket, which tmux 3.3 leaves behind."""

@@ -54,6 +54,7 @@ class TmuxTerminals:
     def __init__(self, socket: Path, config_dir: Path, *, deadline_s: float = 5.0) -> None:
         self._server = TmuxServer(socket, config_dir, deadline_s=deadline_s)
         self._spare: Terminal | None = None
+        self._preparing = anyio.Lock()
 
     async def open(self, name: str, *, owner: str) -> Terminal:
         _check(name, owner)
@@ -63,19 +64,26 @@ class TmuxTerminals:
         return await self._build(name, owner)
 
     async def prepare(self) -> None:
-        if self._spare is None:
-            self._spare = await self._build(_SPARE, _NOBODY)
+        async with self._preparing:
+            if self._spare is None:
+                self._spare = await self._build(_SPARE, _NOBODY)
 
     async def _rename(self, spare: Terminal, name: str, owner: str) -> bool:
-        """Whether the spare is now the session of this name; not if it is gone, or the name is taken."""
+        """Whether the spare is now the session of this name.
+
+        Not if the name is taken, or the id is not a spare's any more: a new server counts its ids from the beginning.
+        """
+        at = f"'{spare.session}:'"
+        become = f"rename-session -t {at} {name} ; set-option -t {at} @envmgr-owner '{owner}'"
+        is_spare = f"#{{==:#{{session_name}} #{{@envmgr-owner}},{_SPARE} {_NOBODY}}}"
         try:
-            await self._server.act(
-                ["rename-session", "-t", f"{spare.session}:", name],
-                ["set-option", "-t", f"{spare.session}:", "@envmgr-owner", owner],
+            now = await self._server.act(
+                ["if-shell", "-F", "-t", f"{spare.session}:", is_spare, become],
+                ["display-message", "-p", "-t", f"{spare.session}:", "#{session_name} #{@envmgr-owner}"],
             )
         except (Refused, NoServer):
             return False
-        return True
+        return now == f"{name} {owner}"
 
     async def _build(self, name: str, owner: str) -> Terminal:
         try:

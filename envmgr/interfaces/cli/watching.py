@@ -28,7 +28,8 @@ def spawn(items: Items, *, count: int, as_json: bool) -> int:
                 name = item["name"]
                 if item["kind"] == "accepted":
                     pending[name] = item["agent"]["id"]
-                    patience.accepted()
+                if item["kind"] == "accepted" or (item["kind"] == "failed" and name not in pending):
+                    patience.known()
                 if item["kind"] in ("done", "failed"):
                     pending.pop(name, None)
                 if item["kind"] == "failed":
@@ -62,8 +63,8 @@ class _Patience:
             raise KeyboardInterrupt
         self._was_pressed = True
 
-    def accepted(self) -> None:
-        """One more agent is known."""
+    def known(self) -> None:
+        """One more agent was accepted or refused."""
         self._awaited -= 1
         if self._was_pressed and not self._awaited:
             raise KeyboardInterrupt

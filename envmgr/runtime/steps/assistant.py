@@ -75,6 +75,8 @@ class AwaitReadiness(Step):
         """Wait, watching the pane for an early end or a dialog; deliver the prompt."""
         state = await self._wait()
         prompt = rendered(self._inc, await self._inc.secrets()).prompt
+        if self._inc.prior is not None:
+            prompt = None  # an assistant that comes back to its worktree has had it
         if prompt and state in (Activity.READY, None):
             await delivery.deliver(self._inc, prompt, self._reports)
         elif prompt:
@@ -204,10 +206,17 @@ def _open_gate(inc: Incarnation) -> ProcessIdentity | None:
                 raise TimeoutError from error
         time.sleep(_GATE_PAUSE_S)
     identity = inc.systems.processes.identify(inc.pane_pid)
+    gate.unlink(
+        missing_ok=True
+    )  # first, so that a crash here leaves no doubt on the safe side: see `was_let_in`
     os.write(fd, b"\n")
     os.close(fd)
-    gate.unlink(missing_ok=True)
     return identity
+
+
+def was_let_in(inc: Incarnation) -> bool:
+    """Whether the assistant may have been in the worktree: its program is written and the gate is not there. Blocking."""
+    return (inc.home / "start.sh").exists() and not (inc.home / GATE).exists()
 
 
 def _write_start(inc: Incarnation, spec: AssistantSpec, env: Mapping[str, str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 
 import anyio
@@ -17,6 +18,8 @@ from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.saga import Receipt, Step
 from envmgr.runtime.services import Outcome, ServiceRun, Tell
 from envmgr.runtime.steps.environment import write_env
+
+log = logging.getLogger(__name__)
 
 
 class StartServices(Step):
@@ -95,12 +98,15 @@ async def _pre_stop(inc: Incarnation, service: ServiceSpec, *, brief: bool) -> N
         return
     try:
         secrets = await inc.secrets()
-    except EnvmgrError:
-        return  # whoever had them is gone; the signal that follows needs none
-    known = rendering.values(inc, secrets, service.name)
-    argv = rendering.command(service.stop.command, service.shell, known)
-    env = rendering.service_env(inc, service, secrets)
-    await inc.systems.execute(argv, inc.path / service.cwd, env, 10.0)
+        known = rendering.values(inc, secrets, service.name)
+        argv = rendering.command(service.stop.command, service.shell, known)
+        env = rendering.service_env(inc, service, secrets)
+        await inc.systems.execute(argv, inc.path / service.cwd, env, 10.0)
+    except (EnvmgrError, KeyError) as error:
+        # Secrets whose owner is gone, a folder deleted by hand, ports given back: the signal that follows needs none.
+        log.warning(
+            "stop command not run", extra={"agent": inc.id, "service": service.name, "why": str(error)}
+        )
 
 
 async def _sweep(inc: Incarnation) -> None:
