@@ -93,6 +93,17 @@ def test_the_first_prompt_is_delivered_at_spawn(tmp_path: Path) -> None:
         tree = Path(here.agent("c")["worktree"])
 
         eventually(lambda: (tree / "hello.py").exists(), within_s=40)
+        _await(here, "c", "ready")
+        here.ok("stop", "c")
+        before = here.events("c")[-1]["seq"]
+
+        here.ok("start", "c")
+
+        assert here.agent("c")["activity"] == "ready"
+        again = [e for e in here.events("c", "--after", str(before)) if e["kind"] == "agent.activity"]
+        assert [e["data"]["activity"] for e in again] == ["ready"], (
+            "it waits for its own report, and is not prompted twice"
+        )
 
 
 @proves("ASSIST-E2E-003")

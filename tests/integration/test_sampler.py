@@ -113,7 +113,7 @@ class Lab:
         self.actor.incarnation = inc
         self._sampler = Sampler(self.supervisor)
 
-    async def _perform(self, actor: Actor, owed: OwedEffect) -> None:
+    async def _perform(self, actor: Actor, owed: OwedEffect, *, was_cut_off: bool = False) -> None:
         self.owed.append(owed.effect.kind)
 
     async def look(self, seen: Seen[Sequence[Pane]], times: int = 1) -> None:
