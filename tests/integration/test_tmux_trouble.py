@@ -98,9 +98,14 @@ async def test_no_connection_is_begun_while_the_server_is_stuck_for_that_could_c
     terminal = await lab.terminals.open("em-fox-g1", owner="i/fox/1")
     connections: set[int] = set()
 
+    def connected() -> set[int]:
+        return {helper.pid for helper in lab.helpers() if "-C" in helper.cmdline()}
+
+    before = connected()
+
     async def watch() -> None:
         while True:
-            connections.update(helper.pid for helper in lab.helpers() if "-C" in helper.cmdline())
+            connections.update(connected() - before)
             await anyio.sleep(0.01)
 
     with lab.stopped_server():
