@@ -201,9 +201,9 @@ async def url(ask: Url, app: App) -> views.UrlView:
     actor = app.agents.find(ask.agent)
     inc = await app.agents.incarnation(actor)
     _need_ports(actor)
-    services = [s for s in inc.spec.services if ask.service in ("", s.name)]
+    services = [s for s in inc.services if ask.service in ("", s.name)]
     if ask.service and not services:
-        known = ", ".join(s.name for s in inc.spec.services) or "none"
+        known = ", ".join(s.name for s in inc.services) or "none"
         raise NotFound(f"{actor.state.name} has no service {ask.service}", hint=f"It has: {known}.")
     urls = {f"{s.name}.{p.name}": rendering.url(inc, s, p) for s in services for p in s.ports}
     return views.UrlView(name=actor.state.name, urls=urls)
@@ -238,9 +238,9 @@ async def logs(ask: Logs, app: App) -> AsyncIterator[views.LogLine]:
     if ask.service == "agent":
         yield views.LogLine(service="agent", text=await last_screen(inc) + "\n")
         return
-    names = [s.name for s in inc.spec.services if s.command and ask.service in ("", s.name)]
+    names = [s.name for s in inc.services if s.command and ask.service in ("", s.name)]
     if not names:
-        known = ", ".join(s.name for s in inc.spec.services if s.command) or "none"
+        known = ", ".join(s.name for s in inc.services if s.command) or "none"
         raise NotFound(
             f"{actor.state.name} has no log of {ask.service or 'any service'}",
             hint=f"Services: {known}. The assistant's screen: `envmgr logs {actor.state.name} agent`.",

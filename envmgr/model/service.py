@@ -6,13 +6,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from envmgr.model.container import ContainerSpec, Scope
+
 
 class ServiceKind(StrEnum):
-    """How a service comes to be."""
+    """How a service comes to be. A task runs in a container when the service has one, else as a process.
+
+    `balancer` and `group` are never written in a template: `core.replicas` makes one of them for each replicated service,
+    under the service's own name, in front of its instances (`group` when it has no ports).
+    """
 
     PROCESS = "process"
+    CONTAINER = "container"
     TASK = "task"
     EXTERNAL = "external"
+    BALANCER = "balancer"
+    GROUP = "group"
 
 
 class Condition(StrEnum):
@@ -65,9 +74,14 @@ class TcpProbe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecProbe:
-    """Run a command in the service's environment; ready when it exits with 0."""
+    """Run a command in the service's environment; ready when it exits with 0.
+
+    Attributes:
+        inside: Run it in the service's container instead of on the host.
+    """
 
     command: str | tuple[str, ...]
+    inside: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +89,16 @@ class LogProbe:
     """Wait for a line of this launch's output that matches a regular expression."""
 
     pattern: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageHealth:
+    """What the image's own HEALTHCHECK says."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotifyProbe:
+    """Wait until the process sends `READY=1` to the socket in `NOTIFY_SOCKET` (sd_notify(3))."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +115,7 @@ class AllOf:
     probes: tuple[Probe, ...]
 
 
-Probe = HttpProbe | TcpProbe | ExecProbe | LogProbe | AnyOf | AllOf
+Probe = HttpProbe | TcpProbe | ExecProbe | LogProbe | ImageHealth | NotifyProbe | AnyOf | AllOf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +170,10 @@ class PortSpec:
         fixed: Fail instead of taking another one than `prefer`.
         env: Variable that carries the number; besides `<SERVICE>_<NAME>_PORT`.
         number: For external services: where it already listens.
+        container: For containers: the port inside, published at the leased one on `bind`.
+        protocol: `tcp` or `udp`.
+        bind: Address it is published on; empty for the pool's.
+        open: Whether people want it in a browser; `show` names its URL first.
     """
 
     name: str
@@ -153,6 +181,10 @@ class PortSpec:
     fixed: bool = False
     env: str | None = None
     number: int | None = None
+    container: int | None = None
+    protocol: str = "tcp"
+    bind: str = ""
+    open: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,22 +194,133 @@ class Dependency:
     Attributes:
         required: False means warn and go on when it fails.
         timeout_s: Seconds to wait; None means the dependency's start deadline + 30 s.
+        restart: Restart the dependant, too, when the dependency was restarted or recreated.
     """
 
     service: str
     condition: Condition
     required: bool = True
     timeout_s: float | None = None
+    restart: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessLimits:
-    """rlimits and priority a process is started with; None leaves the inherited value."""
+    """What a service may use; None leaves the inherited value. How it is enforced depends on the tier (ADR 0027).
+
+    Attributes:
+        cpus: Processors, such as 1.5.
+        nofile, nice: Of processes only.
+    """
 
     memory_bytes: int | None = None
+    cpus: float | None = None
     nofile: int | None = None
     pids: int | None = None
     nice: int | None = None
+
+
+class RestartWhen(StrEnum):
+    """Which ends of a service are followed by a restart. A stop that was asked for never is."""
+
+    ON_FAILURE = "on-failure"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """At most `count` in any `window_s` seconds."""
+
+    count: int
+    window_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestartPolicy:
+    """When and how often a service that ended is started again.
+
+    The n-th delay is `min(max_s, initial_s * factor ** n) * (1 + U[0, jitter])`; n starts anew after `reset_after_s`
+    seconds of unbroken readiness. More than `budget` or `flap` restarts in their windows: it stays down.
+    """
+
+    when: RestartWhen = RestartWhen.ON_FAILURE
+    initial_s: float = 1.0
+    factor: float = 2.0
+    max_s: float = 60.0
+    jitter: float = 0.25
+    budget: Rate = Rate(count=5, window_s=600.0)
+    flap: Rate = Rate(count=12, window_s=3600.0)
+    reset_after_s: float = 60.0
+
+
+class ChangeAction(StrEnum):
+    """What follows when something a service uses has changed."""
+
+    NONE = "none"
+    SIGNAL = "signal"
+    EXEC = "exec"
+    RESTART = "restart"
+    RECREATE = "recreate"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reaction:
+    """An action and what it needs.
+
+    Attributes:
+        signal: For `signal`.
+        command: For `exec`: run in the service's environment (in its container, if it has one).
+    """
+
+    action: ChangeAction
+    signal: str = "SIGHUP"
+    command: str | tuple[str, ...] = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchSpec:
+    """Files whose change a service follows.
+
+    Attributes:
+        paths: Files and folders, relative to the worktree.
+        include, exclude: Globs below them; without `include` everything counts.
+        cascade: Whether dependants restart, too.
+    """
+
+    paths: tuple[str, ...]
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    reaction: Reaction = Reaction(action=ChangeAction.RESTART)
+    cascade: bool = False
+    debounce_s: float = 0.3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunWhen:
+    """A task is skipped when it has succeeded before on the same content.
+
+    Attributes:
+        changed: Globs of files of the worktree.
+        env: Variables of the task.
+    """
+
+    changed: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tenant:
+    """What a shared service does for each agent that joins or leaves; run in its container or on the host.
+
+    Attributes:
+        create: Such as `createdb ${agent.slug}`; run before the agent's dependants start, must bear repetition.
+        drop: Run when the agent is removed.
+    """
+
+    create: str | tuple[str, ...] = ""
+    drop: str | tuple[str, ...] = ""
+    timeout_s: float = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,6 +333,10 @@ class ServiceSpec:
         exports: Variables given to every dependant and to the assistant.
         timeout_s: Seconds a task may take.
         critical: Whether its loss degrades the whole agent.
+        container: Set when it runs in the container engine.
+        replicas: How many instances, 1 to 10; None: one, that was not asked to be scalable.
+        replica_of, index: Set on the instances that `core.replicas` makes of a replicated service.
+        scope: Shared services run once for all agents of the repository.
     """
 
     name: str
@@ -209,3 +356,15 @@ class ServiceSpec:
     timeout_s: float = 600.0
     critical: bool = True
     description: str = ""
+    container: ContainerSpec | None = None
+    replicas: int | None = None
+    replica_of: str = ""
+    index: int = 0
+    scope: Scope = Scope.AGENT
+    tenant: Tenant | None = None
+    run_when: RunWhen | None = None
+    restart: RestartPolicy | None = None
+    fatal_exit_codes: tuple[int, ...] = (78, 126, 127)
+    watch: tuple[WatchSpec, ...] = ()
+    on_env_change: Reaction = Reaction(action=ChangeAction.RESTART)
+    profiles: tuple[str, ...] = ()

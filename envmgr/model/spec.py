@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from envmgr.model.container import VolumeSpec
 from envmgr.model.service import Dependency, ProcessLimits, ServiceSpec, StopPolicy
 
 
@@ -112,9 +113,22 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
-    """What becomes of the worktree when the agent stops: `keep`, or `remove-if-clean`."""
+    """What becomes of things when the agent stops.
+
+    Attributes:
+        worktree: `keep`, or `remove-if-clean`.
+        volumes: `keep` until the agent is removed, or `remove` at each stop.
+    """
 
     worktree: str = "keep"
+    volumes: str = "keep"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """The snapshot an agent begins from, for forks: files with uncommitted work, and volumes instead of their seeds."""
+
+    snapshot: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +142,9 @@ class AgentSpec:
         source: Where the template was found, for `why` and `show`.
         repo: Absolute path of the main checkout.
         env: Base environment, template env and env files merged, lowest precedence first.
+        profiles: Profiles that were chosen at spawn.
+        files: Every file the template was made from (itself, parents, imports, env files), absolute; watched for changes.
+        origin: For forks.
     """
 
     template: str
@@ -144,3 +161,7 @@ class AgentSpec:
     hooks: Hooks = Hooks()
     limits: Limits = Limits()
     retention: Retention = Retention()
+    volumes: tuple[VolumeSpec, ...] = ()
+    profiles: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    origin: Origin | None = None

@@ -36,7 +36,9 @@ class Held:
 
     Attributes:
         launch: Grows with each launch of the same service.
-        identity: The process; kept after its end.
+        identity: The process; kept after its end. None for a container whose process is out of sight.
+        container: Id of the container, if it runs in one.
+        out_of_memory: It was killed because it hit its memory limit.
         exit_code, exit_signal: How it ended; both None while alive.
         error: Why it could not be executed, such as "No such file or directory: npm".
         log: Path of the current log file.
@@ -57,11 +59,13 @@ class Held:
     log: Path
     log_offset: int
     log_base: int = 0
+    container: str = ""
+    out_of_memory: bool = False
 
     @property
     def is_alive(self) -> bool:
         """Whether the main process runs."""
-        return self.identity is not None and self.ended_at is None
+        return self.ended_at is None and (self.identity is not None or bool(self.container))
 
 
 class Keeper(Protocol):

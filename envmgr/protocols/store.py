@@ -153,6 +153,12 @@ class Transaction(Protocol):
     def put(self, key: str, value: str) -> None:
         """Set it."""
 
+    def drop(self, key: str) -> None:
+        """Forget it; forgetting twice is harmless."""
+
+    def under(self, prefix: str) -> Mapping[str, str]:
+        """All small settings whose keys begin like that, in the order of their keys."""
+
 
 class Store(Protocol):
     """Opens at start-up, refuses a database from a newer envmgr, survives SIGKILL at any instruction."""

@@ -283,7 +283,7 @@ def _reason(error: BaseException | None) -> str:
 
 
 def _held(inc: Incarnation) -> list[str]:
-    return ["session", "assistant", *(["ports", "services"] if inc.spec.services else [])]
+    return ["session", "assistant", *(["ports", "services"] if inc.services else [])]
 
 
 def _is_wanted(state: AgentState, owed: OwedEffect) -> bool:

@@ -44,7 +44,7 @@ class Health:
 
     def watch(self, actor: Actor, inc: Incarnation) -> None:
         """Begin to watch; ends by `forget`, or with the daemon."""
-        if inc.spec.services:
+        if inc.services:
             self.forget(actor)
             actor.watching = anyio.CancelScope()
             self._group.start_soon(self._watch, actor, inc, actor.watching)
@@ -69,7 +69,7 @@ class Health:
         held: dict[str, Held] = {}
         async with anyio.create_task_group() as group:
             group.start_soon(self._follow, actor, inc, held)
-            for service in inc.spec.services:
+            for service in inc.services:
                 if service.ready is not None and service.kind is not ServiceKind.TASK:
                     group.start_soon(self._probe, actor, inc, service, service.ready, held)
 
@@ -92,7 +92,7 @@ class Health:
     # --- ends, from the keeper ---------------------------------------------------------------------------
 
     async def _follow(self, actor: Actor, inc: Incarnation, held: dict[str, Held]) -> None:
-        if not any(s.command for s in inc.spec.services):
+        if not any(s.command for s in inc.services):
             return None
         is_lost = False
         while True:
@@ -134,7 +134,7 @@ class Health:
         """Its services may run on, and their probes go on telling; nobody sees the others end any more."""
         reason = "its keeper was killed: services run on unwatched until `envmgr stop`"
         await self._say(actor, ObservationLost(generation=inc.generation, subject="keeper", reason=reason))
-        for service in inc.spec.services:
+        for service in inc.services:
             if service.kind is ServiceKind.PROCESS and service.ready is None:
                 outcome = Outcome(state=ServiceState.FAILED, detail="its keeper was killed")
                 await self._change(actor, inc, service, outcome)

@@ -146,9 +146,14 @@ class Incarnation:
         """The adapter of the agent's assistant."""
         return self.systems.assistants[self.spec.assistant.kind]
 
+    @property
+    def services(self) -> tuple[ServiceSpec, ...]:
+        """What runs: the services of the spec, replicated ones as their instances."""
+        return self.spec.services
+
     def service(self, name: str) -> ServiceSpec:
-        """One service by name."""
-        return next(s for s in self.spec.services if s.name == name)
+        """One of `services` by name."""
+        return next(s for s in self.services if s.name == name)
 
     def port(self, service: str, name: str) -> int:
         """The leased port (or, for an external service, where it listens)."""
@@ -157,7 +162,7 @@ class Incarnation:
     @property
     def has_ports(self) -> bool:
         """Whether all ports of the spec are leased. Without them nothing that knows its environment was started."""
-        return all((s.name, p.name) in self.ports for s in self.spec.services for p in s.ports)
+        return all((s.name, p.name) in self.ports for s in self.services for p in s.ports)
 
     async def secrets(self, more: Mapping[str, str] | None = None) -> Mapping[str, str]:
         """Values of the spec's secrets by name, fetched now and kept nowhere.

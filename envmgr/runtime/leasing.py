@@ -25,9 +25,9 @@ async def claim_ports(inc: Incarnation, *, busy: Collection[int] = ()) -> None:
     Raises:
         Conflict: A fixed port is taken, or the pool is exhausted.
     """
-    wanted = [(s.name, p) for s in inc.spec.services for p in s.ports if p.number is None]
+    wanted = [(s.name, p) for s in inc.services for p in s.ports if p.number is None]
     inc.ports.update(
-        {(s.name, p.name): p.number for s in inc.spec.services for p in s.ports if p.number is not None}
+        {(s.name, p.name): p.number for s in inc.services for p in s.ports if p.number is not None}
     )
     mine = set(inc.ports.values())
     fixed = {(service, spec.name) for service, spec in wanted if spec.fixed}

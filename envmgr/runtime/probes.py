@@ -12,7 +12,17 @@ from pathlib import Path
 from envmgr.aio import blocking
 from envmgr.errors import Conflict, EnvmgrError, Unobservable
 from envmgr.model.observe import Present, ProcessIdentity
-from envmgr.model.service import AllOf, AnyOf, ExecProbe, HttpProbe, LogProbe, Probe, TcpProbe
+from envmgr.model.service import (
+    AllOf,
+    AnyOf,
+    ExecProbe,
+    HttpProbe,
+    ImageHealth,
+    LogProbe,
+    NotifyProbe,
+    Probe,
+    TcpProbe,
+)
 
 _BODY_BYTES = 65536
 
@@ -42,6 +52,9 @@ class Answer:
 Execute = Callable[[Sequence[str], float], Awaitable[tuple[int, str]]]
 """Run argv in the service's environment within seconds; exit status and the end of its output."""
 
+Ask = Callable[[], Awaitable[Answer]]
+"""Something that can be asked for its own view."""
+
 IsForeign = Callable[[int], str]
 """Who else listens on a port, as a description; empty when it is ours or cannot be told."""
 
@@ -54,6 +67,8 @@ class Subject:
         ports: Its ports by name.
         log, log_offset: Where this launch's output begins; None for external services.
         foreign: The owner check; None switches it off.
+        health: The engine's view of a container; None for processes.
+        notified: Whether this launch has said READY=1.
     """
 
     ports: Mapping[str, int]
@@ -62,6 +77,12 @@ class Subject:
     log: Path | None = None
     log_offset: int = 0
     foreign: IsForeign | None = None
+    health: Ask | None = None
+    notified: Ask | None = None
+
+
+_NOT_A_CONTAINER = Answer(is_ready=False, why="it runs in no container")
+_NOT_NOTIFIED = Answer(is_ready=False, why="it has not said READY=1")
 
 
 async def look(probe: Probe, subject: Subject, *, timeout_s: float) -> Answer:
@@ -80,6 +101,10 @@ async def look(probe: Probe, subject: Subject, *, timeout_s: float) -> Answer:
             return await _exec(argv, subject, timeout_s)
         case LogProbe(pattern=pattern):
             return await _log(pattern, subject, timeout_s)
+        case ImageHealth():
+            return await subject.health() if subject.health else _NOT_A_CONTAINER
+        case NotifyProbe():
+            return await subject.notified() if subject.notified else _NOT_NOTIFIED
         case AnyOf(probes=probes):
             answers = [await look(each, subject, timeout_s=timeout_s) for each in probes]
             return next((a for a in answers if a.is_ready), answers[-1])

@@ -12,7 +12,9 @@ from envmgr.model.service import (
     AnyOf,
     ExecProbe,
     HttpProbe,
+    ImageHealth,
     LogProbe,
+    NotifyProbe,
     PortSpec,
     Probe,
     ServiceSpec,
@@ -53,9 +55,11 @@ def probe(look: Probe, known: Mapping[str, str]) -> Probe:
         case TcpProbe():
             return replace(look, host=render(look.host, known, shell=False))
         case ExecProbe(command=str() as line):
-            return ExecProbe(command=render(line, known, shell=True))
+            return replace(look, command=render(line, known, shell=True))
         case ExecProbe(command=words):
-            return ExecProbe(command=tuple(render(word, known, shell=False) for word in words))
+            return replace(look, command=tuple(render(word, known, shell=False) for word in words))
+        case ImageHealth() | NotifyProbe():
+            return look
         case LogProbe():
             return LogProbe(pattern=render(look.pattern, known, shell=False))
         case AnyOf(probes=parts):
@@ -74,7 +78,7 @@ def shared(inc: Incarnation, secrets: Mapping[str, str]) -> dict[str, str]:
     known = values(inc, secrets)
     env = {key: render(value, known, shell=False) for key, value in inc.spec.env.items()}
     env |= secrets
-    for service in inc.spec.services:
+    for service in inc.services:
         for port in service.ports:
             env[variable(service.name, port.name)] = str(inc.port(service.name, port.name))
     env |= {"ENVMGR_AGENT_NAME": inc.name, "ENVMGR_GENERATION": str(inc.generation)}
@@ -86,9 +90,9 @@ def exports(
     inc: Incarnation, secrets: Mapping[str, str], names: Iterator[str] | None = None
 ) -> dict[str, str]:
     """Connection strings and URLs that services (all, or the named ones) export."""
-    wanted = set(names) if names is not None else {s.name for s in inc.spec.services}
+    wanted = set(names) if names is not None else {s.name for s in inc.services}
     env: dict[str, str] = {}
-    for service in inc.spec.services:
+    for service in inc.services:
         if service.name in wanted:
             known = values(inc, secrets, service.name)
             env |= {key: render(value, known, shell=False) for key, value in service.exports.items()}

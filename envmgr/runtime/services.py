@@ -88,9 +88,9 @@ class ServiceRun:
                     group.cancel_scope.cancel()
 
         async with anyio.create_task_group() as group:
-            for service in self._inc.spec.services:
+            for service in self._inc.services:
                 self._outcomes[service.name] = Outcome(state=ServiceState.WAITING)
-            for service in self._inc.spec.services:
+            for service in self._inc.services:
                 group.start_soon(one, service)
         if first:
             raise first[0]

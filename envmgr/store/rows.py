@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
@@ -228,6 +228,15 @@ class SqliteTransaction:
             "INSERT INTO setting (key, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
             (key, value),
         )
+
+    def drop(self, key: str) -> None:
+        self._execute("DELETE FROM setting WHERE key = ?", (key,))
+
+    def under(self, prefix: str) -> Mapping[str, str]:
+        rows = self._execute(
+            "SELECT key, value FROM setting WHERE substr(key, 1, ?) = ? ORDER BY key", (len(prefix), prefix)
+        )
+        return dict(rows)
 
 
 def _agent(row: tuple[str, str, int, float]) -> AgentRecord:

@@ -286,3 +286,14 @@ async def test_a_setting_is_what_was_put_last(store: Store) -> None:
     await store.write(lambda tx: tx.put("instance", "b"))
 
     assert await store.read(lambda tx: tx.get("instance")) == "b"
+
+
+@proves("STORE-005")
+async def test_small_settings_are_listed_by_their_beginning_and_forgotten(store: Store) -> None:
+    for key in ("run/a/x", "run/b/x", "run_a", "seed/a"):
+        await store.write(lambda tx, key=key: tx.put(key, key.upper()))  # type: ignore[misc]
+
+    await store.write(lambda tx: tx.drop("run/a/x"))
+    await store.write(lambda tx: tx.drop("never"))
+
+    assert await store.read(lambda tx: dict(tx.under("run/"))) == {"run/b/x": "RUN/B/X"}

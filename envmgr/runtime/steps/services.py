@@ -82,9 +82,7 @@ async def _stop_all(inc: Incarnation, keeper: Keeper, *, brief: bool) -> Sequenc
         survivors.extend(f"{service.name} (pid {pid})" for pid in left)
 
     held = await keeper.status()
-    for level in reversed(
-        graph.levels({s.name: [e.service for e in s.depends_on] for s in inc.spec.services})
-    ):
+    for level in reversed(graph.levels({s.name: [e.service for e in s.depends_on] for s in inc.services})):
         async with anyio.create_task_group() as group:
             for name in level:
                 if name in held:
@@ -111,7 +109,7 @@ async def _pre_stop(inc: Incarnation, service: ServiceSpec, *, brief: bool) -> N
 
 async def _sweep(inc: Incarnation) -> None:
     """Processes that left their session (`setsid`), or outlived a killed keeper."""
-    for service in inc.spec.services:
+    for service in inc.services:
         left = await inc.systems.processes.end(inc.marks(part=f"service:{service.name}"), grace_s=2.0)
         if left:
             named = ", ".join(f"{m.command} (pid {m.identity.pid})" for m in left)

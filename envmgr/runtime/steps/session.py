@@ -100,7 +100,7 @@ async def show_services(inc: Incarnation) -> None:
     """Viewers in the `services` window (they follow logs, they own nothing) and the monitor on demand."""
     if inc.terminal is None:
         return
-    logs = {s.name: inc.home / "logs" / f"{s.name}.log" for s in inc.spec.services if s.command}
+    logs = {s.name: inc.home / "logs" / f"{s.name}.log" for s in inc.services if s.command}
     viewers = {name: ("tail", "-n", "200", "-F", str(path)) for name, path in logs.items()}
     if viewers:
         await inc.systems.terminals.show(inc.terminal, viewers)
