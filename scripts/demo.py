@@ -1,7 +1,9 @@
-"""Show envmgr at work: two agents from one template in a small web project.
+"""Show envmgr at work: two agents from one template in a small project of its own.
 
-demo.py         leaves them running, and says how to attach and how to stop
-demo.py --once  stops and removes all, looks for leaks, and prints one JSON line last
+demo.py [--template web|fullstack] [--once]
+
+Without --once the agents stay, and it says how to attach and how to stop. With it everything is stopped and removed, leaks are
+looked for, and one JSON line comes last. `fullstack` needs a container engine and the images of scripts/images.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ from typing import Any
 
 from envmgr.testing.audit import audit
 
-PROJECT = Path(__file__).with_name("demo_project")
+PROJECTS = {"web": "demo_project", "fullstack": "demo_fullstack"}
+ORDERS = "SELECT what FROM orders"
 PAGE_S = 10.0
 LEAKS_S = 5.0
 ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -36,7 +39,8 @@ class DemoFailed(Exception):
 class Demo:
     """A project, a state directory and two agents in one temporary folder."""
 
-    def __init__(self) -> None:
+    def __init__(self, template: str) -> None:
+        self.template = template
         # Not TMPDIR, which may be long: the path of a Unix socket ends at 104 bytes (unix(7)).
         self.folder = Path(tempfile.mkdtemp(prefix="envmgr-demo-", dir="/tmp")).resolve()
         self.project = self.folder / "shop"
@@ -57,44 +61,26 @@ class Demo:
         """Everything up to two agents at work."""
         self._make_project()
         began_at = time.monotonic()
-        self.show("spawn", "--template", "web", "--count", "2")
+        more = PARAMS.get(self.template, ())
+        self.show("spawn", "--template", self.template, "--count", "2", *more)
         self.summary["spawn_s"] = round(time.monotonic() - began_at, 2)
         self.show("ls")
-        first, second = agents = self.agents()
-        urls = [agent["services"][0]["urls"][0] for agent in agents]
-        self.summary |= {"agents": len(agents), "urls": urls}
-        self._two_pages(second, urls)
-        self._prompt(first, urls)
+        self.summary["agents"] = len(self.agents())
+        SHOWS[self.template](self)
 
     def _make_project(self) -> None:
-        say(f"A small web project in {self.project}, with a template in .envmgr/templates/web.yaml")
-        shutil.copytree(PROJECT, self.project, ignore=shutil.ignore_patterns("__pycache__"))
+        template = f".envmgr/templates/{self.template}.yaml"
+        say(f"A small project in {self.project}, with a template in {template}")
+        source = Path(__file__).with_name(PROJECTS[self.template])
+        shutil.copytree(source, self.project, ignore=shutil.ignore_patterns("__pycache__"))
         self.git("init", "-q", "-b", "main")
         self.git("add", "-A")
         self.git(
             "-c", "user.name=Demo", "-c", "user.email=demo@example.invalid", "commit", "-qm", "Little shop"
         )
 
-    def _two_pages(self, second: dict[str, Any], urls: list[str]) -> None:
-        say("Both answer, each on its own port")
-        expect(len(set(urls)) == 2, f"the agents share an address: {urls}")
-        self._headlines(urls, ["Little shop", "Little shop"])
-        page = Path(second["worktree"]) / "index.html"
-        say(f"Each from its own worktree: an edit in {page.parent} shows on the second page only")
-        text = page.read_text(encoding="utf-8")
-        page.write_text(text.replace("<h1>Little", "<h1>Lovely little"), encoding="utf-8")
-        self._headlines(urls, ["Little shop", "Lovely little shop"])
-
-    def _prompt(self, first: dict[str, Any], urls: list[str]) -> None:
-        say("A prompt for the first agent; this one is a stand-in program, not a model")
-        self.show("send", first["name"], "change the headline to Spring sale")
-        until(lambda: headline(urls[0]) == "Spring sale", "the prompt changed nothing", PAGE_S)
-        self._headlines(urls, ["Spring sale", "Lovely little shop"])
-        say("What it did")
-        self.show("logs", first["name"], "agent")
-        self.show("exec", first["name"], "git", "--no-pager", "diff", "-U0", "index.html")
-
-    def _headlines(self, urls: list[str], wanted: list[str]) -> None:
+    def headlines(self, urls: list[str], wanted: list[str]) -> None:
+        """Show what the pages say, and insist on it."""
         seen = [headline(url) for url in urls]
         for url, text in zip(urls, seen, strict=True):
             print(f"{url}  {text}")
@@ -203,17 +189,81 @@ def headline(url: str) -> str:
     return found[1] if found else ""
 
 
+def show_web(demo: Demo) -> None:
+    """Two pages from two worktrees, and a prompt."""
+    first, second = agents = demo.agents()
+    urls = demo.summary["urls"] = [agent["services"][0]["urls"][0] for agent in agents]
+    say("Both answer, each on its own port")
+    expect(len(set(urls)) == 2, f"the agents share an address: {urls}")
+    demo.headlines(urls, ["Little shop", "Little shop"])
+    page = Path(second["worktree"]) / "index.html"
+    say(f"Each from its own worktree: an edit in {page.parent} shows on the second page only")
+    text = page.read_text(encoding="utf-8")
+    page.write_text(text.replace("<h1>Little", "<h1>Lovely little"), encoding="utf-8")
+    demo.headlines(urls, ["Little shop", "Lovely little shop"])
+    say("A prompt for the first agent; this one is a stand-in program, not a model")
+    demo.show("send", first["name"], "change the headline to Spring sale")
+    until(lambda: headline(urls[0]) == "Spring sale", "the prompt changed nothing", PAGE_S)
+    demo.headlines(urls, ["Spring sale", "Lovely little shop"])
+    say("What it did")
+    demo.show("logs", first["name"], "agent")
+    demo.show("exec", first["name"], "git", "--no-pager", "diff", "-U0", "index.html")
+
+
+def show_fullstack(demo: Demo) -> None:
+    """Each agent has a database and a cache of its own, and different data in them."""
+    agents = demo.agents()
+    urls = demo.summary["urls"] = [_address(agent, "front") for agent in agents]
+    expect(len(set(urls)) == 2, f"the agents share an address: {urls}")
+    say("What one of them runs")
+    demo.show("show", agents[0]["name"])
+    say("An order in each shop goes through front end and API into the agent's own PostgreSQL")
+    for url, order in zip(urls, ("green+tea", "black+coffee"), strict=True):
+        headline(f"{url}?order={order}")
+    demo.headlines(urls, ["green tea", "black coffee"])
+    say("The databases in their containers, asked directly")
+    for agent, wanted in zip(agents, ("green tea", "black coffee"), strict=True):
+        said = _in_database(demo, agent["name"])
+        print(f"{agent['name']}  {ORDERS}  {said}")
+        expect(said == wanted, f"the database of {agent['name']} says {said!r}, not {wanted!r}")
+
+
+def _in_database(demo: Demo, agent: str) -> str:
+    words = ("exec", agent, "--service", "postgres", "--", "psql", "-U", "shop", "-d", "shop", "-tAc", ORDERS)
+    done = subprocess.run(
+        demo.command(*words), cwd=demo.project, env=demo.env, capture_output=True, check=False
+    )
+    expect(done.returncode == 0, f"psql: {done.stderr.decode()}")
+    return done.stdout.decode().strip()
+
+
+def _address(agent: dict[str, Any], service: str) -> str:
+    return str(next(s for s in agent["services"] if s["name"] == service)["urls"][0])
+
+
+SHOWS: dict[str, Callable[[Demo], None]] = {"web": show_web, "fullstack": show_fullstack}
+PARAMS = {
+    # No registry is needed: the images are the ones that scripts/images made.
+    "fullstack": (
+        *("--param", "postgres=envmgr-test/postgres", "--param", "redis=envmgr-test/redis"),
+        *("--param", f"python={sys.executable}"),
+    )
+}
+
+
 def main(words: list[str]) -> int:
     """Exit status: 0 shown, 1 failed, 2 usage, 130 interrupted."""
-    if words not in ([], ["--once"]):
+    asked = _asked(words)
+    if asked is None:
         print(__doc__, file=sys.stderr)
         return 2
-    demo, status = Demo(), 1
+    template, is_once = asked
+    demo, status = Demo(template), 1
     for ending in ENDINGS:
         signal.signal(ending, demo.interrupt)
     try:
         demo.run()
-        if not words:
+        if not is_once:
             demo.farewell()
             return 0
         demo.take_down()
@@ -227,9 +277,20 @@ def main(words: list[str]) -> int:
     demo.clean_up()
     if "why" in demo.summary:
         print(f"error: {demo.summary['why']}; everything was stopped and removed", file=sys.stderr)
-    if words:
+    if is_once:
         print(json.dumps(demo.summary), flush=True)
     return 0 if demo.summary["ok"] else status
+
+
+def _asked(words: list[str]) -> tuple[str, bool] | None:
+    """(template, once); None for anything else."""
+    left = [word for word in words if word != "--once"]
+    match left:
+        case []:
+            return "web", "--once" in words
+        case ["--template", template] if template in SHOWS:
+            return template, "--once" in words
+    return None
 
 
 if __name__ == "__main__":
