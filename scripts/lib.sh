@@ -115,3 +115,21 @@ need_claude() {
     fi
     export ENVMGR_TEST_CLAUDE=$claude
 }
+
+# Prints nothing and succeeds when an engine answers at DOCKER_HOST, or else at the default socket (no docker context).
+engine_answers() {
+    command -v docker >/dev/null && timeout 20 docker --context default version >/dev/null 2>&1
+}
+
+# After this a container engine answers: the one that runs, or else, as root, one of our own, which ends with the last
+# script that uses it. A running engine is never touched otherwise.
+need_docker() {
+    ! engine_answers || return 0
+    [ -z "${DOCKER_HOST:-}" ] || die "no container engine answers at $DOCKER_HOST" "Start it, or unset DOCKER_HOST."
+    [ "$(id -u)" = 0 ] || die "no container engine answers" \
+        "Start Docker so that you may use it, or run this as root: then it installs and starts one for itself."
+    need_command flock
+    command -v dockerd >/dev/null || need_package docker.io "Docker is not installed"
+    command -v docker >/dev/null || need_package docker-cli "Docker's command line is not installed"
+    engine_answers || own_engine # a package may have started one
+}

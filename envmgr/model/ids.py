@@ -16,3 +16,33 @@ ServiceName = NewType("ServiceName", str)
 def session_name(agent: AgentId, generation: int) -> str:
     """tmux session of one generation; tmux changes `.` and `:`, so neither occurs."""
     return f"em-{agent}-g{generation}"
+
+
+LABEL_STATE = "envmgr.state"
+"""Absolute path of the state directory: a leak is found without asking any record (docs/adr/0009)."""
+LABEL_INSTANCE = "envmgr.instance"
+LABEL_AGENT = "envmgr.agent"
+LABEL_GENERATION = "envmgr.generation"
+"""Not on volumes and images, which outlive generations."""
+LABEL_SERVICE = "envmgr.service"
+LABEL_HASH = "envmgr.hash"
+
+
+def container_name(agent: AgentId, generation: int, unit: str) -> str:
+    """Container of one unit of one generation."""
+    return f"envmgr-{agent}-g{generation}-{unit}"
+
+
+def network_name(agent: AgentId, generation: int, network: str) -> str:
+    """Network of one generation, by its name in the template."""
+    return f"envmgr-{agent}-g{generation}-{network}"
+
+
+def volume_name(agent: AgentId, volume: str) -> str:
+    """Volume of an agent, by its name in the template; the same for all generations."""
+    return f"envmgr-{agent}-{volume}"
+
+
+def image_name(agent: AgentId, service: str) -> str:
+    """Image that was built for a service of an agent."""
+    return f"envmgr-{agent}-{service}"
