@@ -10,8 +10,8 @@ from envmgr.model.agent import AgentState, Desired, Lifecycle
 from envmgr.model.spec import AgentSpec
 from envmgr.protocols.workspaces import Repository
 from envmgr.runtime.incarnation import Incarnation
+from envmgr.runtime.outcomes import Outcome
 from envmgr.runtime.reports import Reports
-from envmgr.runtime.services import Outcome
 
 
 class Actor:

@@ -28,9 +28,9 @@ from envmgr.runtime import removal, stopping
 from envmgr.runtime.actor import Actor
 from envmgr.runtime.health import Health
 from envmgr.runtime.incarnation import Incarnation
+from envmgr.runtime.outcomes import Outcome
 from envmgr.runtime.reports import Reports
 from envmgr.runtime.saga import Receipt, Saga, Stage, Step, StepFailed, never
-from envmgr.runtime.services import Outcome
 from envmgr.runtime.steps.assistant import AwaitReadiness, StartAssistant, was_let_in
 from envmgr.runtime.steps.environment import WriteEnvironment
 from envmgr.runtime.steps.ports import LeasePorts

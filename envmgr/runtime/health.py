@@ -19,7 +19,7 @@ from envmgr.protocols.keepers import Held, Keeper
 from envmgr.runtime import probes, rendering
 from envmgr.runtime.actor import Actor
 from envmgr.runtime.incarnation import Incarnation
-from envmgr.runtime.services import Outcome
+from envmgr.runtime.outcomes import Outcome
 from envmgr.runtime.subjects import subject
 from envmgr.runtime.supervisor import Supervisor
 

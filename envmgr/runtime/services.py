@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from functools import partial
 
 import anyio
 
 from envmgr.aio import blocking
 from envmgr.errors import EnvmgrError, Unavailable
 from envmgr.model.service import Condition, Dependency, ServiceKind, ServiceSpec, ServiceState
-from envmgr.protocols.keepers import Held, Keeper, Launch
+from envmgr.protocols.keepers import Held
 from envmgr.runtime import probes, rendering
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.leasing import claim_ports
+from envmgr.runtime.outcomes import Outcome, ServiceFailed, ended, start_deadline
+from envmgr.runtime.runners import Runner, Runners
 from envmgr.runtime.subjects import excerpt, subject
 
 _ALIVE_S = 0.25
@@ -26,35 +28,30 @@ Tell = Callable[[str, ServiceState, str], None]
 """(service, state, detail): progress for people."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """Where a service stands. `detail` says why it failed or what it waits for."""
-
-    state: ServiceState
-    detail: str = ""
-
-
-class ServiceFailed(Unavailable):
-    """A service did not come up."""
-
-    code = "unavailable.service"
-
-
 class ServiceRun:
-    """One start of all services of an incarnation. `start` may be called once."""
+    """One start of some or all units of an incarnation. `start` may be called once."""
 
-    def __init__(self, inc: Incarnation, keeper: Keeper, secrets: Mapping[str, str], tell: Tell) -> None:
+    def __init__(
+        self,
+        inc: Incarnation,
+        runners: Runners,
+        secrets: Mapping[str, str],
+        tell: Tell,
+        *,
+        standing: Mapping[str, Outcome] | None = None,
+    ) -> None:
+        """`standing`: how units stand that are not to be started; one that is missing here counts as stopped."""
         self._inc = inc
-        self._keeper = keeper
+        self._runners = runners
         self._secrets = secrets
         self._tell = tell
         self._held: dict[str, Held] = {}
         self._launched: dict[str, float] = {}
-        self._outcomes: dict[str, Outcome] = {}
+        self._outcomes: dict[str, Outcome] = dict(standing or {})
         self._changed = anyio.Event()
 
-    async def start(self) -> Mapping[str, Outcome]:
-        """Bring all services up; returns how each stands.
+    async def start(self, only: Collection[str] | None = None) -> Mapping[str, Outcome]:
+        """Bring all units up, or just the named ones; returns how each unit of the agent stands.
 
         Raises:
             ServiceFailed: A required one failed; the message names it, the reason, and the end of its log.
@@ -69,13 +66,14 @@ class ServiceRun:
             group.cancel_scope.cancel()
 
         async with anyio.create_task_group() as group:
-            group.start_soon(run, self._follow)
-            await run(self._start_all)
+            for runner in self._runners.all():
+                group.start_soon(run, partial(self._follow, runner))
+            await run(partial(self._start_all, only))
         if failures:
             raise failures[0]
         return dict(self._outcomes)
 
-    async def _start_all(self) -> None:
+    async def _start_all(self, only: Collection[str] | None) -> None:
         first: list[EnvmgrError] = []
 
         async def one(service: ServiceSpec) -> None:
@@ -88,15 +86,16 @@ class ServiceRun:
                     group.cancel_scope.cancel()
 
         async with anyio.create_task_group() as group:
-            for service in self._inc.services:
+            chosen = [s for s in self._inc.services if only is None or s.name in only]
+            for service in chosen:
                 self._outcomes[service.name] = Outcome(state=ServiceState.WAITING)
-            for service in self._inc.services:
+            for service in chosen:
                 group.start_soon(one, service)
         if first:
             raise first[0]
 
-    async def _follow(self) -> None:
-        async for held in self._keeper.changes():
+    async def _follow(self, runner: Runner) -> None:
+        async for held in runner.changes():
             self._keep(held)
             self._wake()
         raise Unavailable(
@@ -128,7 +127,7 @@ class ServiceRun:
                 await self._launch(service)
                 return
             except probes.PortTaken as taken:
-                await self._keeper.stop(service.name, grace_s=2.0)
+                await self._runners.of(service).stop(service.name, grace_s=2.0)
                 if attempt == _CONFLICT_RETRIES or not self._may_move(service, taken.port):
                     raise
                 await self._move(service, taken)
@@ -143,7 +142,7 @@ class ServiceRun:
             if settled == "met" or not edge.required:
                 return
             raise ServiceFailed(
-                f"{service.name} cannot start: {edge.service} is {self._outcomes[edge.service].state.value},"
+                f"{service.name} cannot start: {edge.service} is {self._state(edge.service).value},"
                 f" not {edge.condition.value}",
                 hint=f"Look at `envmgr why {self._inc.name}`.",
             )
@@ -155,17 +154,21 @@ class ServiceRun:
 
     def _settled(self, condition: Condition, upstream: ServiceSpec) -> str:
         """`met`, `failed`, or empty while it can still become either."""
-        state = self._outcomes[upstream.name].state
-        if state is ServiceState.FAILED:
+        state = self._state(upstream.name)
+        if state in (ServiceState.FAILED, ServiceState.STOPPED):
             return (
                 "met" if condition is Condition.COMPLETED and upstream.kind is ServiceKind.TASK else "failed"
             )
         if state is ServiceState.DONE:
             return "met"
-        is_up = state is ServiceState.READY or (
+        # Nobody can tell right after a restart of the daemon: the dependant finds out by itself.
+        is_up = state in (ServiceState.READY, ServiceState.UNKNOWN) or (
             condition is Condition.STARTED and not self._until_started(upstream)
         )
         return "met" if is_up and condition in (Condition.STARTED, Condition.READY) else ""
+
+    def _state(self, unit: str) -> ServiceState:
+        return self._outcomes[unit].state if unit in self._outcomes else ServiceState.STOPPED
 
     def _until_started(self, upstream: ServiceSpec) -> float:
         """Seconds until it counts as started: executed, and alive for 250 ms."""
@@ -176,18 +179,7 @@ class ServiceRun:
         if service.kind is ServiceKind.EXTERNAL:
             await self._await_ready(service, None)
             return
-        known = rendering.values(self._inc, self._secrets, service.name)
-        held = await self._keeper.launch(
-            Launch(
-                service=service.name,
-                generation=self._inc.generation,
-                argv=rendering.command(service.command, service.shell, known),
-                cwd=self._inc.path / service.cwd,
-                env=rendering.service_env(self._inc, service, self._secrets),
-                logs=service.logs,
-                limits=service.limits,
-            )
-        )
+        held = await self._runners.of(service).launch(service, self._secrets)
         self._keep(held)
         self._launched[service.name] = time.monotonic()
         self._wake()
@@ -207,7 +199,7 @@ class ServiceRun:
                 await self._changed.wait()
             await self._judge_end(service)
             return
-        await self._keeper.stop(service.name, grace_s=service.stop.grace_s)
+        await self._runners.of(service).stop(service.name, grace_s=service.stop.grace_s)
         raise ServiceFailed(
             f"task {service.name} did not end within {service.timeout_s:g} s",
             hint="Raise its `timeout`.",
@@ -219,7 +211,7 @@ class ServiceRun:
         if held.exit_code is not None and held.exit_code in service.success_exit_codes:
             self._set(service.name, ServiceState.DONE, f"exited with {held.exit_code}")
             return
-        raise _ended(self._inc.name, service, held, await excerpt(held))
+        raise ended(self._inc.name, service, held, await excerpt(held))
 
     async def _await_ready(self, service: ServiceSpec, held: Held | None) -> None:
         """Until the probe says so, or, without a probe, alive for 250 ms."""
@@ -256,7 +248,7 @@ class ServiceRun:
             if taken is not None:
                 raise taken
             held = self._held[service.name]
-            raise _ended(self._inc.name, service, held, await excerpt(held))
+            raise ended(self._inc.name, service, held, await excerpt(held))
 
     async def _port_thief(self, service: ServiceSpec) -> probes.PortTaken | None:
         """A service that ended because somebody else has its port is a conflict, not a crash."""
@@ -279,21 +271,3 @@ class ServiceRun:
         """Lease another port in place of one that somebody else took between bind test and bind (R-32)."""
         await claim_ports(self._inc, busy={taken.port})
         self._tell(service.name, ServiceState.STARTING, f"{taken.message}; moved to another port")
-
-
-def start_deadline(service: ServiceSpec) -> float:
-    """Seconds after which a start that is not ready (or a task that has not ended) has failed."""
-    if service.kind is ServiceKind.TASK:
-        return service.timeout_s
-    return service.ready.deadline_s if service.ready else 60.0
-
-
-def _ended(agent: str, service: ServiceSpec, held: Held, log: str) -> ServiceFailed:
-    how = f"signal {held.exit_signal}" if held.exit_signal else f"status {held.exit_code}"
-    when = "ended" if service.kind is ServiceKind.TASK else "ended before it was ready"
-    last = f"; its last words: {log.splitlines()[-1].strip()}" if log.strip() else ""
-    return ServiceFailed(
-        f"{service.name} {when} with {how}{last}",
-        hint=f"Read its log with `envmgr logs {agent} {service.name}`, then mend the command.",
-        details={"service": service.name, "exit_code": held.exit_code, "log": log},
-    )

@@ -31,10 +31,12 @@ from envmgr.model.service import (
     ServiceState,
     TcpProbe,
 )
+from envmgr.runtime import runners
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.leasing import claim_ports
+from envmgr.runtime.outcomes import Outcome, ServiceFailed
 from envmgr.runtime.probes import PortTaken
-from envmgr.runtime.services import Outcome, ServiceFailed, ServiceRun
+from envmgr.runtime.services import ServiceRun
 from tests.support.incarnations import incarnation
 from tests.support.keepers import py, record_of, runs, sh
 from tests.support.requirements import proves
@@ -104,9 +106,8 @@ async def start(inc: Incarnation, told: Told) -> dict[str, Outcome]:
 
 
 async def start_only(inc: Incarnation, told: Told) -> dict[str, Outcome]:
-    keeper = await inc.systems.keepers.hire(inc.home, owner=inc.tag)
     with anyio.fail_after(20):
-        return dict(await ServiceRun(inc, keeper, {}, told).start())
+        return dict(await ServiceRun(inc, await runners.hire(inc), {}, told).start())
 
 
 def states(outcomes: dict[str, Outcome]) -> dict[str, ServiceState]:
@@ -356,7 +357,7 @@ async def test_a_keeper_that_is_killed_in_the_middle_ends_the_start(make: Make, 
             async with anyio.create_task_group() as group:
                 group.start_soon(kill_the_keeper)
                 # A question that is under way is cut off; else the stream of changes ends. Both may come first.
-                with pytest.raises(Unavailable, match="^the keeper (of otter ended|does not answer)"):
+                with pytest.raises(Unavailable, match="^the keeper of otter (ended|does not answer)"):
                     await start(inc, told)
         finally:
             await inc.systems.processes.end(inc.marks(part="service:api"))

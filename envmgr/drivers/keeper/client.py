@@ -238,7 +238,7 @@ def _silent(home: Path, error: BaseException) -> Unobservable:
     return Unobservable(
         f"the keeper does not answer ({type(error).__name__})",
         hint="Run `envmgr doctor`.",
-        details={"home": str(home)},
+        details={"home": str(home), "error": type(error).__name__},
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import anyio
 
@@ -12,11 +12,12 @@ from envmgr.core import graph
 from envmgr.errors import EnvmgrError, StopFailed, Unobservable
 from envmgr.model.observe import Absent, Present, Unknown
 from envmgr.model.service import ServiceSpec
-from envmgr.protocols.keepers import Keeper
-from envmgr.runtime import rendering
+from envmgr.runtime import rendering, runners
 from envmgr.runtime.incarnation import Incarnation
+from envmgr.runtime.outcomes import Outcome
+from envmgr.runtime.runners import KeeperRunner
 from envmgr.runtime.saga import Receipt, Step
-from envmgr.runtime.services import Outcome, ServiceRun, Tell
+from envmgr.runtime.services import ServiceRun, Tell
 from envmgr.runtime.steps.environment import write_env
 
 log = logging.getLogger(__name__)
@@ -33,10 +34,9 @@ class StartServices(Step):
         self.outcomes: Mapping[str, Outcome] = {}
 
     async def do(self) -> Receipt:
-        """Hire the keeper and start everything; returns how each service stands."""
+        """Hire who runs them and start everything; returns how each service stands."""
         inc = self._inc
-        keeper = await inc.systems.keepers.hire(inc.home, owner=inc.tag)
-        run = ServiceRun(inc, keeper, await inc.secrets(), self._tell)
+        run = ServiceRun(inc, await runners.hire(inc), await inc.secrets(), self._tell)
         self.outcomes = await run.start()
         await blocking.act("file", write_env, inc)  # a service may have moved to another port
         return {name: outcome.state.value for name, outcome in self.outcomes.items()}
@@ -56,36 +56,51 @@ async def stop_services(inc: Incarnation, *, brief: bool = False) -> None:
         StopFailed: Some process survived KILL; named.
         Unobservable: The keeper does not answer.
     """
-    match await inc.systems.keepers.find(inc.home, owner=inc.tag):
+    keeper = await stop_units(inc, [s.name for s in inc.services], brief=brief)
+    if keeper is None:
+        await inc.systems.keepers.clear(inc.home)
+    else:
+        await keeper.dismiss()
+
+
+async def stop_units(inc: Incarnation, names: Collection[str], *, brief: bool = False) -> KeeperRunner | None:
+    """Stop exactly these units, dependants first and independent ones side by side; returns the keeper, if there is one.
+
+    Raises:
+        StopFailed: Some process survived KILL; named.
+        Unobservable: The keeper does not answer.
+    """
+    match await runners.find_keeper(inc):
         case Unknown(reason):
             raise Unobservable(
                 f"the keeper of {inc.name} does not answer: {reason}", hint="Run `envmgr doctor`."
             )
         case Absent():
-            await _sweep(inc)
-            await inc.systems.keepers.clear(inc.home)
+            await _sweep(inc, names)
+            return None
         case Present(keeper):
-            survivors = await _stop_all(inc, keeper, brief=brief)
-            await _sweep(inc)
+            survivors = await _stop_all(inc, keeper, names, brief=brief)
+            await _sweep(inc, names)
             if survivors:
                 raise StopFailed(f"services left processes: {', '.join(survivors)}", hint=_survivor_hint())
-            await keeper.dismiss()
+            return keeper
 
 
-async def _stop_all(inc: Incarnation, keeper: Keeper, *, brief: bool) -> Sequence[str]:
+async def _stop_all(
+    inc: Incarnation, keeper: KeeperRunner, names: Collection[str], *, brief: bool
+) -> Sequence[str]:
     survivors: list[str] = []
 
     async def stop(service: ServiceSpec) -> None:
         grace_s = min(3.0, service.stop.grace_s) if brief else service.stop.grace_s
         await _pre_stop(inc, service, brief=brief)
-        left = await keeper.stop(service.name, signal=service.stop.signal, grace_s=grace_s)
-        survivors.extend(f"{service.name} (pid {pid})" for pid in left)
+        survivors.extend(await keeper.stop(service.name, signal=service.stop.signal, grace_s=grace_s))
 
     held = await keeper.status()
     for level in reversed(graph.levels({s.name: [e.service for e in s.depends_on] for s in inc.services})):
         async with anyio.create_task_group() as group:
             for name in level:
-                if name in held:
+                if name in held and name in names:
                     group.start_soon(stop, inc.service(name))
     return survivors
 
@@ -107,13 +122,13 @@ async def _pre_stop(inc: Incarnation, service: ServiceSpec, *, brief: bool) -> N
         )
 
 
-async def _sweep(inc: Incarnation) -> None:
+async def _sweep(inc: Incarnation, names: Collection[str]) -> None:
     """Processes that left their session (`setsid`), or outlived a killed keeper."""
-    for service in inc.services:
-        left = await inc.systems.processes.end(inc.marks(part=f"service:{service.name}"), grace_s=2.0)
+    for name in names:
+        left = await inc.systems.processes.end(inc.marks(part=f"service:{name}"), grace_s=2.0)
         if left:
             named = ", ".join(f"{m.command} (pid {m.identity.pid})" for m in left)
-            raise StopFailed(f"{service.name} left processes: {named}", hint=_survivor_hint())
+            raise StopFailed(f"{name} left processes: {named}", hint=_survivor_hint())
 
 
 def _survivor_hint() -> str:
