@@ -140,10 +140,28 @@ class Workspaces(Protocol):
         """Wait for deletions that go on in the background."""
 
     async def restore(
-        self, repo: Repository, *, path: Path, branch: str, head: str, ref: str, owner: str
+        self, repo: Repository, *, path: Path, branch: str, head: str, ref: str, owner: str, base: str = ""
     ) -> Worktree:
-        """Bring a snapshot back: branch at `head`, uncommitted changes as they were.
+        """Make a worktree from a snapshot: branch at `head`, uncommitted changes as they were.
+
+        Args:
+            base: Commit from which on the branch's commits count as its own; empty for that of the snapshot's worktree.
 
         Raises:
-            Conflict: Branch or folder exist again.
+            Conflict: Branch or folder exist (again).
+            NotFound: There is no such snapshot.
         """
+
+    async def rewind(self, repo: Repository, worktree: Worktree, *, head: str, ref: str) -> None:
+        """Put a snapshot back into its worktree: branch at `head`, index and files as they were, ignored files untouched.
+
+        Overwrites what is there; the caller has saved it, and made sure that nobody works there. May be repeated after a
+        crash at any moment.
+
+        Raises:
+            Conflict: A rebase or bisect is under way, or the branch is checked out elsewhere; nothing was changed.
+            NotFound: There is no such snapshot.
+        """
+
+    async def drop_snapshot(self, repo: Repository, ref: str) -> None:
+        """Forget a snapshot; git collects what nothing else needs. Dropping twice is harmless."""

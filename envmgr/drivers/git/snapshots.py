@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ _NAMESPACE = "refs/envmgr/"
 # A rebase is left out: it works with a detached HEAD, and a restored worktree is on its branch.
 _STATE = ("MERGE_HEAD", "MERGE_MODE", "MERGE_MSG", "CHERRY_PICK_HEAD", "REVERT_HEAD")
 _STATE_MARKS = {"MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD"}
-_DEADLINE_S = 300.0
+DEADLINE_S = 300.0
 _INNER = re.compile(
     r"adding embedded git repository: (?P<path>.*)|'(?P<empty>.*)/' does not have a commit checked out"
 )
@@ -68,8 +68,8 @@ async def snapshot(worktree: Worktree, ref: str) -> str:
     head = await must("rev-parse", "--verify", "HEAD^{commit}", cwd=folder)
     async with _private_index(admin) as env:
         index_tree, has_stages = await _index_tree(folder, admin, env)
-        await _add_all(folder, env)
-        tree = await must("write-tree", cwd=folder, env=env, deadline_s=_DEADLINE_S)
+        await add_all(folder, env)
+        tree = await must("write-tree", cwd=folder, env=env, deadline_s=DEADLINE_S)
     index = await _commit(folder, index_tree, [head], _STAGED if has_stages else "Layout: tree")
     commit = await _commit(folder, tree, [head, index], f"Base: {worktree.base}\nBranch: {worktree.branch}")
     await must("update-ref", ref, commit, cwd=folder)
@@ -102,10 +102,10 @@ def _copy_index(real: Path, copy: Path) -> None:
 async def _index_tree(folder: Path, admin: Path, env: dict[str, str]) -> tuple[str, bool]:
     """Tree of the index, and whether it is in the layout of stages."""
     state = await look("file", 5.0, _state_files, admin)
-    done = await git("write-tree", cwd=folder, env=env, deadline_s=_DEADLINE_S)
+    done = await git("write-tree", cwd=folder, env=env, deadline_s=DEADLINE_S)
     if done.is_ok and not _STATE_MARKS & state.keys():
         return done.stdout.strip(), False
-    listed = await must("ls-files", "--stage", "-z", cwd=folder, env=env, deadline_s=_DEADLINE_S)
+    listed = await must("ls-files", "--stage", "-z", cwd=folder, env=env, deadline_s=DEADLINE_S)
     if "\ufffd" in listed:
         raise Unavailable(
             "a file name is not UTF-8, which a merge under way cannot be saved with", hint="Finish the merge."
@@ -116,7 +116,7 @@ async def _index_tree(folder: Path, admin: Path, env: dict[str, str]) -> tuple[s
         entries.append(f"100644 {blob} 0\tstate/{name}")
     other = {"GIT_INDEX_FILE": env["GIT_INDEX_FILE"] + "-stages"}
     await must("update-index", "-z", "--index-info", cwd=folder, env=other, stdin=_lines(entries))
-    return await must("write-tree", cwd=folder, env=other, deadline_s=_DEADLINE_S), True
+    return await must("write-tree", cwd=folder, env=other, deadline_s=DEADLINE_S), True
 
 
 def _state_files(admin: Path) -> dict[str, str]:
@@ -137,8 +137,15 @@ def _lines(entries: list[str]) -> str:
     return "".join(f"{entry}\0" for entry in entries)
 
 
-async def _add_all(folder: Path, env: dict[str, str]) -> None:
-    added = await git(*_SAFE_ADD, cwd=folder, env=env, deadline_s=_DEADLINE_S)
+async def add_all(
+    folder: Path, env: Mapping[str, str] | None = None, *, pass_fds: Sequence[int] = ()
+) -> None:
+    """Enter every file that is not ignored into the index.
+
+    Raises:
+        Conflict: A folder is a repository of its own.
+    """
+    added = await git(*_SAFE_ADD, cwd=folder, env=env, deadline_s=DEADLINE_S, pass_fds=pass_fds)
     # git saves a repository inside a worktree as a mere commit id, or not at all.
     if inner := _INNER.search(added.stderr):
         path = inner["path"] or inner["empty"]
@@ -163,7 +170,7 @@ async def _verify(folder: Path, ref: str, tree: str) -> None:
     """Read back: the ref has our tree, and every object below it is there."""
     found = await must("rev-parse", "--verify", f"{ref}^{{tree}}", cwd=folder)
     walked = await git(
-        "rev-list", "--objects", "--quiet", ref, "--not", f"{ref}^1", cwd=folder, deadline_s=_DEADLINE_S
+        "rev-list", "--objects", "--quiet", ref, "--not", f"{ref}^1", cwd=folder, deadline_s=DEADLINE_S
     )
     if found != tree or not walked.is_ok:
         raise Unavailable("the snapshot cannot be read back", hint="Run `git fsck` in the repository.")
@@ -190,21 +197,31 @@ async def read(folder: Path, ref: str) -> Saved:
     )
 
 
-async def apply(worktree: Worktree, saved: Saved) -> None:
-    """Write files and index of a snapshot into a worktree that has none yet."""
+async def drop(folder: Path, ref: str) -> None:
+    """See `Workspaces.drop_snapshot`."""
+    _must_be_ours(ref)
+    await must("update-ref", "-d", ref, cwd=folder)
+
+
+async def apply(worktree: Worktree, saved: Saved, *, pass_fds: Sequence[int] = ()) -> None:
+    """Write files and index of a snapshot into a worktree whose index knows all files that may go."""
     folder = worktree.path
-    await must("read-tree", "--reset", "-u", saved.commit, cwd=folder, deadline_s=_DEADLINE_S)
+    written = await git(
+        "read-tree", "--reset", "-u", saved.commit, cwd=folder, deadline_s=DEADLINE_S, pass_fds=pass_fds
+    )
+    if not written.is_ok:
+        raise await failure("the files cannot be written", written, folder=folder)
     if saved.has_stages:
         await _apply_stages(folder, saved.index)
     else:
-        await must("read-tree", "-m", saved.index, cwd=folder, deadline_s=_DEADLINE_S)
+        await must("read-tree", "-m", saved.index, cwd=folder, deadline_s=DEADLINE_S)
     # Only spares the next `git status` some work; exit status 1 says that files differ from the index.
-    await git("update-index", "-q", "--refresh", cwd=folder, deadline_s=_DEADLINE_S)
+    await git("update-index", "-q", "--refresh", cwd=folder, deadline_s=DEADLINE_S)
 
 
 async def _apply_stages(folder: Path, index: str) -> None:
     admin = await look("file", 5.0, admin_of, folder)
-    listed = await must("ls-tree", "-r", "-z", "--full-tree", index, cwd=folder, deadline_s=_DEADLINE_S)
+    listed = await must("ls-tree", "-r", "-z", "--full-tree", index, cwd=folder, deadline_s=DEADLINE_S)
     entries = []
     for line in filter(None, listed.split("\0")):
         about, place = line.split("\t", 1)

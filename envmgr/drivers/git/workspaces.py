@@ -10,7 +10,7 @@ from pathlib import Path
 import anyio
 
 from envmgr.aio.blocking import act, look
-from envmgr.drivers.git import checkout, copying, removal, repository, snapshots, work, worktrees
+from envmgr.drivers.git import checkout, copying, removal, repository, rewinding, snapshots, work, worktrees
 from envmgr.drivers.git.entries import Claim, find_entry
 from envmgr.drivers.git.invoke import must
 from envmgr.drivers.git.locking import Locks
@@ -123,13 +123,20 @@ class GitWorkspaces:
         async with self._repository(repo):
             return await worktrees.drop_branch(repo, branch, at=at)
 
+    async def drop_snapshot(self, repo: Repository, ref: str) -> None:
+        await snapshots.drop(repo.root, ref)
+
+    async def rewind(self, repo: Repository, worktree: Worktree, *, head: str, ref: str) -> None:
+        saved = await snapshots.read(repo.root, ref)
+        await rewinding.rewind(repo, worktree, saved, head=head, locks=self._locks)
+
     async def restore(
-        self, repo: Repository, *, path: Path, branch: str, head: str, ref: str, owner: str
+        self, repo: Repository, *, path: Path, branch: str, head: str, ref: str, owner: str, base: str = ""
     ) -> Worktree:
         saved = await snapshots.read(repo.root, ref)
         if await repository.branch_tip(repo, branch) is not None:
             raise Conflict(f"the branch {branch} exists again", hint="Restore under another branch name.")
-        claim = Claim(owner=owner, base=saved.base, branch=branch)
+        claim = Claim(owner=owner, base=base or saved.base, branch=branch)
         worktree = await self._make(repo, path=path, claim=claim, start=head)
         await snapshots.apply(worktree, saved)
         return worktree

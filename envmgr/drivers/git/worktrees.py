@@ -235,7 +235,7 @@ async def _refusal(repo: Repository, wish: Wish, done: Finished) -> EnvmgrError:
             f"the branch {branch} cannot exist beside {other}", hint="Choose another branch name."
         )
     if _BRANCH_EXISTS.search(said):
-        place = await _place_of(repo, branch)
+        place = await place_of(repo, branch)
         return Conflict(
             f"the branch {branch} exists already" + (f", checked out in {place}" if place else ""),
             hint=f"Choose another name, or delete it: git branch -d {branch}",
@@ -266,7 +266,7 @@ def bad_name(branch: str) -> ConfigError:
     )
 
 
-async def _place_of(repo: Repository, branch: str) -> str:
+async def place_of(repo: Repository, branch: str) -> str:
     """Where a branch is checked out; empty if nowhere."""
     listed = await git("worktree", "list", "--porcelain", "-z", cwd=repo.root)
     for block in listed.stdout.split("\0\0"):
@@ -280,7 +280,7 @@ async def drop_branch(repo: Repository, branch: str, *, at: str) -> bool:
     """See `Workspaces.drop_branch`; the caller holds the repository's lock."""
     if await branch_tip(repo, branch) is None:
         return True
-    if await _place_of(repo, branch):
+    if await place_of(repo, branch):
         return False
     done = await git("update-ref", "-d", f"refs/heads/{branch}", at, cwd=repo.root)
     if done.is_ok:
