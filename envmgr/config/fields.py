@@ -43,7 +43,8 @@ def _one_or_many(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-def _command(value: object) -> str | tuple[str, ...]:
+def command(value: object) -> str | tuple[str, ...]:
+    """A line for the shell, or words; raises ValueError."""
     if isinstance(value, str) and value.strip():
         return value
     if isinstance(value, list) and value and all(isinstance(word, str) for word in value) and value[0]:
@@ -108,7 +109,7 @@ Strings = Annotated[
 ]
 Command = Annotated[
     str | tuple[str, ...],
-    PlainValidator(_command),
+    PlainValidator(command),
     WithJsonSchema(
         {
             "anyOf": [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from envmgr.config.nodes import Items, Leaf, Node, Table
 
 UNSET = "!unset"
-PROBES = ("http", "tcp", "exec", "log", "any", "all")
+PROBES = ("http", "tcp", "exec", "log", "health", "notify", "any", "all")
 
 
 def is_unset(node: Node) -> bool:
@@ -31,7 +31,9 @@ def _yield_probe(base: Table, over: Table) -> Table:
     """A service has one probe: naming one replaces an inherited one of another kind."""
     if not any(kind in over.items for kind in PROBES):
         return base
-    kept = {key: node for key, node in base.items.items() if key not in PROBES or key in over.items}
+    dropped = {kind for kind in PROBES if kind not in over.items}
+    dropped |= {"inside"} if "exec" in dropped else set()
+    kept = {key: node for key, node in base.items.items() if key not in dropped}
     return Table(base.mark, kept, {key: base.keys[key] for key in kept})
 
 

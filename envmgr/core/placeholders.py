@@ -18,7 +18,7 @@ from enum import Enum, auto
 from envmgr.errors import ConfigError
 
 _DOTTED = r"[A-Za-z_][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)+"
-_REFERENCE = r"\$\{(?P<name>" + _DOTTED + r")\}"
+REFERENCE = r"\$\{(?P<name>" + _DOTTED + r")\}"
 
 
 class BadPlaceholder(ConfigError):
@@ -51,7 +51,7 @@ class Variable:
 Part = Literal | Reference | Variable
 
 _TEXT = re.compile(
-    rf"\$\$|{_REFERENCE}|\$\{{(?P<variable>[A-Za-z_][A-Za-z0-9_]*)(?:(?P<operator>:[-?])(?P<word>[^}}]*))?\}}|\$\{{"
+    rf"\$\$|{REFERENCE}|\$\{{(?P<variable>[A-Za-z_][A-Za-z0-9_]*)(?:(?P<operator>:[-?])(?P<word>[^}}]*))?\}}|\$\{{"
 )
 
 
@@ -146,10 +146,10 @@ class _Place(Enum):
 
 # What ends or changes each place; a backslash hides the next character everywhere but in '...'.
 _NEXT = {
-    _Place.PLAIN: re.compile(rf"{_REFERENCE}|\\.|\$'|\$\(|<<|['\"`]|(?<![^\s;&|()])#", re.DOTALL),
-    _Place.SINGLE: re.compile(rf"{_REFERENCE}|'"),
-    _Place.DOUBLE: re.compile(rf"{_REFERENCE}|\\.|\$\(|[\"`]", re.DOTALL),
-    _Place.COMMENT: re.compile(rf"{_REFERENCE}|\n"),
+    _Place.PLAIN: re.compile(rf"{REFERENCE}|\\.|\$'|\$\(|<<|['\"`]|(?<![^\s;&|()])#", re.DOTALL),
+    _Place.SINGLE: re.compile(rf"{REFERENCE}|'"),
+    _Place.DOUBLE: re.compile(rf"{REFERENCE}|\\.|\$\(|[\"`]", re.DOTALL),
+    _Place.COMMENT: re.compile(rf"{REFERENCE}|\n"),
 }
 _TURNS = {
     (_Place.PLAIN, "'"): _Place.SINGLE,

@@ -51,8 +51,8 @@ class MountSpec:
     """A mount of a container.
 
     Attributes:
-        source: Name of a volume of the template, or a folder (relative to the worktree); empty for tmpfs and for
-            anonymous volumes.
+        source: Name of a volume of the template, or a file or folder (relative to the worktree, or absolute on the
+            host); empty for tmpfs and for anonymous volumes.
         target: Absolute path inside the container.
         size_bytes: Of a tmpfs; None for the engine's default.
     """

@@ -33,10 +33,15 @@ class SecretRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskCommand:
-    """A command of a hook or of the workspace set-up, run in the worktree."""
+    """A command of a hook or of the workspace set-up, run in the worktree.
+
+    Attributes:
+        inside: Service in whose container it runs; empty for this machine.
+    """
 
     command: str | tuple[str, ...]
     timeout_s: float = 600.0
+    inside: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +137,19 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What the person said at the spawn; the template is resolved with the same words when it has changed.
+
+    Attributes:
+        base, branch: None: the template's.
+    """
+
+    params: Mapping[str, str] = field(default_factory=dict)
+    base: str | None = None
+    branch: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AgentSpec:
     """Everything needed to spawn one agent, except ports and secret values.
 
@@ -145,6 +163,7 @@ class AgentSpec:
         profiles: Profiles that were chosen at spawn.
         files: Every file the template was made from (itself, parents, imports, env files), absolute; watched for changes.
         origin: For forks.
+        asked: None for agents of older versions.
     """
 
     template: str
@@ -165,3 +184,4 @@ class AgentSpec:
     profiles: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     origin: Origin | None = None
+    asked: Asked | None = None

@@ -22,12 +22,8 @@ CASES = {
     "unknown key": (SERVICE + "    prot: 1\n", "6:5: unknown key 'prot' in services.web"),
     "unknown key at the top": (WHOLE + "servics: {}\n", "3:1: unknown key 'servics'"),
     "key of a later version": (
-        SERVICE + "    image: x\n",
-        "6:5: 'image' in services.web is not supported by this version yet",
-    ),
-    "kind of a later version": (
-        SERVICE + "    kind: container\n",
-        "6:11: services.web.kind: kind 'container' is not supported",
+        SERVICE + "    live: {log: x}\n",
+        "6:5: 'live' in services.web is not supported by this version yet",
     ),
     "no format": ("agent: {}\n", "1:1: the template does not say its format"),
     "format of the future": ("envmgr: 2\nagent: {}\n", "1:9: envmgr: 2 is a format"),

@@ -81,6 +81,8 @@ class Filler:
                     return text_leaf(leaf.mark, leaf.text)
                 case Style.EARLY:
                     return self._early(leaf, path)
+                case Style.EARLY_TEXT:
+                    return self._early(text_leaf(leaf.mark, leaf.text), path)
                 case Style.TEXT:
                     return text_leaf(leaf.mark, self._text(leaf, path))
                 case Style.SHELL | Style.EARLY_SHELL:
@@ -106,6 +108,8 @@ class Filler:
             match part:
                 case Literal(text):
                     out.append(escape(text))
+                case Variable(name="host", operator="") if path[:1] == ("services",):
+                    out.append(f"${{services.{path[1]}.host}}")
                 case Variable():
                     out.append(escape(self._variable(part, leaf)))
                 case Reference(name):

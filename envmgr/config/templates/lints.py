@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from envmgr.config.nodes import Leaf, Table, find, leaves, mark_of, value_mark
 from envmgr.config.problems import Path, Problem, did_you_mean, dotted
 from envmgr.config.templates import params
+from envmgr.config.templates.container_lints import lint_containers
 from envmgr.config.templates.interpolation import looks_secret
+from envmgr.config.templates.places import Places
 from envmgr.config.templates.schema import Document
 from envmgr.config.templates.service_schema import Check, Edge, Service
 from envmgr.config.templates.styles import Style, style
@@ -40,6 +42,7 @@ class Linter:
             *self._edges(("agent",), self._document.agent.depends_on),
             *self._cycle(),
             *self._graces(),
+            *lint_containers(self._document, Places(self._tree)),
         ]
 
     def _at(
@@ -55,11 +58,11 @@ class Linter:
                 yield self._at(
                     (*at, "command"), f"services.{name} is external, so it has no command", key=True
                 )
-        elif service.command is None:
+        elif service.command is None and not service.in_container and service.kind != "container":
             yield self._at(
                 at,
                 f"services.{name} needs 'command'",
-                "Or `kind: external` for something envmgr does not start.",
+                "Or 'image' for a container, or `kind: external` for something envmgr does not start.",
                 key=True,
             )
         if service.kind == "task" and service.ready:
@@ -193,7 +196,9 @@ class Linter:
 
     def _graces(self) -> Iterator[Problem]:
         """Stopping goes along the dependencies, so the longest path of graces has to fit."""
-        services = {name: s for name, s in self._document.services.items() if s.kind == "process"}
+        services = {
+            name: s for name, s in self._document.services.items() if s.kind in ("process", "container")
+        }
         edges = {name: list(service.depends_on) for name, service in services.items()}
         if graph.find_cycle(edges):
             return

@@ -259,6 +259,6 @@ def scope_for(tree: Table, values: dict[str, str], *, unsure: frozenset[str] = f
             else []
         )
         ports[name] = frozenset(names)
-        late |= {f"services.{name}.ports.{port}" for port in names}
+        late |= {f"services.{name}.host", *(f"services.{name}.ports.{port}" for port in names)}
     late |= {f"secrets.{name}" for name in as_table(tree.get("secrets") or Table(tree.mark, {}, {})).items}
     return Scope(values=values, late=frozenset(late), ports=ports, unsure=unsure)

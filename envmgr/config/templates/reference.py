@@ -42,7 +42,8 @@ Durations are written `500ms`, `10s`, `5m`, `1h`; sizes `512MB` (10^6) or `1GiB`
 | `${env.NAME}` | a variable of the agent; in `env` itself one that stands above, or is inherited | everywhere |
 | `${NAME}`, `${NAME:-default}`, `${NAME:?message}` | a variable of the person who spawns; unset is an error | text, not command lines |
 | `${ports.NAME}` | a port of this service | late, inside the service |
-| `${services.SERVICE.ports.NAME}` | a port of a service | late |
+| `${services.SERVICE.ports.NAME}`, `${services.SERVICE.host}` | a port of a service, the host it is reached at | late |
+| `${host}` | the host of this service | late, text inside the service |
 | `${secrets.NAME}` | a secret | late |
 | `${workspace.path}`, `${agent.id}` | the worktree, the agent's id | late |
 | `$$` | a dollar sign | text, not command lines |
@@ -53,6 +54,14 @@ A **command line** (`command: npm run dev`) belongs to the shell: only the dotte
 `$$` mean what they always mean there. A value is put in as one word of data, quoted for its place, never as code; inside `$(...)`,
 backticks and here-documents only values without shell characters can stand. A line that is nothing but `${params.NAME}` is the value
 itself. In a **list of words** (`command: [npm, run, dev]`) no shell is involved, and each word is text.
+
+In a **container** no shell is involved either: a line (`command: postgres -c fsync=off`) is split into words as a shell splits them and
+given to the image's entry point; quotes group words, and nothing else (`$HOME`, `&&`, `>`) means anything. For a shell say so:
+`command: [sh, -c, "..."]`.
+
+`${services.SERVICE.host}` and `${services.SERVICE.ports.NAME}` are what the reader can reach: between containers the service's name and
+its port inside, elsewhere 127.0.0.1 and the leased number. Inside a service `${host}` and `${ports.NAME}` are its own; in its `exports`
+each dependant gets what is right for it, so `postgres://shop@${host}:${ports.sql}/shop` serves processes and containers.
 
 ## Merging
 

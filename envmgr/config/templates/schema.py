@@ -24,6 +24,7 @@ from envmgr.config.fields import (
     Strings,
     Word,
 )
+from envmgr.config.templates.container_schema import Volume, VolumeName
 from envmgr.config.templates.service_schema import Edges, Logs, ProcessLimits, Service, Stop, Timing
 
 VERSION = 1
@@ -80,6 +81,8 @@ class Task(Strict):
     """A line for the shell, or a list of words to execute."""
     timeout: Annotated[Duration, Field(ge=0.01)] = 600.0
     """Time it may take."""
+    inside: str = ""
+    """Service in whose container it runs, instead of on this machine."""
 
 
 Tasks = Annotated[tuple[Annotated[Task, BeforeValidator(_task)], ...], BeforeValidator(_tasks)]
@@ -260,6 +263,8 @@ class Document(Strict):
     """Merged under every service."""
     services: dict[Slug, Service] = Field(default_factory=dict)
     """What the agent's work needs running."""
+    volumes: dict[VolumeName, Volume] = Field(default_factory=dict)
+    """Named volumes that are shared or filled; the others need no entry."""
     agent: Agent
     """The AI program; every template that is spawned has one."""
     hooks: Hooks = Hooks()

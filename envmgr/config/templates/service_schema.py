@@ -23,6 +23,7 @@ from envmgr.config.fields import (
     Strings,
 )
 from envmgr.config.merging import PROBES
+from envmgr.config.templates.container_schema import ContainerKeys
 
 _CONDITIONS = ("started", "ready", "completed", "succeeded")
 _ALIASES = {
@@ -47,12 +48,6 @@ def _condition(value: str) -> str:
     return name
 
 
-def _kind(value: object) -> object:
-    if value == "container":
-        raise ValueError("kind 'container' is not supported by this version yet")
-    return value
-
-
 def _names(value: object) -> object:
     """A list of names is a map to nothing special."""
     if not isinstance(value, list):
@@ -69,7 +64,7 @@ def _port(value: object) -> object:
 class Port(Strict):
     """A port the service needs. A bare number means `prefer`."""
 
-    later: ClassVar = frozenset({"container", "protocol", "bind", "listen", "open"})
+    later: ClassVar = frozenset({"listen"})
 
     prefer: PortNumber | None = None
     """Number to take if it is free; otherwise one of the agent's block."""
@@ -79,6 +74,14 @@ class Port(Strict):
     """Variable that carries the number, besides `<SERVICE>_<NAME>_PORT` and, for a single port, `PORT`."""
     number: PortNumber | None = None
     """For `kind: external`: where it already listens."""
+    container: PortNumber | None = None
+    """For containers: the port inside, which is published at the leased number."""
+    protocol: Literal["tcp", "udp"] = "tcp"
+    """For containers: `tcp` or `udp`."""
+    bind: str = ""
+    """For containers: address of this machine it is published on; without it the one of `ports`."""
+    open: Flag = False
+    """People want this one in a browser: `envmgr show` names its URL first."""
 
 
 class HttpCheck(Strict):
@@ -120,16 +123,20 @@ def _tcp(value: object) -> object:
 class Check(Strict):
     """One way to tell that a service is ready."""
 
-    later: ClassVar = frozenset({"notify", "inside"})
-
     http: Annotated[HttpCheck, BeforeValidator(_http)] | None = None
     """An HTTP request is answered."""
     tcp: Annotated[TcpCheck, BeforeValidator(_tcp)] | None = None
     """A connection is accepted."""
     exec: Command | None = None
     """A command, run in the service's environment, ends with 0."""
+    inside: Flag = False
+    """Run `exec` in the service's container instead of on this machine."""
     log: Regex | None = None
     """A line of the output of this launch matches the regular expression."""
+    health: Flag = False
+    """The image's own HEALTHCHECK says so."""
+    notify: Flag = False
+    """The process sends `READY=1` to the socket named by `NOTIFY_SOCKET`, as services of systemd do."""
     any: tuple[Check, ...] = ()
     """Ready when one of these is."""
     all: tuple[Check, ...] = ()
@@ -140,14 +147,14 @@ class Check(Strict):
         given = [kind for kind in PROBES if getattr(self, kind)]
         if len(given) != 1:
             what = f"has {' and '.join(given)}" if given else "has none"
-            raise ValueError(f"needs exactly one of http, tcp, exec, log, any, all; it {what}")
+            raise ValueError(f"needs exactly one of {', '.join(PROBES)}; it {what}")
+        if self.inside and not self.exec:
+            raise ValueError("'inside' goes with 'exec'")
         return self
 
 
 class Timing(Strict):
     """When and how often readiness is looked at."""
-
-    later: ClassVar = frozenset({"notify", "inside"})
 
     period: Annotated[Duration, Field(ge=0.05)] = 10.0
     """Time between attempts once ready; until then attempts come faster."""
@@ -159,8 +166,8 @@ class Timing(Strict):
     """Failures in a row until a ready service counts as lost."""
     initial: Duration = 0.0
     """Time after launch before the first attempt."""
-    deadline: Annotated[Duration, Field(ge=0.01)] = 60.0
-    """Time after launch until the start has failed."""
+    deadline: Annotated[Duration, Field(ge=0.01)] | None = None
+    """Time after launch until the start has failed; without it 60s, for a container 120s."""
     owner: Flag = True
     """A listener that belongs to another process fails the probe."""
 
@@ -196,16 +203,18 @@ class Logs(Strict):
 class ProcessLimits(Strict):
     """What a process may use; what is not given is inherited."""
 
-    later: ClassVar = frozenset({"cpus", "disk"})
+    later: ClassVar = frozenset({"disk"})
 
     memory: Annotated[Size, Field(ge=1_000_000)] | None = None
-    """Address space of each process (RLIMIT_AS)."""
+    """Memory. `envmgr show` tells how it is enforced on this machine."""
+    cpus: Annotated[float, Field(gt=0, le=1024)] | None = None
+    """Processors, such as 1.5."""
     pids: Annotated[Count, Field(ge=1)] | None = None
-    """Processes of this user (RLIMIT_NPROC)."""
+    """Processes and threads."""
     nofile: Annotated[Count, Field(ge=16)] | None = None
-    """Open files (RLIMIT_NOFILE)."""
+    """Open files (RLIMIT_NOFILE); processes only."""
     nice: Annotated[int, Field(ge=-20, le=19)] | None = None
-    """Priority; higher is more polite."""
+    """Priority, higher is more polite; processes only."""
 
 
 class Edge(Strict):
@@ -233,23 +242,16 @@ Edges = Annotated[
 ]
 
 
-class Service(Strict):
-    """Something the agent's work needs running."""
+class Basics(Strict):
+    """Keys of every service."""
 
-    later: ClassVar = frozenset(
-        {
-            *("image", "build", "entrypoint", "volumes", "user", "networks", "platform", "pull"),
-            *("live", "liveness_probe", "startup", "restart", "fatal_exit_codes", "watch", "on_env_change"),
-            *("on_config_change", "scope", "replicas", "tty", "stdin", "run_when", "profiles"),
-        }
-    )
-
-    kind: Annotated[Literal["process", "task", "external"], BeforeValidator(_kind)] = "process"
-    """`process` runs as long as the agent, `task` runs to its end, `external` is only looked at."""
+    kind: Literal["process", "container", "task", "external"] = "process"
+    """`process` and `container` run as long as the agent, `task` runs to its end, `external` is only looked at. Without it a
+    service with `image` or `build` is a container."""
     description: str = ""
     """A sentence for people."""
     command: Command | None = None
-    """A line for the shell, or a list of words to execute."""
+    """A line for the shell, or a list of words to execute. In a container no shell is involved: a line is split into words."""
     shell: str = "/bin/sh"
     """Shell for command lines; called with `-c`."""
     cwd: Inside = "."
@@ -282,3 +284,26 @@ class Service(Strict):
     """False: losing it is only remarked, the agent does not count as degraded."""
     disabled: Flag = False
     """Leave this service out."""
+
+
+class Service(ContainerKeys, Basics):
+    """Something the agent's work needs running."""
+
+    later: ClassVar = frozenset(
+        {
+            *("live", "liveness_probe", "startup", "restart", "fatal_exit_codes", "watch", "on_env_change"),
+            *("on_config_change", "scope", "replicas", "tty", "stdin", "run_when", "profiles"),
+        }
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _infer_kind(cls, said: object) -> object:
+        if isinstance(said, dict) and "kind" not in said and ("image" in said or "build" in said):
+            return {**said, "kind": "container"}
+        return said
+
+    @property
+    def in_container(self) -> bool:
+        """Whether it runs in the container engine."""
+        return self.image is not None or self.build is not None

@@ -16,6 +16,8 @@ class Style(Enum):
     """Taken as it is written: `0644` stays `0644`."""
     EARLY = auto()
     """Text, complete before the spawn: names, paths, numbers."""
+    EARLY_TEXT = auto()
+    """As EARLY, and always text: `true` stays `true`, `0644` stays `0644`."""
     TEXT = auto()
     """Text that may use ports and secrets; in late form afterwards."""
     SHELL = auto()
@@ -27,27 +29,38 @@ class Style(Enum):
 def style(path: Path) -> Style:
     """The style of the value at this path."""
     match path:
+        case ("services", _, *rest):
+            return _in_service(tuple(rest))
         case ("params", _, "default") | ("params", _, "values", _):
             return Style.RAW
         case ("envmgr" | "name" | "description" | "extends" | "params", *_):
             return Style.VERBATIM
-        case ("env", _) | ("agent", "env", _) | ("services", _, "env" | "exports", _):
+        case ("env", _) | ("agent", "env", _):
             return Style.TEXT
         case ("agent", "prompt") | ("agent", "args", _):
             return Style.TEXT
-        case (
-            ("agent", "command", *rest)
-            | ("services", _, "command", *rest)
-            | ("services", _, "stop", "command", *rest)
-        ):
+        case ("agent", "command", *rest) | ("volumes", _, "seed", "script", *rest):
             return Style.TEXT if rest else Style.SHELL
-        case ("services", _, "ready", *rest):
-            return _in_check(tuple(rest))
         case ("workspace", "setup", *rest) | ("hooks", _, *rest):
             return _in_tasks(tuple(rest))
         case ("secrets", _, "command"):
             return Style.EARLY_SHELL
-        case ("services", _, "description") | ("defaults", "stop", "command", *_):
+        case ("defaults", "stop", "command", *_):
+            return Style.VERBATIM
+    return Style.EARLY
+
+
+def _in_service(path: Path) -> Style:
+    match path:
+        case ("env" | "exports", _):
+            return Style.TEXT
+        case ("command" | "entrypoint", *rest) | ("stop", "command", *rest):
+            return Style.TEXT if rest else Style.SHELL
+        case ("labels" | "sysctls" | "extra_hosts", _) | ("build", "args", _):
+            return Style.EARLY_TEXT
+        case ("ready", *rest):
+            return _in_check(tuple(rest))
+        case ("description",):
             return Style.VERBATIM
     return Style.EARLY
 

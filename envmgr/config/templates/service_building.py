@@ -1,0 +1,145 @@
+"""From the checked keys of a service to the plain values of `model`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from envmgr.config.templates import service_schema as said
+from envmgr.config.templates.container_building import container, words
+from envmgr.model.service import (
+    AllOf,
+    AnyOf,
+    Condition,
+    Dependency,
+    ExecProbe,
+    HttpProbe,
+    ImageHealth,
+    LogPolicy,
+    LogProbe,
+    NotifyProbe,
+    PortSpec,
+    Probe,
+    ProcessLimits,
+    Readiness,
+    ServiceKind,
+    ServiceSpec,
+    StopPolicy,
+    TcpProbe,
+)
+
+Services = Mapping[str, said.Service]
+_DEADLINE_S = 60.0
+_CONTAINER_DEADLINE_S = 120.0
+
+
+def service_spec(name: str, service: said.Service, services: Services) -> ServiceSpec:
+    """One service; `services` are those that are not left out."""
+    return ServiceSpec(
+        name=name,
+        kind=ServiceKind(service.kind),
+        command=_command(service),
+        shell=service.shell,
+        cwd=service.cwd,
+        env=service.env,
+        ports=tuple(_port(key, port) for key, port in service.ports.items()),
+        depends_on=dependencies(service.depends_on, services),
+        ready=_readiness(service.ready, service) if service.ready else None,
+        exports=service.exports,
+        stop=StopPolicy(signal=service.stop.signal, grace_s=service.stop.grace, command=service.stop.command),
+        logs=LogPolicy(max_bytes=service.logs.max_size, keep=service.logs.keep),
+        limits=process_limits(service.limits),
+        success_exit_codes=service.success_exit_codes,
+        timeout_s=service.timeout,
+        critical=service.critical,
+        description=service.description,
+        container=container(service),
+    )
+
+
+def _command(service: said.Service) -> str | tuple[str, ...]:
+    if service.command is None:
+        return () if service.in_container else ""
+    return words(service.command) if service.in_container else service.command
+
+
+def _port(name: str, port: said.Port) -> PortSpec:
+    return PortSpec(
+        name=name,
+        prefer=port.prefer,
+        fixed=port.fixed,
+        env=port.env,
+        number=port.number,
+        container=port.container,
+        protocol=port.protocol,
+        bind=port.bind,
+        open=port.open,
+    )
+
+
+def dependencies(edges: Mapping[str, said.Edge], services: Services) -> tuple[Dependency, ...]:
+    """Edges to services that are left out are left out too."""
+    return tuple(
+        Dependency(
+            service=name,
+            condition=Condition(edge.condition) if edge.condition else _usual(services[name]),
+            required=edge.required,
+            timeout_s=edge.timeout,
+        )
+        for name, edge in edges.items()
+        if name in services
+    )
+
+
+def _usual(service: said.Service) -> Condition:
+    if service.kind == "task":
+        return Condition.SUCCEEDED
+    return Condition.READY if service.ready else Condition.STARTED
+
+
+def _readiness(ready: said.Ready, service: said.Service) -> Readiness:
+    return Readiness(
+        probe=_probe(ready, service),
+        period_s=ready.period,
+        timeout_s=ready.timeout,
+        up=ready.up,
+        down=ready.down,
+        initial_s=ready.initial,
+        deadline_s=ready.deadline or (_CONTAINER_DEADLINE_S if service.in_container else _DEADLINE_S),
+        owner=ready.owner,
+    )
+
+
+def _probe(check: said.Check, service: said.Service) -> Probe:
+    if check.http:
+        http = check.http
+        return HttpProbe(
+            port=http.port or next(iter(service.ports)),
+            path=http.path,
+            host=http.host,
+            scheme=http.scheme,
+            headers=http.headers,
+            status=http.status,
+            body=http.body,
+        )
+    if check.tcp:
+        return TcpProbe(port=check.tcp.port or next(iter(service.ports)), host=check.tcp.host)
+    if check.exec:
+        return ExecProbe(command=check.exec, inside=check.inside)
+    if check.log:
+        return LogProbe(pattern=check.log)
+    if check.health or check.notify:
+        return ImageHealth() if check.health else NotifyProbe()
+    if check.any:
+        return AnyOf(probes=tuple(_probe(inner, service) for inner in check.any))
+    return AllOf(probes=tuple(_probe(inner, service) for inner in check.all))
+
+
+def process_limits(limits: said.ProcessLimits) -> ProcessLimits:
+    """Limits of a service, or of the whole agent."""
+    return ProcessLimits(
+        memory_bytes=limits.memory,
+        cpus=limits.cpus,
+        nofile=limits.nofile,
+        pids=limits.pids,
+        nice=limits.nice,
+    )
