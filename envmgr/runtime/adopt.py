@@ -8,10 +8,13 @@ from functools import partial
 import anyio
 
 from envmgr.model.agent import Lifecycle
+from envmgr.model.service import ServiceState
 from envmgr.protocols.store import Transaction
+from envmgr.runtime import run_when
 from envmgr.runtime.actor import Actor
 from envmgr.runtime.effects import Performer
 from envmgr.runtime.missed import replay
+from envmgr.runtime.outcomes import Outcome
 from envmgr.runtime.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
@@ -49,6 +52,8 @@ async def _resume(supervisor: Supervisor, performer: Performer, actor: Actor) ->
     """Rebuild the handles; what is missing is noticed by the status loop, which looks twice."""
     try:
         inc = await supervisor.incarnation(actor)
+        for task, word in (await run_when.recall(inc)).items():
+            actor.services[task] = Outcome(state=ServiceState.DONE, detail=word)
         performer.health.watch(actor, inc)
         await inc.find_terminal()
         await replay(supervisor, actor, inc)

@@ -10,6 +10,7 @@ from envmgr.errors import Conflict, Unobservable
 from envmgr.model.observe import Absent, Present, Unknown
 from envmgr.protocols.store import Snapshot
 from envmgr.protocols.workspaces import Work, Worktree
+from envmgr.runtime import run_when
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.saga import never
 from envmgr.runtime.steps.environment import clear_home
@@ -44,6 +45,7 @@ async def remove(inc: Incarnation, *, reach: Callable[[str], None] = never) -> N
         Conflict: A process works inside the worktree, or it is not ours.
     """
     git = inc.systems.workspaces
+    await inc.systems.store.write(lambda tx: run_when.forget_all(tx, inc.id))
     if await _repository_is_gone(inc):
         clear_home(inc)
         return

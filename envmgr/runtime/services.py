@@ -13,7 +13,7 @@ from envmgr.aio import blocking
 from envmgr.errors import EnvmgrError, Unavailable
 from envmgr.model.service import Condition, Dependency, ServiceKind, ServiceSpec, ServiceState
 from envmgr.protocols.keepers import Held
-from envmgr.runtime import probes, rendering
+from envmgr.runtime import probes, rendering, run_when
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.leasing import claim_ports
 from envmgr.runtime.outcomes import Outcome, ServiceFailed, ended, start_deadline
@@ -179,6 +179,10 @@ class ServiceRun:
         if service.kind is ServiceKind.EXTERNAL:
             await self._await_ready(service, None)
             return
+        standing = await run_when.look(self._inc, service, self._secrets)
+        if standing is not None and standing.skip:
+            self._set(service.name, ServiceState.DONE, standing.skip)
+            return
         held = await self._runners.of(service).launch(service, self._secrets)
         self._keep(held)
         self._launched[service.name] = time.monotonic()
@@ -190,28 +194,25 @@ class ServiceRun:
             )
         if service.kind is ServiceKind.TASK:
             await self._await_task(service)
+            await run_when.remember(self._inc, service, self._secrets, standing)
+            self._set(service.name, ServiceState.DONE, f"exited with {self._held[service.name].exit_code}")
             return
         await self._await_ready(service, held)
 
     async def _await_task(self, service: ServiceSpec) -> None:
-        with anyio.move_on_after(service.timeout_s):
+        with anyio.move_on_after(service.timeout_s) as allowed:
             while self._held[service.name].is_alive:
                 await self._changed.wait()
-            await self._judge_end(service)
-            return
-        await self._runners.of(service).stop(service.name, grace_s=service.stop.grace_s)
-        raise ServiceFailed(
-            f"task {service.name} did not end within {service.timeout_s:g} s",
-            hint="Raise its `timeout`.",
-            details={"log": await excerpt(self._held.get(service.name))},
-        )
-
-    async def _judge_end(self, service: ServiceSpec) -> None:
         held = self._held[service.name]
-        if held.exit_code is not None and held.exit_code in service.success_exit_codes:
-            self._set(service.name, ServiceState.DONE, f"exited with {held.exit_code}")
-            return
-        raise ended(self._inc.name, service, held, await excerpt(held))
+        if allowed.cancelled_caught:
+            await self._runners.of(service).stop(service.name, grace_s=service.stop.grace_s)
+            raise ServiceFailed(
+                f"task {service.name} did not end within {service.timeout_s:g} s",
+                hint="Raise its `timeout`.",
+                details={"log": await excerpt(held)},
+            )
+        if held.exit_code not in service.success_exit_codes:
+            raise ended(self._inc.name, service, held, await excerpt(held))
 
     async def _await_ready(self, service: ServiceSpec, held: Held | None) -> None:
         """Until the probe says so, or, without a probe, alive for 250 ms."""
