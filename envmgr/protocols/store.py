@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol, TypeVar
 
 from envmgr.model.agent import AgentState
@@ -41,14 +42,42 @@ class OwedEffect:
     cause: str = ""
 
 
+class SnapshotKind(StrEnum):
+    """Why a snapshot was taken."""
+
+    REMOVAL = "removal"
+    """Before the agent was removed; for `undo`."""
+    MANUAL = "manual"
+    """Somebody asked for it."""
+    FORK = "fork"
+    """Forks were made from it."""
+    RESTORE = "restore"
+    """Before another one was restored."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedVolume:
+    """The content of a volume, as a tar file in the snapshot's folder.
+
+    Attributes:
+        name: In the template.
+    """
+
+    name: str
+    file: str
+    bytes: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """Work saved before a removal, and what is needed to bring the agent back.
+    """Saved work of an agent, and what is needed to bring it back.
 
     Attributes:
         ref: Git ref in `repo` that keeps the commit alive.
         head: Commit the branch pointed to.
         restored: Whether `undo` has brought it back.
+        label: Name given by a person; unique among the agent's snapshots.
+        folder: Holds the volumes' files, below `Layout.snapshots`; empty when there are none.
     """
 
     id: int
@@ -62,6 +91,20 @@ class Snapshot:
     at: float
     spec: AgentSpec
     restored: bool = False
+    kind: SnapshotKind = SnapshotKind.REMOVAL
+    label: str = ""
+    folder: str = ""
+    volumes: tuple[SavedVolume, ...] = ()
+
+    @property
+    def generation(self) -> int:
+        """Of the agent when it was taken."""
+        return int(self.ref.rpartition("/")[2].partition("-")[0])
+
+    @property
+    def bytes(self) -> int:
+        """Of all volumes; the files are git's matter."""
+        return sum(volume.bytes for volume in self.volumes)
 
 
 class Transaction(Protocol):
@@ -146,6 +189,12 @@ class Transaction(Protocol):
 
     def mark_restored(self, snapshot: int) -> None:
         """`undo` brought it back."""
+
+    def replace_snapshot(self, snapshot: Snapshot) -> None:
+        """Store other facts about a snapshot that exists; `restored` is left as it is."""
+
+    def delete_snapshot(self, snapshot: int) -> None:
+        """Forget it; forgetting twice is harmless."""
 
     def get(self, key: str) -> str | None:
         """A small setting of this installation, such as the instance id."""

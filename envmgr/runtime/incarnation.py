@@ -10,11 +10,13 @@ from pathlib import Path
 import anyio
 
 from envmgr.aio import blocking
+from envmgr.errors import Unavailable
 from envmgr.model.ids import AgentId, InstanceId, session_name
 from envmgr.model.observe import Present, ProcessIdentity
 from envmgr.model.service import ServiceSpec
 from envmgr.model.spec import AgentSpec
 from envmgr.protocols.assistant import Assistant, Place
+from envmgr.protocols.engine import Engine
 from envmgr.protocols.keepers import Keepers
 from envmgr.protocols.processes import Marks, Processes, Sockets
 from envmgr.protocols.store import Store
@@ -49,6 +51,16 @@ class Systems:
     hook_command: HookCommand
     execute: Execute
     now: Callable[[], float] = time.time
+    engine: Engine | None = None
+
+    @property
+    def containers(self) -> Engine:
+        """The container engine. Raises Unavailable when this installation has none."""
+        if self.engine is None:
+            raise Unavailable(
+                "this needs a container engine", hint="Install Docker; `envmgr doctor` tells more."
+            )
+        return self.engine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +96,7 @@ class Incarnation:
         prior: The worktree of an earlier generation, to be used again.
         was_inhabited: An assistant was started, so the worktree may hold work.
         pane_pid: Process of the agent pane, from the moment in which it waits at the gate.
+        is_frozen: Its containers are paused while their volumes are copied: what probes see meanwhile counts for nothing.
     """
 
     id: AgentId
@@ -101,6 +114,7 @@ class Incarnation:
     terminal: Terminal | None = None
     was_inhabited: bool = False
     pane_pid: int = 0
+    is_frozen: bool = False
     _made: set[str] = field(default_factory=set)
     _news: anyio.Event = field(default_factory=anyio.Event)
 

@@ -219,6 +219,13 @@ class SqliteTransaction:
     def mark_restored(self, snapshot: int) -> None:
         self._execute("UPDATE snapshot SET restored = 1 WHERE id = ?", (snapshot,))
 
+    def replace_snapshot(self, snapshot: Snapshot) -> None:
+        row = (_SNAPSHOT.dump(snapshot), snapshot.id)
+        self._execute("UPDATE snapshot SET snapshot = ? WHERE id = ?", row)
+
+    def delete_snapshot(self, snapshot: int) -> None:
+        self._execute("DELETE FROM snapshot WHERE id = ?", (snapshot,))
+
     def get(self, key: str) -> str | None:
         row: tuple[str] | None = self._execute("SELECT value FROM setting WHERE key = ?", (key,)).fetchone()
         return row[0] if row else None
