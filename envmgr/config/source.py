@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import ItemsView, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from envmgr.config import settings as configuration
@@ -11,8 +12,9 @@ from envmgr.config.init import writing
 from envmgr.config.problems import Problem
 from envmgr.config.settings import Settings
 from envmgr.config.templates.catalog import Templates
+from envmgr.config.templates.environment import inherited
 from envmgr.errors import ConfigError
-from envmgr.model.spec import AgentSpec, PortsPolicy
+from envmgr.model.spec import AgentSpec, Asked, PortsPolicy
 from envmgr.model.template import Explained, Finding, Proposal, TemplateEntry
 
 
@@ -70,17 +72,22 @@ class TemplateFiles:
         """See `TemplateSource.resolve`."""
         templates = self._of(repo)
         template = templates.load(name, repo)
-        return templates.resolve(
+        used = _Used(environment)
+        spec = templates.resolve(
             template,
             repo=repo,
             name=agent,
             slug=agent.replace("_", "-"),
             params=params,
-            environment=environment,
+            environment=used,
             base=base,
             branch=branch,
             prompt=prompt,
         )
+        asked = Asked(
+            template=name, params=dict(params), environment=used.known(), unset=tuple(sorted(used.missing))
+        )
+        return replace(spec, asked=asked)
 
     def explain(self, name: str, repo: Path | None) -> Sequence[Explained]:
         """See `TemplateSource.explain`."""
@@ -103,6 +110,33 @@ class TemplateFiles:
             )
         found = writing.propose(top)
         return Proposal(path=str(found.path), text=found.text, findings=tuple(found.findings))
+
+
+class _Used(Mapping[str, str]):
+    """A person's environment that notes which of its variables were asked for."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._all = environment
+        self._found: set[str] = set()
+        self.missing: set[str] = set()
+
+    def __getitem__(self, name: str) -> str:
+        (self._found if name in self._all else self.missing).add(name)
+        return self._all[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def items(self) -> ItemsView[str, str]:
+        """All of them; that is no question for any."""
+        return self._all.items()
+
+    def known(self) -> dict[str, str]:
+        """Those that were asked for, and those that every agent inherits."""
+        return {**inherited(self._all), **{name: self._all[name] for name in self._found}}
 
 
 def _ports(settings: Settings) -> PortsPolicy:

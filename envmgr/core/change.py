@@ -13,6 +13,7 @@ from envmgr.core import graph
 from envmgr.core.differences import differences, shown
 from envmgr.core.impacts import agent_rule, env_impact, service_rule
 from envmgr.core.placeholders import references
+from envmgr.core.replicas import expand
 from envmgr.model.change import Fate, FieldChange, Impact, Plan, UnitChange
 from envmgr.model.container import MountKind, Scope
 from envmgr.model.service import NotifyProbe, PortSpec, Probe, ServiceSpec
@@ -47,7 +48,7 @@ def plan(old: AgentSpec, new: AgentSpec, *, builds: tuple[Builds, Builds] = ({},
 
 
 def _units(spec: AgentSpec) -> dict[str, ServiceSpec]:
-    return {unit.name: unit for unit in spec.services}
+    return {unit.name: unit for unit in expand(spec.services)}
 
 
 def _order(before: Mapping[str, ServiceSpec], after: Mapping[str, ServiceSpec]) -> tuple[str, ...]:
@@ -128,7 +129,8 @@ class _Environments:
     def of(self, name: str) -> dict[str, tuple[str, str]]:
         """Variable -> (value, where it comes from). Port variables of services it does not need are left out."""
         needed = graph.closure(self._edges, [name])
-        found = {key: (value, "of the template") for key, value in self._spec.env.items()}
+        personal = self._spec.inherited if self.units[name].container else ()
+        found = {k: (v, "of the template") for k, v in self._spec.env.items() if k not in personal}
         found |= {s.name: (f"{s.source.value} {s.key}", "secret") for s in self._spec.secrets}
         for upstream in (u for u in self.units.values() if u.name in needed):
             for port in upstream.ports:
@@ -242,7 +244,7 @@ def _agent_fields(old: AgentSpec, new: AgentSpec) -> Iterator[FieldChange]:
             yield FieldChange(path=shown(path), old=before, new=after, impact=impact, note=note)
 
 
-_NOT_SHOWN = ("services", "name", "files", "asked", "origin")
+_NOT_SHOWN = ("services", "name", "files", "asked", "inherited", "origin")
 
 
 def _consents(

@@ -51,7 +51,7 @@ SERVICE: Mapping[str, Rule] = {
     "critical": _LIVE,
     "description": _LIVE,
     "container": _RECREATE,  # by the table CONTAINER
-    "replicas": _REPLAN,
+    "replicas": _LIVE,  # of the unit in front; its instances come and go
     "replica_of": _REPLAN,
     "index": _REPLAN,
     "scope": _REPLAN,
@@ -119,6 +119,7 @@ AGENT: Mapping[str, Rule] = {
     "profiles": _both(Impact.NONE),
     "files": _both(Impact.NONE),
     "asked": _both(Impact.NONE),
+    "inherited": _both(Impact.NONE),
     "origin": _both(Impact.NONE),
 }
 

@@ -141,12 +141,15 @@ class Asked:
     """What the person said at the spawn; the template is resolved with the same words when it has changed.
 
     Attributes:
-        base, branch: None: the template's.
+        template: Name or path as given.
+        environment: Variables of theirs that the agent inherits or the template used.
+        unset: Variables that the template asked for and they did not have.
     """
 
+    template: str
     params: Mapping[str, str] = field(default_factory=dict)
-    base: str | None = None
-    branch: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    unset: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +163,7 @@ class AgentSpec:
         source: Where the template was found, for `why` and `show`.
         repo: Absolute path of the main checkout.
         env: Base environment, template env and env files merged, lowest precedence first.
+        inherited: Names in `env` whose values are the spawning person's own, such as PATH; containers do not get them.
         profiles: Profiles that were chosen at spawn.
         files: Every file the template was made from (itself, parents, imports, env files), absolute; watched for changes.
         origin: For forks.
@@ -185,3 +189,4 @@ class AgentSpec:
     files: tuple[str, ...] = ()
     origin: Origin | None = None
     asked: Asked | None = None
+    inherited: tuple[str, ...] = ()

@@ -99,7 +99,6 @@ REPLAN_EDITS: list[dict[str, Any]] = [
     {"ports": (HTTP, PortSpec(name="admin"))},
     {"ports": ()},
     {"ports": (replace(HTTP, prefer=8080, fixed=True),)},
-    {"replicas": 2},
     {"scope": Scope.SHARED},
     {"container": ContainerSpec(image="api"), "kind": ServiceKind.CONTAINER},
 ]
@@ -128,7 +127,7 @@ def test_what_a_process_got_at_its_start_restarts_it_and_recreates_a_container(e
 
 
 @proves("RELOAD-001")
-@pytest.mark.parametrize("edit", REPLAN_EDITS, ids=["added", "removed", "fixed", "replicas", "scope", "kind"])
+@pytest.mark.parametrize("edit", REPLAN_EDITS, ids=["added", "removed", "fixed", "scope", "kind"])
 def test_what_changes_the_set_of_things_or_their_ports_is_planned_anew(edit: dict[str, Any]) -> None:
     assert between(API, replace(API, **edit)).impact is Impact.REPLAN
 
@@ -329,6 +328,25 @@ def test_services_come_and_go() -> None:
         ("db", Fate.REMOVED, Impact.REPLAN),
         ("web", Fate.ADDED, Impact.REPLAN),
     ]
+
+
+def test_a_service_that_is_replicated_becomes_its_balancer_and_instances_come() -> None:
+    found = plan(spec(API), spec(replace(API, replicas=2)))
+
+    assert {name: (change.fate, change.impact) for name, change in named(found).items()} == {
+        "api-0": (Fate.ADDED, Impact.REPLAN),
+        "api-1": (Fate.ADDED, Impact.REPLAN),
+        "api": (Fate.CHANGED, Impact.REPLAN),
+    }
+
+
+def test_more_replicas_leave_those_alone_that_are_there() -> None:
+    found = plan(spec(replace(API, replicas=2)), spec(replace(API, replicas=3)))
+
+    assert {name: (change.fate, change.impact) for name, change in named(found).items()} == {
+        "api-2": (Fate.ADDED, Impact.REPLAN),
+        "api": (Fate.CHANGED, Impact.LIVE),
+    }
 
 
 @proves("RELOAD-004")
