@@ -115,6 +115,7 @@ class Incarnation:
     was_inhabited: bool = False
     pane_pid: int = 0
     is_frozen: bool = False
+    _units: tuple[AgentSpec, tuple[ServiceSpec, ...]] | None = None
     _made: set[str] = field(default_factory=set)
     _news: anyio.Event = field(default_factory=anyio.Event)
 
@@ -162,8 +163,10 @@ class Incarnation:
 
     @property
     def services(self) -> tuple[ServiceSpec, ...]:
-        """What runs: the services of the spec, replicated ones as their instances."""
-        return self.spec.services
+        """What runs: the services of the spec, replicated ones as their instances and who stands in front."""
+        if self._units is None or self._units[0] is not self.spec:
+            self._units = (self.spec, expand(self.spec.services))
+        return self._units[1]
 
     def service(self, name: str) -> ServiceSpec:
         """One of `services` by name."""

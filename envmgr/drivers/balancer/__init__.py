@@ -1,0 +1,1 @@
+"""A small TCP balancer: a program of its own, held by an agent's keeper."""
