@@ -10,6 +10,7 @@ from pathlib import Path
 import anyio
 
 from envmgr.aio import blocking
+from envmgr.core.replicas import expand
 from envmgr.errors import Unavailable
 from envmgr.model.ids import AgentId, InstanceId, session_name
 from envmgr.model.observe import Present, ProcessIdentity
