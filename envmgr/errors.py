@@ -72,6 +72,26 @@ class StaleState(Conflict):
     code, retryable = "conflict.stale", True
 
 
+class PortTaken(Conflict):
+    """Somebody else has a service's port."""
+
+    code = "conflict.port"
+
+    @classmethod
+    def by(cls, owner: str, *, port: int) -> PortTaken:
+        """The error that names the port and who has it."""
+        return cls(
+            f"port {port} is taken by {owner}",
+            hint="End that process, or drop `fixed` from the port so that another one is chosen.",
+            details={"port": port, "owner": owner},
+        )
+
+    @property
+    def port(self) -> int:
+        """The port's number; 0 when the details do not say."""
+        return int(str(self.details.get("port", 0)))
+
+
 class IllegalTransition(Conflict):
     """The request does not fit the state."""
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from envmgr.aio import blocking
-from envmgr.errors import Conflict, EnvmgrError, Unobservable
+from envmgr.errors import EnvmgrError, PortTaken, Unobservable
 from envmgr.model.observe import Present, ProcessIdentity
 from envmgr.model.service import (
     AllOf,
@@ -25,20 +25,6 @@ from envmgr.model.service import (
 )
 
 _BODY_BYTES = 65536
-
-
-class PortTaken(Conflict):
-    """Another process listens on a service's port."""
-
-    code = "conflict.port"
-
-    def __init__(self, port: int, owner: str) -> None:
-        super().__init__(
-            f"port {port} is taken by {owner}",
-            hint="End that process, or drop `fixed` from the port so that another one is chosen.",
-            details={"port": port, "owner": owner},
-        )
-        self.port = port
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +109,7 @@ async def _owned(attempt: Awaitable[Answer], port: str, subject: Subject) -> Ans
     if subject.foreign is not None and (answer.is_ready or "refused" not in answer.why):
         owner = await blocking.look("proc", 5.0, subject.foreign, number(port, subject))
         if owner:
-            raise PortTaken(number(port, subject), owner)
+            raise PortTaken.by(owner, port=number(port, subject))
     return answer
 
 

@@ -10,7 +10,7 @@ from functools import partial
 import anyio
 
 from envmgr.aio import blocking
-from envmgr.errors import EnvmgrError, Unavailable
+from envmgr.errors import EnvmgrError, PortTaken, Unavailable
 from envmgr.model.service import Condition, Dependency, ServiceKind, ServiceSpec, ServiceState
 from envmgr.protocols.keepers import Held
 from envmgr.runtime import probes, rendering, run_when
@@ -126,7 +126,7 @@ class ServiceRun:
             try:
                 await self._launch(service)
                 return
-            except probes.PortTaken as taken:
+            except PortTaken as taken:
                 await self._runners.of(service).stop(service.name, grace_s=2.0)
                 if attempt == _CONFLICT_RETRIES or not self._may_move(service, taken.port):
                     raise
@@ -251,14 +251,14 @@ class ServiceRun:
             held = self._held[service.name]
             raise ended(self._inc.name, service, held, await excerpt(held))
 
-    async def _port_thief(self, service: ServiceSpec) -> probes.PortTaken | None:
+    async def _port_thief(self, service: ServiceSpec) -> PortTaken | None:
         """A service that ended because somebody else has its port is a conflict, not a crash."""
         foreign = self._subject(service).foreign
         for port in service.ports:
             number = self._inc.port(service.name, port.name)
             owner = await blocking.look("proc", 5.0, foreign, number) if foreign else ""
             if owner:
-                return probes.PortTaken(number, owner)
+                return PortTaken.by(owner, port=number)
         return None
 
     def _subject(self, service: ServiceSpec) -> probes.Subject:
@@ -268,7 +268,7 @@ class ServiceRun:
         spec = next((p for p in service.ports if self._inc.port(service.name, p.name) == port), None)
         return spec is not None and not spec.fixed and spec.number is None
 
-    async def _move(self, service: ServiceSpec, taken: probes.PortTaken) -> None:
+    async def _move(self, service: ServiceSpec, taken: PortTaken) -> None:
         """Lease another port in place of one that somebody else took between bind test and bind (R-32)."""
         await claim_ports(self._inc, busy={taken.port})
         self._tell(service.name, ServiceState.STARTING, f"{taken.message}; moved to another port")

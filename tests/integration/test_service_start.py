@@ -15,7 +15,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from envmgr.errors import Conflict, Unavailable
+from envmgr.errors import Conflict, PortTaken, Unavailable
 from envmgr.model.service import (
     AnyOf,
     Condition,
@@ -35,7 +35,6 @@ from envmgr.runtime import runners
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.leasing import claim_ports
 from envmgr.runtime.outcomes import Outcome, ServiceFailed
-from envmgr.runtime.probes import PortTaken
 from envmgr.runtime.services import ServiceRun
 from tests.support.incarnations import incarnation
 from tests.support.keepers import py, record_of, runs, sh
