@@ -20,17 +20,25 @@ from envmgr.model.service import (
     ServiceSpec,
     TcpProbe,
 )
+from envmgr.runtime import viewpoint
 from envmgr.runtime.incarnation import Incarnation
+from envmgr.runtime.viewpoint import Viewer
 
 
-def values(inc: Incarnation, secrets: Mapping[str, str], service: str = "") -> dict[str, str]:
-    """What late references stand for; `ports.X` means the ports of `service`."""
+def values(
+    inc: Incarnation, secrets: Mapping[str, str], service: str = "", *, viewer: Viewer = None
+) -> dict[str, str]:
+    """What late references stand for; `ports.X` means the ports of `service`, and hosts are as `viewer` sees them."""
     known = {"workspace.path": str(inc.path), "agent.id": inc.id}
     known |= {f"secrets.{name}": value for name, value in secrets.items()}
-    for (owner, name), port in inc.ports.items():
-        known[f"services.{owner}.ports.{name}"] = str(port)
-        if owner == service:
-            known[f"ports.{name}"] = str(port)
+    for owner in inc.services:
+        known[f"services.{owner.name}.host"] = viewpoint.host(inc, owner, viewer)
+        for port in owner.ports:
+            if (owner.name, port.name) in inc.ports:
+                number = str(viewpoint.port(inc, owner, port.name, viewer))
+                known[f"services.{owner.name}.ports.{port.name}"] = number
+                if owner.name == service:
+                    known[f"ports.{port.name}"] = number
     return known
 
 
@@ -41,9 +49,11 @@ def command(text: str | tuple[str, ...], shell: str, known: Mapping[str, str]) -
     return (shell, "-c", render(text, known, shell=True))
 
 
-def probe(look: Probe, known: Mapping[str, str]) -> Probe:
-    """The probe with its late references filled in."""
+def probe(look: Probe, known: Mapping[str, str], inside: Mapping[str, str] | None = None) -> Probe:
+    """The probe with its late references filled in; `inside`: what they stand for in the service's container."""
     match look:
+        case ExecProbe(inside=True) if inside is not None:
+            return probe(look, inside)
         case HttpProbe():
             return replace(
                 look,
@@ -63,9 +73,9 @@ def probe(look: Probe, known: Mapping[str, str]) -> Probe:
         case LogProbe():
             return LogProbe(pattern=render(look.pattern, known, shell=False))
         case AnyOf(probes=parts):
-            return AnyOf(probes=tuple(probe(part, known) for part in parts))
+            return AnyOf(probes=tuple(probe(part, known, inside) for part in parts))
         case AllOf(probes=parts):
-            return AllOf(probes=tuple(probe(part, known) for part in parts))
+            return AllOf(probes=tuple(probe(part, known, inside) for part in parts))
 
 
 def variable(service: str, port: str) -> str:
@@ -73,39 +83,73 @@ def variable(service: str, port: str) -> str:
     return re.sub(r"[^A-Z0-9]+", "_", f"{service}_{port}_PORT".upper())
 
 
-def shared(inc: Incarnation, secrets: Mapping[str, str]) -> dict[str, str]:
-    """What every part of the agent gets: template environment, secrets, all port variables and URLs."""
-    known = values(inc, secrets)
-    env = {key: render(value, known, shell=False) for key, value in inc.spec.env.items()}
+def shared(inc: Incarnation, secrets: Mapping[str, str], *, viewer: Viewer = None) -> dict[str, str]:
+    """What every part of the agent gets: template environment, secrets, all port variables and URLs.
+
+    In a container nothing of the person's own environment: PATH and HOME are those of the image.
+    """
+    known = values(inc, secrets, viewer=viewer)
+    is_inside = viewer is not None and viewer.container is not None
+    given = {k: v for k, v in inc.spec.env.items() if not (is_inside and k in inc.spec.inherited)}
+    env = {key: render(_addressed(value, "", viewer), known, shell=False) for key, value in given.items()}
     env |= secrets
     for service in inc.services:
         for port in service.ports:
-            env[variable(service.name, port.name)] = str(inc.port(service.name, port.name))
+            env[variable(service.name, port.name)] = str(viewpoint.port(inc, service, port.name, viewer))
     env |= {"ENVMGR_AGENT_NAME": inc.name, "ENVMGR_GENERATION": str(inc.generation)}
-    env |= {"ENVMGR_WORKTREE": str(inc.path)}
-    return env
+    return env | ({} if is_inside else {"ENVMGR_WORKTREE": str(inc.path)})
 
 
 def exports(
-    inc: Incarnation, secrets: Mapping[str, str], names: Iterator[str] | None = None
+    inc: Incarnation,
+    secrets: Mapping[str, str],
+    names: Iterator[str] | None = None,
+    *,
+    viewer: Viewer = None,
 ) -> dict[str, str]:
     """Connection strings and URLs that services (all, or the named ones) export."""
     wanted = set(names) if names is not None else {s.name for s in inc.services}
     env: dict[str, str] = {}
     for service in inc.services:
         if service.name in wanted:
-            known = values(inc, secrets, service.name)
-            env |= {key: render(value, known, shell=False) for key, value in service.exports.items()}
+            known = values(inc, secrets, service.name, viewer=viewer)
+            for key, value in service.exports.items():
+                env[key] = render(_addressed(value, service.name, viewer), known, shell=False)
     return env
 
 
 def service_env(inc: Incarnation, service: ServiceSpec, secrets: Mapping[str, str]) -> dict[str, str]:
-    """The whole environment of one service."""
-    known = values(inc, secrets, service.name)
-    env = shared(inc, secrets) | exports(inc, secrets, _upstream(inc, service))
-    env |= dict(_own_ports(inc, service))
-    env |= {key: render(value, known, shell=False) for key, value in service.env.items()}
-    return env | inc.marker(f"service:{service.name}")
+    """The whole environment of one service: in its container, if it has one, else on the host."""
+    env = _service_env(inc, service, secrets, viewer=service)
+    if service.container is None:
+        return env | inc.marker(f"service:{service.name}")
+    # No whole marker: what runs in a container is ended by the engine, never by a look at the host's processes.
+    return env | {"ENVMGR_AGENT": inc.id, "ENVMGR_SERVICE": service.name}
+
+
+def beside_env(inc: Incarnation, service: ServiceSpec, secrets: Mapping[str, str]) -> dict[str, str]:
+    """The environment of commands on the host that concern a service, such as probes: addresses are the host's."""
+    return _service_env(inc, service, secrets, viewer=None) | inc.marker(f"service:{service.name}")
+
+
+def _service_env(
+    inc: Incarnation, service: ServiceSpec, secrets: Mapping[str, str], *, viewer: Viewer
+) -> dict[str, str]:
+    known = values(inc, secrets, service.name, viewer=viewer)
+    env = shared(inc, secrets, viewer=viewer)
+    env |= exports(inc, secrets, _upstream(inc, service), viewer=viewer)
+    env |= dict(_own_ports(inc, service, viewer))
+    # `127.0.0.1:${ports.X}` of its own is right where it runs, hence no owner.
+    own = {
+        key: render(_addressed(value, "", viewer), known, shell=False) for key, value in service.env.items()
+    }
+    return env | own
+
+
+def _addressed(text: str, owner: str, viewer: Viewer) -> str:
+    """Only for viewers in containers; elsewhere a loopback address is right as it stands."""
+    is_inside = viewer is not None and viewer.container is not None
+    return viewpoint.addressed(text, owner) if is_inside else text
 
 
 def assistant_env(inc: Incarnation, secrets: Mapping[str, str], part: str = "assistant") -> dict[str, str]:
@@ -118,9 +162,9 @@ def assistant_env(inc: Incarnation, secrets: Mapping[str, str], part: str = "ass
     return env | inc.marker(part)
 
 
-def _own_ports(inc: Incarnation, service: ServiceSpec) -> Iterator[tuple[str, str]]:
+def _own_ports(inc: Incarnation, service: ServiceSpec, viewer: Viewer) -> Iterator[tuple[str, str]]:
     for port in service.ports:
-        number = str(inc.port(service.name, port.name))
+        number = str(viewpoint.port(inc, service, port.name, viewer))
         if len(service.ports) == 1:
             yield "PORT", number
         if port.env:
