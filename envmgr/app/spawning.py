@@ -37,6 +37,7 @@ class SpawnAgent(Ask):
     base: str | None = option("Commit, tag or branch to start from")
     branch: str | None = option("Branch to create")
     param: list[str] = option("Template parameter as key=value; may be repeated", short="-p", default=[])
+    profile: list[str] = option("Profile of the template to choose; may be repeated", default=[])
     prompt: str | None = option("First prompt")
     prompt_file: str | None = option("File that holds the first prompt, `-` for standard input")
     count: int = option("How many agents", short="-n", default=1, ge=1, le=_MOST)
@@ -139,6 +140,7 @@ def _resolve(app: App, ask: SpawnAgent, name: str, repo: Path, params: dict[str,
         base=ask.base,
         branch=ask.branch,
         prompt=_prompt(ask),
+        profiles=ask.profile,
     )
 
 

@@ -37,13 +37,23 @@ def _yield_probe(base: Table, over: Table) -> Table:
     return Table(base.mark, kept, {key: base.keys[key] for key in kept})
 
 
-def settle(node: Node) -> Node:
-    """The tree without deleted keys and without `x-` keys, which are for people and YAML anchors."""
+_FREE = ("headers", "labels", "args", "extra_hosts")
+
+
+def settle(node: Node, *, is_free: bool = False) -> Node:
+    """The tree without deleted keys and without `x-` keys, which are for people and YAML anchors.
+
+    Where keys are anybody's words (`is_free`), such as HTTP headers, `x-` means nothing special.
+    """
     match node:
         case Leaf():
             return node
         case Items(mark, items):
             return Items(mark, tuple(settle(item) for item in items))
         case Table(mark, table, keys):
-            kept = {k: settle(n) for k, n in table.items() if not is_unset(n) and not k.startswith("x-")}
+            kept = {
+                key: settle(inner, is_free=key in _FREE)
+                for key, inner in table.items()
+                if not is_unset(inner) and (is_free or not key.startswith("x-"))
+            }
             return Table(mark, kept, {key: keys[key] for key in kept})

@@ -68,6 +68,7 @@ class TemplateFiles:
         base: str | None = None,
         branch: str | None = None,
         prompt: str | None = None,
+        profiles: Sequence[str] = (),
     ) -> AgentSpec:
         """See `TemplateSource.resolve`."""
         templates = self._of(repo)
@@ -83,6 +84,7 @@ class TemplateFiles:
             base=base,
             branch=branch,
             prompt=prompt,
+            profiles=profiles,
         )
         asked = Asked(
             template=name, params=dict(params), environment=used.known(), unset=tuple(sorted(used.missing))

@@ -33,13 +33,14 @@ class TemplateSource(Protocol):
         base: str | None = None,
         branch: str | None = None,
         prompt: str | None = None,
+        profiles: Sequence[str] = (),
     ) -> AgentSpec:
         """What to spawn for an agent of this name.
 
         Raises:
             NotFound: No such template.
             ConfigError: The template is wrong; file, line and column in the message.
-            UsageError: A parameter is unknown, missing or not allowed.
+            UsageError: A parameter is unknown, missing or not allowed, or a profile is unknown.
         """
 
     def explain(self, name: str, repo: Path | None) -> Sequence[Explained]:

@@ -49,6 +49,7 @@ class Desk:
         env: Mapping[str, str] | None = None,
         branch: str | None = None,
         prompt: str | None = None,
+        profiles: tuple[str, ...] = (),
     ) -> AgentSpec:
         return self.templates.resolve(
             self.load(text),
@@ -59,4 +60,5 @@ class Desk:
             environment=env or {},
             branch=branch,
             prompt=prompt,
+            profiles=profiles,
         )

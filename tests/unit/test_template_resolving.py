@@ -152,6 +152,7 @@ def test_every_key_reaches_the_spec(desk: Desk) -> None:
         ),
         limits=Limits(memory_bytes=4 * 1024**3, process=ProcessLimits(memory_bytes=4 * 1024**3, nice=1)),
         retention=Retention(worktree="remove-if-clean"),
+        files=spec.files,
     )
 
 

@@ -23,6 +23,7 @@ class Answers:
         params: As given, text.
         environment: Variables of the person who spawns; secret values in it go nowhere.
         prompt: Comes before the template's.
+        profiles: Chosen ones.
     """
 
     repo: Path
@@ -33,14 +34,17 @@ class Answers:
     base: str | None = None
     branch: str | None = None
     prompt: str | None = None
+    profiles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolved:
-    """The filled tree and what was made from it."""
+    """The filled tree, what was made from it, and the env files that were read for it."""
 
     tree: Table
     document: Document
     params: Mapping[str, inputs.Value]
     env: Mapping[str, str]
+    inherited: tuple[str, ...]
     secrets: tuple[SecretRef, ...]
+    files: tuple[Path, ...] = ()

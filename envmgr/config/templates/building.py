@@ -9,6 +9,7 @@ from envmgr.config.templates import schema
 from envmgr.config.templates.answers import Answers, Resolved
 from envmgr.config.templates.container_building import volumes
 from envmgr.config.templates.loading import Template
+from envmgr.config.templates.selecting import enabled, profiles_of
 from envmgr.config.templates.service_building import Services, dependencies, process_limits, service_spec
 from envmgr.core.placeholders import escape
 from envmgr.model.service import StopPolicy
@@ -31,7 +32,7 @@ SHELL = 'exec "${SHELL:-/bin/sh}"'
 def build(template: Template, answers: Answers, resolved: Resolved, *, ports: PortsPolicy) -> AgentSpec:
     """The spec. Everything was checked before, so nothing here can be refused but an unreadable prompt file."""
     document = resolved.document
-    enabled = {name: service for name, service in document.services.items() if not service.disabled}
+    services = enabled(document, answers.profiles)
     limits = process_limits(document.limits)
     return AgentSpec(
         template=template.name,
@@ -40,11 +41,14 @@ def build(template: Template, answers: Answers, resolved: Resolved, *, ports: Po
         name=answers.name,
         params=dict(resolved.params),
         env=dict(resolved.env),
+        inherited=resolved.inherited,
         secrets=_secrets(resolved),
         workspace=_workspace(document.workspace, answers),
         ports=_pool(document.ports, ports),
-        services=tuple(service_spec(name, service, enabled) for name, service in enabled.items()),
-        assistant=_assistant(document.agent, answers, enabled),
+        services=tuple(
+            service_spec(name, services, profiles=profiles_of(document, name)) for name in services
+        ),
+        assistant=_assistant(document.agent, answers, services),
         hooks=Hooks(
             on_create=_tasks(document.hooks.on_create),
             on_start=_tasks(document.hooks.on_start),
@@ -52,9 +56,18 @@ def build(template: Template, answers: Answers, resolved: Resolved, *, ports: Po
             post_stop=_tasks(document.hooks.post_stop),
         ),
         limits=Limits(memory_bytes=limits.memory_bytes, process=limits),
-        retention=Retention(worktree=document.gc.worktree),
-        volumes=volumes(document.volumes, enabled.values()),
+        retention=Retention(worktree=document.gc.worktree, volumes=document.gc.volumes),
+        volumes=volumes(document.volumes, services.values()),
+        profiles=answers.profiles,
+        files=_files(template, answers, resolved),
     )
+
+
+def _files(template: Template, answers: Answers, resolved: Resolved) -> tuple[str, ...]:
+    files = [*template.files, *resolved.files]
+    if resolved.document.agent.prompt_file is not None:
+        files.append(answers.repo / Path(resolved.document.agent.prompt_file).expanduser())
+    return tuple(dict.fromkeys(str(file) for file in files))
 
 
 def _secrets(resolved: Resolved) -> tuple[SecretRef, ...]:

@@ -144,6 +144,7 @@ class Templates:
         base: str | None = None,
         branch: str | None = None,
         prompt: str | None = None,
+        profiles: Sequence[str] = (),
     ) -> AgentSpec:
         """The spec to spawn; see `resolving.Answers` for the arguments and `resolving.resolve` for the errors."""
         answers = Answers(
@@ -155,6 +156,7 @@ class Templates:
             base=base,
             branch=branch,
             prompt=prompt,
+            profiles=tuple(profiles),
         )
         return resolving.resolve(template, answers, ports=self._ports)
 

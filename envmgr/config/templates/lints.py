@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from envmgr.config.nodes import Leaf, Table, find, leaves, mark_of, value_mark
 from envmgr.config.problems import Path, Problem, did_you_mean, dotted
@@ -10,7 +10,9 @@ from envmgr.config.templates import params
 from envmgr.config.templates.container_lints import lint_containers
 from envmgr.config.templates.interpolation import looks_secret
 from envmgr.config.templates.places import Places
+from envmgr.config.templates.running_lints import lint_running, looks_at_log
 from envmgr.config.templates.schema import Document
+from envmgr.config.templates.selecting import lint_selection
 from envmgr.config.templates.service_schema import Check, Edge, Service
 from envmgr.config.templates.styles import Style, style
 from envmgr.core import graph
@@ -21,8 +23,12 @@ _STOP_S = 60.0
 class Linter:
     """Looks at one checked document; `tree` gives the places."""
 
-    def __init__(self, document: Document, tree: Table, *, block: int) -> None:
-        self._document, self._tree, self._block = document, tree, block
+    def __init__(
+        self, document: Document, tree: Table, *, block: int, chosen: Collection[str] | None = None
+    ) -> None:
+        """`chosen` are the profiles of a spawn; None while nobody has chosen."""
+        self._document, self._tree, self._block, self._chosen = document, tree, block, chosen
+        self._places = Places(tree)
 
     def run(self) -> list[Problem]:
         """All findings."""
@@ -42,7 +48,9 @@ class Linter:
             *self._edges(("agent",), self._document.agent.depends_on),
             *self._cycle(),
             *self._graces(),
-            *lint_containers(self._document, Places(self._tree)),
+            *lint_containers(self._document, self._places),
+            *lint_running(self._document, self._places),
+            *lint_selection(self._document, self._places, self._chosen),
         ]
 
     def _at(
@@ -148,9 +156,6 @@ class Linter:
             if target is None:
                 hint = did_you_mean(name, self._document.services, among="Services")
                 yield self._at(path, f"{dotted(at)} depends on unknown service {name!r}", hint, key=True)
-            elif target.disabled and edge.required:
-                hint = "Enable it, or write `required: false`."
-                yield self._at(path, f"{dotted(at)} depends on {name}, which is disabled", hint, key=True)
             elif complaint := _condition_complaint(name, target, edge):
                 yield self._at(path, f"{dotted(at)} {complaint[0]}", complaint[1], key=True)
 
@@ -221,6 +226,11 @@ def _is_outer(port: str, service: Service) -> bool:
 
 def _condition_complaint(name: str, target: Service, edge: Edge) -> tuple[str, str] | None:
     match edge.condition:
+        case "log" if not looks_at_log(target.ready):
+            return (
+                f"waits for a line in the log of {name}, but its 'ready' looks at none",
+                f"Give {name} `ready: {{log: ...}}`.",
+            )
         case "ready" if target.kind == "task":
             return f"waits for task {name} to be ready", "Use `condition: succeeded`."
         case "ready" if target.ready is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,6 +34,7 @@ class Template:
         tree: Parents and defaults merged in, nothing filled in yet.
         params: Its inputs.
         warnings: What is allowed but probably not meant.
+        files: Every file that was read for it, absolute.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Template:
     tree: Table
     params: dict[str, Param] = field(default_factory=dict)
     warnings: tuple[Problem, ...] = ()
+    files: tuple[Path, ...] = ()
 
 
 Finder = Callable[[str, Path], Path]
@@ -56,7 +58,8 @@ def load(path: Path, *, name: str, show: Callable[[Path], str], find: Finder, bl
         ConfigError: With every error of the file in `details.errors`.
     """
     found: list[Problem] = []
-    tree = prepared(merged(path, show=show, find=find, problems=found))
+    files: list[Path] = []
+    tree = prepared(merged(path, show=show, find=find, problems=found, files=files))
     document, more = examine(tree, block=block)
     more += _misnamed(tree, name)
     raise_errors([*found, *more])
@@ -69,6 +72,7 @@ def load(path: Path, *, name: str, show: Callable[[Path], str], find: Finder, bl
         tree=tree,
         params=document.params,
         warnings=tuple(p for p in [*found, *more] if p.is_warning),
+        files=tuple(files),
     )
 
 
@@ -86,10 +90,12 @@ def merged(
     show: Callable[[Path], str],
     find: Finder,
     problems: list[Problem],
+    files: list[Path],
     chain: tuple[Path, ...] = (),
 ) -> Table:
     """The file on top of its parents, oldest first. What is wrong and does not end the reading goes to `problems`."""
     tree = read(path, show(path))
+    files.append(path.absolute())
     if not isinstance(tree, Table):
         raise BadFile(
             [Problem(mark=tree.mark, message="a template is a map of keys", hint="Begin with `envmgr: 1`.")]
@@ -106,7 +112,7 @@ def merged(
             raise BadFile(
                 [Problem(mark=leaf.mark, path="extends", message=f"templates extend each other: {names}")]
             )
-        above = merged(parent, show=show, find=find, problems=problems, chain=chain)
+        above = merged(parent, show=show, find=find, problems=problems, files=files, chain=chain)
         base = merge(base, _without(above, "name"))
     return as_table(merge(base, tree))
 
@@ -187,9 +193,17 @@ def _with_defaults(service: Node, defaults: Table) -> Node:
     used = {
         key: node
         for key, node in defaults.items.items()
-        if key in ("stop", "logs", "limits") or (key == "ready" and key in service.items)
+        if key in ("stop", "logs", "limits")
+        or (key == "ready" and key in service.items)
+        or (key == "restart" and not _ends(service))
     }
     return merge(Table(service.mark, used, {key: defaults.keys[key] for key in used}), service)
+
+
+def _ends(service: Table) -> bool:
+    """Whether it is nothing that could be kept running."""
+    kind = service.get("kind")
+    return isinstance(kind, Leaf) and kind.value in ("task", "external")
 
 
 def examine(tree: Table, *, block: int) -> tuple[Document | None, list[Problem]]:
@@ -216,14 +230,16 @@ def _text_at(tree: Table, key: str) -> str:
     return node.text if isinstance(node, Leaf) else ""
 
 
-def checked(filled: Table, *, block: int) -> tuple[Document | None, list[Problem]]:
-    """Schema first; a document that has a shape is looked at as a whole."""
+def checked(
+    filled: Table, *, block: int, chosen: Collection[str] | None = None
+) -> tuple[Document | None, list[Problem]]:
+    """Schema first; a document that has a shape is looked at as a whole, with the chosen profiles if there was a choice."""
     document, problems = check(filled, Document)
     problems = [
         problem for problem in problems if problem.path != "envmgr"
     ]  # each file is asked for it by itself
     if document is not None:
-        problems = Linter(document, filled, block=block).run()
+        problems = Linter(document, filled, block=block, chosen=chosen).run()
     elif "agent" not in filled.items:
         problems = [p for p in problems if p.path != "agent"]
         mark = mark_of(filled, ())

@@ -15,6 +15,7 @@ from envmgr.config.templates.building import build
 from envmgr.config.templates.environment import entry_of, inherited, read_env_file
 from envmgr.config.templates.interpolation import Filler, Scope, looks_secret
 from envmgr.config.templates.loading import Template, checked, scope_for
+from envmgr.config.templates.selecting import refuse_unknown
 from envmgr.core.placeholders import escape
 from envmgr.errors import ConfigError
 from envmgr.model.spec import AgentSpec, PortsPolicy, SecretRef, SecretSource
@@ -39,16 +40,19 @@ def fill(template: Template, answers: Answers, *, block: int) -> Resolved:
         template.tree, answers, {name: inputs.as_text(value) for name, value in bound.items()}
     )
     filled = resolving.run()
-    document, problems = checked(filled, block=block)
+    document, problems = checked(filled, block=block, chosen=answers.profiles)
     # Where nothing could be filled in, there is nothing to check.
     raise_errors([*resolving.problems, *(p for p in problems if p.mark not in resolving.unfilled)])
     assert document is not None, "without errors there is a document"
+    refuse_unknown(document, answers.profiles)
     return Resolved(
         tree=filled,
         document=document,
         params=bound,
         env=resolving.env,
+        inherited=tuple(sorted(resolving.inherited)),
         secrets=tuple(resolving.secrets.values()),
+        files=tuple(resolving.files),
     )
 
 
@@ -57,7 +61,9 @@ class _Resolving:
 
     def __init__(self, tree: Table, answers: Answers, params: Mapping[str, str]) -> None:
         self.problems: list[Problem] = []
+        self.files: list[Path] = []
         self.env = {name: escape(value) for name, value in inherited(answers.environment).items()}
+        self.inherited = set(self.env)
         self.secrets: dict[str, SecretRef] = {}
         self.unfilled: set[Mark] = set()
         self._tree, self._answers = tree, answers
@@ -70,7 +76,9 @@ class _Resolving:
         """The whole tree filled in."""
         branch = self._branch()
         self._scope = replace(self._scope, values={**self._scope.values, "agent.branch": branch})
-        self.env |= self._env_files(("env_file",))
+        from_files = self._env_files(("env_file",))
+        self.env |= from_files
+        self.inherited -= from_files.keys()
         self._own_env()
         self._scope = replace(self._scope, env=self.env)
         filler = Filler(self._scope)
@@ -104,6 +112,7 @@ class _Resolving:
             if isinstance(node, Leaf):
                 scope = replace(self._scope, env=self.env)
                 self.env[name] = self._filled(node, ("env", name), scope).text
+                self.inherited.discard(name)
                 self.secrets.pop(name, None)
 
     def _env_files(self, path: tuple[str, ...]) -> dict[str, str]:
@@ -121,6 +130,7 @@ class _Resolving:
 
     def _read(self, file: Leaf) -> dict[str, str]:
         path = self._answers.repo / Path(file.text).expanduser()
+        self.files.append(path)
         if not path.is_file():
             problem = Problem(
                 mark=file.mark,

@@ -25,6 +25,7 @@ from envmgr.config.fields import (
     Word,
 )
 from envmgr.config.templates.container_schema import Volume, VolumeName
+from envmgr.config.templates.running_schema import RestartOrWord
 from envmgr.config.templates.service_schema import Edges, Logs, ProcessLimits, Service, Stop, Timing
 
 VERSION = 1
@@ -136,7 +137,7 @@ class Ports(Strict):
 class Defaults(Strict):
     """Merged under every service."""
 
-    later: ClassVar = frozenset({"live", "restart"})
+    later: ClassVar = frozenset({"live"})
 
     ready: Timing = Timing()
     """Timing for services that have a `ready`."""
@@ -146,6 +147,8 @@ class Defaults(Strict):
     """As in a service."""
     limits: ProcessLimits = ProcessLimits()
     """As in a service."""
+    restart: RestartOrWord | None = None
+    """As in a service; for everything that keeps running."""
 
 
 class AgentStop(Strict):
@@ -174,6 +177,10 @@ def _kind(value: str) -> str:
     if name not in _KINDS:
         raise ValueError(f"{value!r} is not an assistant; use {' or '.join(_KINDS)}")
     return name
+
+
+def _one_or_many(value: object) -> object:
+    return [value] if isinstance(value, str) else value
 
 
 def _given(value: object) -> object:
@@ -228,16 +235,18 @@ class Hooks(Strict):
 class Gc(Strict):
     """What becomes of things when the agent stops."""
 
-    later: ClassVar = frozenset({"volumes", "after_stop"})
+    later: ClassVar = frozenset({"after_stop"})
 
     worktree: Literal["keep", "remove-if-clean"] = "keep"
     """`keep`, or `remove-if-clean`: remove it if nothing would be lost."""
+    volumes: Literal["keep", "remove"] = "keep"
+    """`keep` the agent's volumes until it is removed, or `remove` them at each stop."""
 
 
 class Document(Strict):
     """A template."""
 
-    later: ClassVar = frozenset({"import", "recovery", "profiles"})
+    later: ClassVar = frozenset({"import", "recovery"})
 
     envmgr: Annotated[Any, WithJsonSchema({"const": VERSION})]
     """Version of this format: 1."""
@@ -265,6 +274,10 @@ class Document(Strict):
     """What the agent's work needs running."""
     volumes: dict[VolumeName, Volume] = Field(default_factory=dict)
     """Named volumes that are shared or filled; the others need no entry."""
+    profiles: dict[Slug, Annotated[tuple[Slug, ...], BeforeValidator(_one_or_many)]] = Field(
+        default_factory=dict
+    )
+    """Services by profile: they are left out unless `envmgr spawn --profile NAME` chooses one of theirs. Adds to `profiles` of a service."""
     agent: Agent
     """The AI program; every template that is spawned has one."""
     hooks: Hooks = Hooks()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from envmgr.config.templates import service_schema as said
 from envmgr.config.templates.container_building import container, words
+from envmgr.config.templates.running_building import as_it_runs
 from envmgr.model.service import (
     AllOf,
     AnyOf,
@@ -32,9 +33,10 @@ _DEADLINE_S = 60.0
 _CONTAINER_DEADLINE_S = 120.0
 
 
-def service_spec(name: str, service: said.Service, services: Services) -> ServiceSpec:
-    """One service; `services` are those that are not left out."""
-    return ServiceSpec(
+def service_spec(name: str, services: Services, *, profiles: tuple[str, ...] = ()) -> ServiceSpec:
+    """One service of those that take part; `profiles` are all that name it."""
+    service = services[name]
+    spec = ServiceSpec(
         name=name,
         kind=ServiceKind(service.kind),
         command=_command(service),
@@ -54,6 +56,7 @@ def service_spec(name: str, service: said.Service, services: Services) -> Servic
         description=service.description,
         container=container(service),
     )
+    return as_it_runs(spec, service, profiles=profiles)
 
 
 def _command(service: said.Service) -> str | tuple[str, ...]:
@@ -81,13 +84,19 @@ def dependencies(edges: Mapping[str, said.Edge], services: Services) -> tuple[De
     return tuple(
         Dependency(
             service=name,
-            condition=Condition(edge.condition) if edge.condition else _usual(services[name]),
+            condition=_condition(edge.condition) if edge.condition else _usual(services[name]),
             required=edge.required,
             timeout_s=edge.timeout,
+            restart=edge.restart,
         )
         for name, edge in edges.items()
         if name in services
     )
+
+
+def _condition(word: str) -> Condition:
+    """`log` is `ready` of a service whose probe looks at its log."""
+    return Condition.READY if word == "log" else Condition(word)
 
 
 def _usual(service: said.Service) -> Condition:

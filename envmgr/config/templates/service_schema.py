@@ -24,8 +24,9 @@ from envmgr.config.fields import (
 )
 from envmgr.config.merging import PROBES
 from envmgr.config.templates.container_schema import ContainerKeys
+from envmgr.config.templates.running_schema import RunningKeys
 
-_CONDITIONS = ("started", "ready", "completed", "succeeded")
+_CONDITIONS = ("started", "ready", "completed", "succeeded", "log")
 _ALIASES = {
     "service_started": "started",
     "process_started": "started",
@@ -34,15 +35,12 @@ _ALIASES = {
     "process_completed": "completed",
     "service_completed_successfully": "succeeded",
     "process_completed_successfully": "succeeded",
+    "process_log_ready": "log",
 }
 
 
 def _condition(value: str) -> str:
     name = _ALIASES.get(value, value)
-    if name in ("log", "process_log_ready"):
-        raise ValueError(
-            "condition 'log' is not supported by this version yet; give the dependency `ready: {log: ...}`"
-        )
     if name not in _CONDITIONS:
         raise ValueError(f"{value!r} is not a condition; use {', '.join(_CONDITIONS)}")
     return name
@@ -220,16 +218,17 @@ class ProcessLimits(Strict):
 class Edge(Strict):
     """What to wait for."""
 
-    later: ClassVar = frozenset({"restart"})
-
     condition: (
         Annotated[str, AfterValidator(_condition), WithJsonSchema({"enum": [*_CONDITIONS, *_ALIASES]})] | None
     ) = None
-    """`started`, `ready`, `completed` or `succeeded`. Without it: `succeeded` for tasks, `ready` with a probe, else `started`."""
+    """`started`, `ready`, `log` (ready by a line of its log), `completed` or `succeeded`. Without it: `succeeded` for tasks,
+    `ready` with a probe, else `started`."""
     required: Flag = True
     """False: warn and go on when it fails."""
     timeout: Duration | None = None
     """Time to wait; without it the dependency's deadline and 30 seconds."""
+    restart: Flag = False
+    """Restart, too, when the dependency was restarted or recreated."""
 
 
 Edges = Annotated[
@@ -286,15 +285,8 @@ class Basics(Strict):
     """Leave this service out."""
 
 
-class Service(ContainerKeys, Basics):
+class Service(RunningKeys, ContainerKeys, Basics):
     """Something the agent's work needs running."""
-
-    later: ClassVar = frozenset(
-        {
-            *("live", "liveness_probe", "startup", "restart", "fatal_exit_codes", "watch", "on_env_change"),
-            *("on_config_change", "scope", "replicas", "tty", "stdin", "run_when", "profiles"),
-        }
-    )
 
     @model_validator(mode="before")
     @classmethod

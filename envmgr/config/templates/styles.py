@@ -54,7 +54,12 @@ def _in_service(path: Path) -> Style:
     match path:
         case ("env" | "exports", _):
             return Style.TEXT
-        case ("command" | "entrypoint", *rest) | ("stop", "command", *rest):
+        case (
+            ("command" | "entrypoint", *rest)
+            | ("stop" | "on_env_change" | "watch", "command", *rest)
+            | ("watch", int(), "command", *rest)
+            | ("tenant", "create" | "drop", *rest)
+        ):
             return Style.TEXT if rest else Style.SHELL
         case ("labels" | "sysctls" | "extra_hosts", _) | ("build", "args", _):
             return Style.EARLY_TEXT
