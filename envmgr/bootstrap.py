@@ -25,6 +25,7 @@ from envmgr.config.settings import Settings
 from envmgr.config.source import TemplateFiles
 from envmgr.config.templates.environment import secrets as resolve_secrets
 from envmgr.drivers import command
+from envmgr.drivers.balancer import program as balancer
 from envmgr.drivers.git.workspaces import GitWorkspaces
 from envmgr.drivers.keeper.client import UnixKeepers
 from envmgr.drivers.processes import ProcProcesses
@@ -140,6 +141,7 @@ def _systems(folder: Path, store: Store, terminals: TmuxTerminals, workspaces: G
         assistants={assistant.kind: assistant for assistant in assistants},
         secrets=_secrets,
         hook_command=hooks,
+        balancer_command=lambda file: (sys.executable, "-I", "-S", balancer.__file__, str(file)),
         execute=_execute,
     )
 

@@ -33,6 +33,9 @@ ResolveSecrets = Callable[[AgentSpec, Mapping[str, str]], Mapping[str, str]]
 HookCommand = Callable[[AgentId, int, Path], Sequence[str]]
 """(agent, generation, home) -> argv prefix by which an assistant's hook reports to the daemon."""
 
+BalancerCommand = Callable[[Path], Sequence[str]]
+"""(file that names its ports and instances) -> argv of a balancer."""
+
 Execute = Callable[[Sequence[str], Path, Mapping[str, str], float], Awaitable[tuple[int, str]]]
 """(argv, cwd, environment, seconds) -> exit status and the end of its output; killed when time is up."""
 
@@ -50,6 +53,7 @@ class Systems:
     assistants: Mapping[str, Assistant]
     secrets: ResolveSecrets
     hook_command: HookCommand
+    balancer_command: BalancerCommand
     execute: Execute
     now: Callable[[], float] = time.time
     engine: Engine | None = None
@@ -96,6 +100,8 @@ class Incarnation:
         environment: The spawning person's environment, for secrets; memory only, lost with the daemon.
         prior: The worktree of an earlier generation, to be used again.
         was_inhabited: An assistant was started, so the worktree may hold work.
+        serving: Instances of replicated services that can take connections, as last seen.
+        balancing: Held while a balancer is told about them.
         pane_pid: Process of the agent pane, from the moment in which it waits at the gate.
         is_frozen: Its containers are paused while their volumes are copied: what probes see meanwhile counts for nothing.
     """
@@ -116,6 +122,8 @@ class Incarnation:
     was_inhabited: bool = False
     pane_pid: int = 0
     is_frozen: bool = False
+    serving: set[str] = field(default_factory=set)
+    balancing: anyio.Lock = field(default_factory=anyio.Lock)
     _units: tuple[AgentSpec, tuple[ServiceSpec, ...]] | None = None
     _made: set[str] = field(default_factory=set)
     _news: anyio.Event = field(default_factory=anyio.Event)

@@ -11,7 +11,7 @@ from envmgr.errors import Unobservable
 from envmgr.model.observe import Absent, Present, Seen, Unknown
 from envmgr.model.service import ServiceKind, ServiceSpec
 from envmgr.protocols.keepers import Held, Keeper, Launch
-from envmgr.runtime import rendering
+from envmgr.runtime import balancing, rendering
 from envmgr.runtime.incarnation import Incarnation
 
 
@@ -43,8 +43,16 @@ class KeeperRunner:
 
     async def launch(self, service: ServiceSpec, secrets: Mapping[str, str]) -> Held:
         """See `Runner.launch`. Environment and command are rendered now, so they hold the ports of now."""
+        if service.kind is ServiceKind.BALANCER:
+            what = await balancing.launch(self._inc, service)
+        else:
+            what = self._what(service, secrets)
+        with self._named():
+            return await self._keeper.launch(what)
+
+    def _what(self, service: ServiceSpec, secrets: Mapping[str, str]) -> Launch:
         known = rendering.values(self._inc, secrets, service.name)
-        what = Launch(
+        return Launch(
             service=service.name,
             generation=self._inc.generation,
             argv=rendering.command(service.command, service.shell, known),
@@ -53,8 +61,6 @@ class KeeperRunner:
             logs=service.logs,
             limits=service.limits,
         )
-        with self._named():
-            return await self._keeper.launch(what)
 
     async def stop(self, unit: str, *, signal: str = "SIGTERM", grace_s: float = 10.0) -> tuple[str, ...]:
         """See `Runner.stop`."""

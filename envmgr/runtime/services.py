@@ -10,10 +10,11 @@ from functools import partial
 import anyio
 
 from envmgr.aio import blocking
+from envmgr.core.replicas import FRONTS
 from envmgr.errors import EnvmgrError, PortTaken, Unavailable
 from envmgr.model.service import Condition, Dependency, ServiceKind, ServiceSpec, ServiceState
 from envmgr.protocols.keepers import Held
-from envmgr.runtime import probes, rendering, run_when
+from envmgr.runtime import balancing, probes, rendering, run_when
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.leasing import claim_ports
 from envmgr.runtime.outcomes import Outcome, ServiceFailed, ended, start_deadline
@@ -80,6 +81,7 @@ class ServiceRun:
             try:
                 await self._bring_up(service)
             except EnvmgrError as error:
+                await balancing.note(self._inc, service, is_ready=False)
                 self._set(service.name, ServiceState.FAILED, error.message)
                 if service.critical:
                     first.append(error)
@@ -119,8 +121,11 @@ class ServiceRun:
         self._wake()
 
     async def _bring_up(self, service: ServiceSpec) -> None:
-        for edge in service.depends_on:
-            await self._await_edge(service, edge)
+        if service.kind in FRONTS:
+            await self._await_instance(service)
+        else:
+            for edge in service.depends_on:
+                await self._await_edge(service, edge)
         self._set(service.name, ServiceState.STARTING)
         for attempt in range(_CONFLICT_RETRIES + 1):
             try:
@@ -152,6 +157,17 @@ class ServiceRun:
                 hint=f"Raise `timeout` of that dependency, or look at the log of {edge.service}.",
             )
 
+    async def _await_instance(self, front: ServiceSpec) -> None:
+        """Until one instance is ready, or none can become so; each has a deadline of its own."""
+        behind = [self._inc.service(edge.service) for edge in front.depends_on]
+        while "met" not in (states := {self._settled(Condition.READY, one) for one in behind}):
+            if states == {"failed"}:
+                raise ServiceFailed(
+                    f"none of the {len(behind)} instances of {front.name} is ready",
+                    hint=f"Look at `envmgr why {self._inc.name}`.",
+                )
+            await self._changed.wait()
+
     def _settled(self, condition: Condition, upstream: ServiceSpec) -> str:
         """`met`, `failed`, or empty while it can still become either."""
         state = self._state(upstream.name)
@@ -178,6 +194,9 @@ class ServiceRun:
     async def _launch(self, service: ServiceSpec) -> None:
         if service.kind is ServiceKind.EXTERNAL:
             await self._await_ready(service, None)
+            return
+        if service.kind is ServiceKind.GROUP:
+            self._set(service.name, ServiceState.READY)
             return
         standing = await run_when.look(self._inc, service, self._secrets)
         if standing is not None and standing.skip:
@@ -238,6 +257,7 @@ class ServiceRun:
                 )
             # 4 % of the time it has taken so far, so that the last look comes soon after it listens
             await self._sleep_alive(service, min(_SLOWEST_S, max(_FIRST_DELAY_S, elapsed * _SLOPE)), held)
+        await balancing.note(self._inc, service, is_ready=True)
         self._set(service.name, ServiceState.READY)
 
     async def _sleep_alive(self, service: ServiceSpec, seconds: float, held: Held | None) -> None:

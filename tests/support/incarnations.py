@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ import anyio.to_thread
 
 from envmgr.assistants.command import CommandAssistant
 from envmgr.drivers import command
+from envmgr.drivers.balancer import program as balancer
 from envmgr.drivers.git.workspaces import GitWorkspaces
 from envmgr.drivers.keeper.client import UnixKeepers
 from envmgr.drivers.processes import ProcProcesses
@@ -87,6 +89,7 @@ async def incarnation(
             assistants={used.kind: used},
             secrets=lambda spec, environment: {},
             hook_command=lambda agent, generation, home: ("true",),
+            balancer_command=lambda file: (sys.executable, "-I", "-S", balancer.__file__, str(file)),
             execute=execute,
         ),
     )
