@@ -19,6 +19,7 @@ from envmgr.model.service import ServiceState
 from envmgr.model.stimulus import (
     ActivityReported,
     AssistantExited,
+    DriftSeen,
     ObservationLost,
     ObservationRegained,
     RemovalFailed,
@@ -294,6 +295,23 @@ def _observable(state: AgentState, fact: ObservationRegained, now: float) -> Dec
     return Decision(state=after) if after != state else _ignore(state, "it was observable")
 
 
+def _drift(state: AgentState, fact: DriftSeen, now: float) -> Decision:
+    """A remark, never an act: nothing is repaired by itself."""
+    before = next((c for c in state.conditions if (c.type, c.subject) == ("Drifted", fact.drift.value)), None)
+    if (before.reason if before else "") == fact.reason:
+        return _ignore(state, "already recorded" if fact.reason else "there was no drift")
+    after = state.without("Drifted", fact.drift.value)
+    if fact.reason:
+        after = state.with_condition(_condition("Drifted", fact.reason, now, fact.drift.value))
+    event = NewEvent(
+        kind="agent.drifted" if fact.reason else "agent.in_line",
+        agent=state.id,
+        generation=state.generation,
+        data={"drift": fact.drift.value, "reason": fact.reason},
+    )
+    return Decision(state=after, events=(event,))
+
+
 _SPAWNING_REFUSES = _refused("is spawning", "Wait for it, or run `envmgr stop {name}`.")
 _STOPPING_REFUSES = _refused("is stopping", "Wait until it is stopped: `envmgr show {name}`.")
 _RUNNING_REFUSES_SPAWN = _refused("is running already", "See it with `envmgr attach {name}`.")
@@ -342,6 +360,7 @@ _ROWS: Mapping[type[Any], Mapping[Lifecycle, Handler]] = {
     ServiceChanged: dict.fromkeys(_ALL, _NOT_RUNNING) | {Lifecycle.RUNNING: _service},
     ObservationLost: dict.fromkeys(_ALL, _NOT_RUNNING) | {Lifecycle.RUNNING: _unobservable},
     ObservationRegained: dict.fromkeys(_ALL, _NOT_RUNNING) | {Lifecycle.RUNNING: _observable},
+    DriftSeen: dict.fromkeys(_ALL, _NOT_RUNNING) | {Lifecycle.RUNNING: _drift},
 }
 
 TABLE: Mapping[tuple[Lifecycle, type[Any]], Handler] = {

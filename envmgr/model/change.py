@@ -35,6 +35,18 @@ class Fate(StrEnum):
     FOLLOWS = "follows"
 
 
+class Drift(StrEnum):
+    """In which way what runs is no longer what was launched, or what would be launched now.
+
+    `config`: the template says something else. `runtime`: somebody changed a process or a container behind our back.
+    `environment`: what the services stand on has changed: lock files, tool versions, the base branch.
+    """
+
+    CONFIG = "config"
+    RUNTIME = "runtime"
+    ENVIRONMENT = "environment"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldChange:
     """One field. An empty `old` or `new` means that it was not there.

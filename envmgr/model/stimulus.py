@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from envmgr.model.agent import Activity, Source
+from envmgr.model.change import Drift
 from envmgr.model.service import ServiceState
 
 
@@ -135,6 +136,15 @@ class ObservationRegained:
     subject: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftSeen:
+    """What was found when recorded and observed were compared. An empty `reason`: nothing (any more)."""
+
+    generation: int
+    drift: Drift
+    reason: str
+
+
 Fact = (
     SpawnSucceeded
     | SpawnFailed
@@ -148,5 +158,6 @@ Fact = (
     | ServiceChanged
     | ObservationLost
     | ObservationRegained
+    | DriftSeen
 )
 Stimulus = Request | Fact

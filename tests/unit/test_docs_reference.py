@@ -21,6 +21,7 @@ from envmgr.core.lifecycle import TABLE, decide
 from envmgr.errors import EnvmgrError, IllegalTransition
 from envmgr.model import stimulus as happen
 from envmgr.model.agent import Activity, AgentState, Condition, Lifecycle, Source
+from envmgr.model.change import Drift
 from envmgr.model.ids import AgentId
 from envmgr.model.lease import StepState
 from envmgr.model.service import ServiceState
@@ -181,6 +182,7 @@ _SAMPLES: dict[type[object], Stimulus] = {
         happen.ServiceChanged(generation=1, service="web", state=ServiceState.FAILED),
         happen.ObservationLost(generation=1, subject="tmux", reason="x"),
         happen.ObservationRegained(generation=1, subject="git"),
+        happen.DriftSeen(generation=1, drift=Drift.CONFIG, reason="x"),
     )
 }
 

@@ -10,12 +10,14 @@ from envmgr.core.activity import FRESH_S
 from envmgr.core.lifecycle import decide
 from envmgr.errors import IllegalTransition
 from envmgr.model.agent import Activity, AgentState, Condition, Desired, Evidence, Lifecycle, Source
+from envmgr.model.change import Drift
 from envmgr.model.effect import Effect, EffectKind
 from envmgr.model.event import NewEvent
 from envmgr.model.service import ServiceState
 from envmgr.model.stimulus import (
     ActivityReported,
     AssistantExited,
+    DriftSeen,
     ObservationLost,
     ObservationRegained,
     RemovalFailed,
@@ -501,3 +503,39 @@ def test_evidence_from_a_clock_that_jumped_back_does_not_shut_out_what_is_seen_n
     decision = decide(_known(Source.HOOK), says(Activity.READY, Source.SCREEN), NOW - 3600)
 
     assert decision.state.activity is Activity.READY
+
+
+# --- drift -----------------------------------------------------------------------------------------------------------
+
+
+def drift(reason: str, sort: Drift = Drift.CONFIG) -> DriftSeen:
+    return DriftSeen(generation=GENERATION, drift=sort, reason=reason)
+
+
+@proves("RELOAD-006")
+def test_drift_is_a_remark_with_its_newest_reason_until_it_is_gone() -> None:
+    first = decide(agent(Lifecycle.RUNNING), drift("restart api"), NOW)
+    again = decide(first.state, drift("restart api"), NOW + 1)
+    more = decide(first.state, drift("recreate db"), NOW + 2)
+    gone = decide(more.state, drift(""), NOW + 3)
+
+    assert again.ignored == "already recorded"
+    assert [(c.type, c.subject, c.reason, c.since) for c in more.state.conditions] == [
+        ("Drifted", "config", "recreate db", NOW)
+    ]
+    assert gone.state.conditions == ()
+    assert [e.kind for d in (first, more, gone) for e in d.events] == [
+        "agent.drifted",
+        "agent.drifted",
+        "agent.in_line",
+    ]
+    assert [*first.effects, *more.effects, *gone.effects] == []
+
+
+@proves("RELOAD-006")
+def test_the_sorts_of_drift_do_not_touch_each_other_and_no_drift_is_no_news() -> None:
+    one = decide(agent(Lifecycle.RUNNING), drift("x", Drift.RUNTIME), NOW)
+    both = decide(one.state, drift("y", Drift.ENVIRONMENT), NOW)
+
+    assert {c.subject for c in both.state.conditions} == {"runtime", "environment"}
+    assert decide(both.state, drift(""), NOW).ignored == "there was no drift"

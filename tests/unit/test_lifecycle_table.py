@@ -12,11 +12,13 @@ import pytest
 from envmgr.core.lifecycle import TABLE, decide
 from envmgr.errors import IllegalTransition
 from envmgr.model.agent import Activity, Lifecycle, Source
+from envmgr.model.change import Drift
 from envmgr.model.effect import EffectKind
 from envmgr.model.service import ServiceState
 from envmgr.model.stimulus import (
     ActivityReported,
     AssistantExited,
+    DriftSeen,
     ObservationLost,
     ObservationRegained,
     RemovalFailed,
@@ -58,6 +60,7 @@ WORKS = ActivityReported(
 )
 DOWN = ServiceChanged(generation=GENERATION, service="api", state=ServiceState.FAILED, detail="exited with 1")
 UNSEEN = ObservationLost(generation=GENERATION, subject="tmux", reason="no answer")
+DRIFTED = DriftSeen(generation=GENERATION, drift=Drift.CONFIG, reason="the template says something else")
 SEEN = ObservationRegained(generation=GENERATION, subject="tmux")
 
 
@@ -132,6 +135,8 @@ ROWS = [
     *ignored(UNSEEN, [SPAWNING, STOPPING, STOPPED, ERROR], "only while running"),
     *ignored(SEEN, [RUNNING], "it was observable"),
     *ignored(SEEN, [SPAWNING, STOPPING, STOPPED, ERROR], "only while running"),
+    Row(at=RUNNING, on=DRIFTED, to=RUNNING, says=("agent.drifted",)),
+    *ignored(DRIFTED, [SPAWNING, STOPPING, STOPPED, ERROR], "only while running"),
 ]
 
 
