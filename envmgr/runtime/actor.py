@@ -25,6 +25,10 @@ class Actor:
         spawning: Cancels the running saga.
         busy: Held while an effect of this agent runs, so that a stop waits for the spawn it cancelled.
         services: How each service stands, as last seen.
+        ready_since: Unix time from which on each unit has been ready without a break, as far as this daemon saw.
+        in_hand: Units that are being stopped and started on purpose; what is seen of them meanwhile says nothing.
+        changing: Cancels the change of services under way.
+        pending: Cancels the automatic restart that each unit waits for.
     """
 
     def __init__(self, state: AgentState, spec: AgentSpec, version: int, created_at: float) -> None:
@@ -41,8 +45,18 @@ class Actor:
         self.watching: anyio.CancelScope | None = None
         self.reports = Reports()
         self.services: dict[str, Outcome] = {}
+        self.ready_since: dict[str, float] = {}
+        self.in_hand: set[str] = set()
+        self.changing: anyio.CancelScope | None = None
+        self.pending: dict[str, anyio.CancelScope] = {}
         self.is_gone = False
         self._changed = anyio.Event()
+
+    def give_way(self) -> None:
+        """A stop wins over a change of services under way and over restarts that wait."""
+        for scope in (self.changing, *self.pending.values()):
+            if scope is not None:
+                scope.cancel()
 
     def changed(self) -> None:
         """Wake everybody who waits for the next state."""

@@ -99,6 +99,7 @@ class Performer:
                 async with actor.busy:
                     await self._spawn(actor, owed)
             case EffectKind.STOP:
+                actor.give_way()
                 async with actor.busy:
                     await self._stop(actor, owed)
             case EffectKind.REMOVE:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import anyio
 from anyio.abc import TaskGroup
 
+from envmgr.core.replicas import FRONTS
 from envmgr.errors import EnvmgrError
 from envmgr.model.event import NewEvent
 from envmgr.model.observe import Absent, Present, Unknown
 from envmgr.model.service import Readiness, ServiceKind, ServiceSpec, ServiceState
 from envmgr.model.stimulus import Fact, ObservationLost, ObservationRegained, ServiceChanged
 from envmgr.protocols.keepers import Held, Keeper
-from envmgr.runtime import probes, rendering
+from envmgr.runtime import balancing, probes, rendering
 from envmgr.runtime.actor import Actor
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.outcomes import Outcome
@@ -29,14 +30,24 @@ _JITTER = 0.1
 _WATCH_AGAIN_S = 10.0
 _KEEPER_RETRY_S = 2.0
 _FIRST_LOOK_S = 0.2
+_UNSERVED = "none of its instances is ready"
+
+
+OnEnd = Callable[[Actor, Incarnation, ServiceSpec, Held, float], None]
+"""(agent, its generation, a unit that ended by itself, how, seconds it had been ready without a break)."""
 
 
 class Health:
-    """One small task group per running agent with services."""
+    """One small task group per running agent with services.
+
+    Attributes:
+        on_end: Told about each unit that ended by itself.
+    """
 
     def __init__(self, supervisor: Supervisor, group: TaskGroup) -> None:
         self._supervisor = supervisor
         self._group = group
+        self.on_end: OnEnd | None = None
 
     def note(self, event: NewEvent) -> None:
         """Record an event without waiting for it."""
@@ -46,6 +57,10 @@ class Health:
         """Begin to watch; ends by `forget`, or with the daemon."""
         if inc.services:
             self.forget(actor)
+            now = self._supervisor.systems.now()
+            for name, outcome in actor.services.items():
+                if outcome.state is ServiceState.READY:
+                    actor.ready_since.setdefault(name, now)
             actor.watching = anyio.CancelScope()
             self._group.start_soon(self._watch, actor, inc, actor.watching)
 
@@ -67,10 +82,13 @@ class Health:
 
     async def _watch_all(self, actor: Actor, inc: Incarnation) -> None:
         held: dict[str, Held] = {}
+        await balancing.recall(inc)
         async with anyio.create_task_group() as group:
             group.start_soon(self._follow, actor, inc, held)
             for service in inc.services:
-                if service.ready is not None and service.kind is not ServiceKind.TASK:
+                if service.kind in FRONTS:
+                    await self._weigh(actor, inc, service)
+                elif service.ready is not None and service.kind is not ServiceKind.TASK:
                     group.start_soon(self._probe, actor, inc, service, service.ready, held)
 
     async def _say(self, actor: Actor, fact: Fact) -> None:
@@ -79,15 +97,30 @@ class Health:
         except EnvmgrError as error:  # a fact is never refused; only the store can fail here
             log.error("fact not stored", extra={"agent": actor.state.id, "why": error.message})
 
-    async def _change(self, actor: Actor, inc: Incarnation, service: ServiceSpec, outcome: Outcome) -> None:
+    async def change(self, actor: Actor, inc: Incarnation, service: ServiceSpec, outcome: Outcome) -> None:
+        """A unit was seen in a state; tells what is new about that."""
         known = actor.services.get(service.name)
         actor.services[service.name] = outcome
+        if outcome.state is ServiceState.READY:
+            actor.ready_since.setdefault(service.name, self._supervisor.systems.now())
+        else:
+            actor.ready_since.pop(service.name, None)
         if known is None or known.state is not outcome.state:
             fact = ServiceChanged(
                 generation=inc.generation, service=service.name, state=outcome.state, detail=outcome.detail,
                 critical=service.critical,
             )  # fmt: skip
             await self._say(actor, fact)
+        await balancing.note(inc, service, is_ready=outcome.state is ServiceState.READY)
+        if service.replica_of:
+            await self._weigh(actor, inc, inc.service(service.replica_of))
+
+    async def _weigh(self, actor: Actor, inc: Incarnation, front: ServiceSpec) -> None:
+        """What stands in front of instances is as well as they are, as long as it lives itself."""
+        known = actor.services.get(front.name)
+        is_up = known is not None and (known.state is ServiceState.READY or known.detail == _UNSERVED)
+        if is_up or front.kind is ServiceKind.GROUP:
+            await self.change(actor, inc, front, _front(inc, front))
 
     # --- ends, from the keeper ---------------------------------------------------------------------------
 
@@ -121,14 +154,22 @@ class Health:
             log.warning("keeper stream ended", extra={"agent": inc.id, "why": error.message})
 
     async def _judge(self, actor: Actor, inc: Incarnation, service: ServiceSpec, held: Held) -> None:
+        if service.name in actor.in_hand:
+            return
         if held.is_alive:
-            if service.ready is None and service.kind is ServiceKind.PROCESS:
-                await self._change(actor, inc, service, Outcome(state=ServiceState.READY))
+            if service.kind is ServiceKind.BALANCER:
+                await self.change(actor, inc, service, _front(inc, service))
+            elif service.ready is None and service.kind is ServiceKind.PROCESS:
+                await self.change(actor, inc, service, Outcome(state=ServiceState.READY))
             return
         how = held.error or (f"signal {held.exit_signal}" if held.exit_signal else f"status {held.exit_code}")
         is_task_done = service.kind is ServiceKind.TASK and held.exit_code in service.success_exit_codes
         state = ServiceState.DONE if is_task_done else ServiceState.FAILED
-        await self._change(actor, inc, service, Outcome(state=state, detail=f"ended with {how}"))
+        since = actor.ready_since.get(service.name)
+        ready_s = max(0.0, (held.ended_at or since) - since) if since is not None else 0.0
+        await self.change(actor, inc, service, Outcome(state=state, detail=f"ended with {how}"))
+        if self.on_end is not None:
+            self.on_end(actor, inc, service, held, ready_s)
 
     async def _keeper_died(self, actor: Actor, inc: Incarnation) -> None:
         """Its services may run on, and their probes go on telling; nobody sees the others end any more."""
@@ -137,7 +178,7 @@ class Health:
         for service in inc.services:
             if service.kind is ServiceKind.PROCESS and service.ready is None:
                 outcome = Outcome(state=ServiceState.FAILED, detail="its keeper was killed")
-                await self._change(actor, inc, service, outcome)
+                await self.change(actor, inc, service, outcome)
 
     # --- probes ------------------------------------------------------------------------------------------
 
@@ -152,16 +193,22 @@ class Health:
             await anyio.sleep(pause_s * random.uniform(1 - _JITTER, 1 + _JITTER))
             pause_s = ready.period_s
             known = held.get(service.name)
-            if known is not None and not known.is_alive:
+            if service.name in actor.in_hand or (known is not None and not known.is_alive):
                 continue
             outcome = actor.services.get(service.name)
             is_sure = misses == 0 and outcome is not None and outcome.state is ServiceState.READY
             why = await _look(inc, service, ready, known, secrets, is_sure=is_sure)
             misses = misses + 1 if why else 0
             if not why:
-                await self._change(actor, inc, service, Outcome(state=ServiceState.READY))
+                await self.change(actor, inc, service, Outcome(state=ServiceState.READY))
             elif misses >= ready.down:
-                await self._change(actor, inc, service, Outcome(state=ServiceState.FAILED, detail=why))
+                await self.change(actor, inc, service, Outcome(state=ServiceState.FAILED, detail=why))
+
+
+def _front(inc: Incarnation, front: ServiceSpec) -> Outcome:
+    if balancing.is_served(inc, front):
+        return Outcome(state=ServiceState.READY)
+    return Outcome(state=ServiceState.FAILED, detail=_UNSERVED)
 
 
 async def _secrets(inc: Incarnation) -> Mapping[str, str]:
