@@ -300,16 +300,16 @@ def _drift(state: AgentState, fact: DriftSeen, now: float) -> Decision:
     before = next((c for c in state.conditions if (c.type, c.subject) == ("Drifted", fact.drift.value)), None)
     if (before.reason if before else "") == fact.reason:
         return _ignore(state, "already recorded" if fact.reason else "there was no drift")
-    after = state.without("Drifted", fact.drift.value)
-    if fact.reason:
-        after = state.with_condition(_condition("Drifted", fact.reason, now, fact.drift.value))
-    event = NewEvent(
-        kind="agent.drifted" if fact.reason else "agent.in_line",
-        agent=state.id,
-        generation=state.generation,
-        data={"drift": fact.drift.value, "reason": fact.reason},
-    )
-    return Decision(state=after, events=(event,))
+    if not fact.reason:
+        after = state.without("Drifted", fact.drift.value)
+        return Decision(state=after, events=(_drift_event(NewEvent(kind="agent.in_line"), state, fact),))
+    after = state.with_condition(_condition("Drifted", fact.reason, now, fact.drift.value))
+    return Decision(state=after, events=(_drift_event(NewEvent(kind="agent.drifted"), state, fact),))
+
+
+def _drift_event(event: NewEvent, state: AgentState, fact: DriftSeen) -> NewEvent:
+    data = {"drift": fact.drift.value, "reason": fact.reason}
+    return replace(event, agent=state.id, generation=state.generation, data=data)
 
 
 _SPAWNING_REFUSES = _refused("is spawning", "Wait for it, or run `envmgr stop {name}`.")
