@@ -231,6 +231,9 @@ class Engine(Protocol):
 
     # --- data
 
+    async def volume_bytes(self, volumes: Sequence[str]) -> int:
+        """What these volumes hold together; missing ones count nothing. May take the engine some seconds to count."""
+
     async def export_volume(self, volume: str, target: Path, *, image: str) -> int:
         """Write the volume's content as a tar file (owners and modes kept); returns its size in bytes.
 

@@ -29,6 +29,7 @@ class Actor:
         in_hand: Units that are being stopped and started on purpose; what is seen of them meanwhile says nothing.
         changing: Cancels the change of services under way.
         pending: Cancels the automatic restart that each unit waits for.
+        unfinished: Why a restore of a snapshot that was begun is not finished; empty when there is none. Until then it does not start.
     """
 
     def __init__(self, state: AgentState, spec: AgentSpec, version: int, created_at: float) -> None:
@@ -49,6 +50,7 @@ class Actor:
         self.in_hand: set[str] = set()
         self.changing: anyio.CancelScope | None = None
         self.pending: dict[str, anyio.CancelScope] = {}
+        self.unfinished = ""
         self.is_gone = False
         self._changed = anyio.Event()
 

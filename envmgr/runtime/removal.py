@@ -1,4 +1,4 @@
-"""Remove an agent: snapshot its work, then give back worktree, branch and files; and bring it back."""
+"""Remove an agent: snapshot its work, then give back worktree, branch, volumes and files."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Callable
 import anyio
 
 from envmgr.errors import Conflict, Unobservable
+from envmgr.model.ids import AgentId
 from envmgr.model.observe import Absent, Present, Unknown
-from envmgr.protocols.store import Snapshot
+from envmgr.protocols.store import SnapshotKind, Transaction
 from envmgr.protocols.workspaces import Work, Worktree
-from envmgr.runtime import run_when
+from envmgr.runtime import run_when, saving, volumes
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.saga import never
 from envmgr.runtime.steps.environment import clear_home
@@ -47,12 +48,12 @@ async def remove(inc: Incarnation, *, reach: Callable[[str], None] = never) -> N
     git = inc.systems.workspaces
     await inc.systems.store.write(lambda tx: run_when.forget_all(tx, inc.id))
     if await _repository_is_gone(inc):
-        clear_home(inc)
+        await _clear(inc)
         return
     match await git.look(inc.repo, inc.path, inc.owner):
         case Present(worktree):
-            await _refuse_if_used(inc)
-            await _save(inc, worktree)
+            await refuse_if_used(inc)
+            await _save(inc, reach)
             reach("remove-saved")
             await git.remove(inc.repo, worktree, owner=inc.owner, root=inc.layout.worktree_root)
             reach("remove-worktree-gone")
@@ -62,7 +63,37 @@ async def remove(inc: Incarnation, *, reach: Callable[[str], None] = never) -> N
             raise Unobservable(f"cannot see {inc.name}'s worktree: {reason}", hint="Run `envmgr doctor`.")
         case Absent():
             await _drop_saved_branch(inc)
+    await _clear(inc)
+
+
+async def _clear(inc: Incarnation) -> None:
+    """Volumes come after the worktree, so that what is saved again after a crash still has them."""
+    await volumes.remove(inc)
+    await _drop_origin(inc)
+    await inc.systems.store.write(lambda tx: tx.drop(_unsaved(inc.id)))
     clear_home(inc)
+
+
+async def _drop_origin(inc: Incarnation) -> None:
+    """The snapshot that forks were made from goes with the last of them."""
+    origin, store = inc.spec.origin, inc.systems.store
+    if origin is None:
+        return
+    agents, snapshots = await store.read(lambda tx: (tx.agents(), tx.snapshots()))
+    if any(a.spec.origin == origin for a in agents if a.state.id != inc.id):
+        return
+    for snapshot in snapshots:
+        if snapshot.id == origin.snapshot and snapshot.kind is SnapshotKind.FORK:
+            await saving.discard(inc.systems, inc.layout, snapshot)
+
+
+def leave_volumes(tx: Transaction, agent: AgentId) -> None:
+    """The next removal of this agent keeps no copy of its volumes, as its owner has said."""
+    tx.put(_unsaved(agent), "yes")
+
+
+def _unsaved(agent: AgentId) -> str:
+    return f"unsaved-volumes/{agent}"
 
 
 async def _repository_is_gone(inc: Incarnation) -> bool:
@@ -70,7 +101,8 @@ async def _repository_is_gone(inc: Incarnation) -> bool:
     return not await anyio.Path(inc.repo.common_dir).exists()
 
 
-async def _refuse_if_used(inc: Incarnation) -> None:
+async def refuse_if_used(inc: Incarnation) -> None:
+    """Raise Conflict, naming them, when processes work in the worktree; Unobservable when that cannot be told."""
     match await inc.systems.processes.members(inc.marks()):
         case Present(members):
             named = ", ".join(f"{m.command} (pid {m.identity.pid})" for m in members[:5])
@@ -83,23 +115,15 @@ async def _refuse_if_used(inc: Incarnation) -> None:
             )
 
 
-async def _save(inc: Incarnation, worktree: Worktree) -> None:
-    ref = f"refs/envmgr/{inc.id}/{inc.generation}-{int(inc.systems.now())}"
-    head = await _branch_head(inc, worktree)
-    await inc.systems.workspaces.snapshot(worktree, ref)
-    snapshot = Snapshot(
-        id=0,
-        agent=inc.id,
-        name=inc.name,
-        repo=inc.spec.repo,
-        ref=ref,
-        branch=worktree.branch,
-        head=head,
-        path=str(worktree.path),
-        at=inc.systems.now(),
-        spec=inc.spec,
-    )
-    await inc.systems.store.write(lambda tx: tx.add_snapshot(snapshot))
+async def _save(inc: Incarnation, reach: Callable[[str], None]) -> None:
+    """Also takes away what earlier attempts of this removal saved: this one has it all."""
+    systems = inc.systems
+    no_volumes, earlier = await systems.store.read(lambda tx: (tx.get(_unsaved(inc.id)), tx.snapshots()))
+    await saving.save(inc, kind=SnapshotKind.REMOVAL, only=() if no_volumes else None, reach=reach)
+    for old in earlier:
+        is_same = old.agent == inc.id and old.generation == inc.generation and not old.restored
+        if is_same and old.kind is SnapshotKind.REMOVAL:
+            await saving.discard(systems, inc.layout, old)
 
 
 async def _drop_saved_branch(inc: Incarnation) -> None:
@@ -108,7 +132,11 @@ async def _drop_saved_branch(inc: Incarnation) -> None:
     if made is None:
         return
     snapshots = await inc.systems.store.read(lambda tx: tx.snapshots())
-    saved = [s.head for s in snapshots if s.agent == inc.id and s.branch == made.branch and not s.restored]
+    saved = [
+        s.head
+        for s in snapshots
+        if s.agent == inc.id and s.branch == made.branch and s.kind is SnapshotKind.REMOVAL and not s.restored
+    ]
     for head in (made.base, *saved):
         if await inc.systems.workspaces.drop_branch(inc.repo, made.branch, at=head):
             return

@@ -1,0 +1,177 @@
+"""Put a snapshot back into its agent: worktree in place, volumes replaced; what was there is saved first.
+
+A note (`restoring/<agent>` in the store) is written before the first change and dropped after the last. While it is there the agent
+does not start. All parts may be repeated, so a restore that was cut off is finished by doing it again, or taken back by restoring
+the snapshot that was taken before it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+
+import anyio
+
+from envmgr.errors import Conflict, EnvmgrError, NotFound, Unavailable, Unobservable
+from envmgr.model.agent import Lifecycle
+from envmgr.model.ids import AgentId
+from envmgr.model.observe import Absent, Present, Unknown
+from envmgr.protocols.store import Snapshot, SnapshotKind, Transaction
+from envmgr.protocols.workspaces import Worktree
+from envmgr.runtime import removal, saving, volumes
+from envmgr.runtime.actor import Actor
+from envmgr.runtime.incarnation import Incarnation
+from envmgr.runtime.saga import never
+from envmgr.runtime.supervisor import Supervisor
+
+log = logging.getLogger(__name__)
+
+_NOTES = "restoring/"
+_AT_REST = (Lifecycle.STOPPED, Lifecycle.ERROR)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restoring:
+    """A restore under way.
+
+    Attributes:
+        snapshot: What is put back.
+        before: The snapshot of what was there; 0 when nothing was.
+    """
+
+    snapshot: int
+    before: int = 0
+
+
+async def restore(
+    inc: Incarnation, snapshot: Snapshot, *, reach: Callable[[str], None] = never
+) -> Snapshot | None:
+    """Save what is there, then put the snapshot back; returns the one that was taken, None if it was there already.
+
+    The caller holds `actor.busy` of an agent that does not run. Once something was changed it goes on to its end, cancelled or not.
+
+    Raises:
+        Conflict: Somebody works in the worktree, or git is in the middle of something; nothing was changed.
+        Unavailable: What is there cannot be saved (nothing was changed), or the restore could not be finished: then the agent stays
+            as it is, half restored, and does not start until one is.
+    """
+    await _must_be_complete(inc, snapshot)
+    await removal.refuse_if_used(inc)
+    note = await pending(inc)
+    if note is not None:  # what is there is half of two states, and what was there before is saved
+        with anyio.CancelScope(shield=True):
+            await begin(inc, Restoring(snapshot=snapshot.id, before=note.before))
+            await _put_back(inc, snapshot, reach)
+        return None
+    # Of the volumes those that will be replaced; the others stay as they are.
+    names = [volume.name for volume in snapshot.volumes]
+    before = await saving.save(inc, kind=SnapshotKind.RESTORE, only=names, reach=reach)
+    with anyio.CancelScope(shield=True):
+        await begin(inc, Restoring(snapshot=snapshot.id, before=before.id))
+        reach("restore-noted")
+        try:
+            await _put_back(inc, snapshot, reach)
+        except Conflict:  # git refuses before it changes anything
+            await _call_off(inc, before)
+            raise
+    return before
+
+
+async def _call_off(inc: Incarnation, before: Snapshot) -> None:
+    await inc.systems.store.write(lambda tx: tx.drop(f"{_NOTES}{inc.id}"))
+    await saving.discard(inc.systems, inc.layout, before)
+
+
+async def begin(inc: Incarnation, note: Restoring) -> None:
+    """From now on the agent does not start until this is finished."""
+    await inc.systems.store.write(lambda tx: note_down(tx, inc.id, note))
+
+
+def note_down(tx: Transaction, agent: AgentId, note: Restoring) -> None:
+    """As a part of another change."""
+    tx.put(f"{_NOTES}{agent}", json.dumps(asdict(note)))
+
+
+async def pending(inc: Incarnation) -> Restoring | None:
+    """The restore that was begun and not finished, if there is one."""
+    text = await inc.systems.store.read(lambda tx: tx.get(f"{_NOTES}{inc.id}"))
+    return Restoring(**json.loads(text)) if text else None
+
+
+async def finish(inc: Incarnation, *, reach: Callable[[str], None] = never) -> None:
+    """Bring the restore that was begun to its end; harmless when there is none.
+
+    Raises:
+        EnvmgrError: It cannot be finished now; the note stays.
+    """
+    note = await pending(inc)
+    if note is None:
+        return
+    found = await inc.systems.store.read(lambda tx: tx.snapshots())
+    snapshot = next((s for s in found if s.id == note.snapshot), None)
+    if snapshot is None:
+        raise NotFound(
+            f"snapshot {note.snapshot} is gone", hint="Restore another one: `envmgr snapshot list`."
+        )
+    await _put_back(inc, snapshot, reach)
+
+
+async def finish_all(supervisor: Supervisor, *, reach: Callable[[str], None] = never) -> None:
+    """At start-up, before any agent spawns; one agent's trouble keeps neither the others nor the daemon from starting."""
+    notes = await supervisor.systems.store.read(lambda tx: dict(tx.under(_NOTES)))
+    for key in notes:
+        actor = supervisor.actor(AgentId(key.removeprefix(_NOTES)))
+        if actor is None:
+            await supervisor.systems.store.write(partial(_drop, key=key))
+            continue
+        try:
+            async with actor.busy:
+                await finish(await supervisor.incarnation(actor), reach=reach)
+        except EnvmgrError as error:
+            log.error("restore not finished", extra={"agent": actor.state.id, "why": error.message})
+            actor.unfinished = error.message
+
+
+def _drop(tx: Transaction, key: str) -> None:
+    tx.drop(key)
+
+
+def is_at_rest(actor: Actor) -> bool:
+    """Whether nothing of the agent runs or is about to."""
+    return actor.state.lifecycle in _AT_REST and not actor.state.holds
+
+
+async def _must_be_complete(inc: Incarnation, snapshot: Snapshot) -> None:
+    for volume in snapshot.volumes:
+        if not await anyio.Path(saving.file_of(inc.layout, snapshot, volume)).is_file():
+            raise Unavailable(
+                f"snapshot {snapshot.id} has lost its copy of volume {volume.name}",
+                hint="Was the file deleted by hand? Restore another snapshot: `envmgr snapshot list`.",
+            )
+
+
+async def _put_back(inc: Incarnation, snapshot: Snapshot, reach: Callable[[str], None]) -> None:
+    git = inc.systems.workspaces
+    worktree = await _worktree(inc)
+    await git.rewind(inc.repo, worktree, head=snapshot.head, ref=snapshot.ref)
+    if inc.spec.workspace.submodules:
+        await git.submodules(worktree)
+    reach("restore-worktree")
+    for volume in snapshot.volumes:
+        await volumes.put_back(inc, volume.name, saving.file_of(inc.layout, snapshot, volume))
+        reach("restore-volume")
+    await inc.systems.store.write(lambda tx: tx.drop(f"{_NOTES}{inc.id}"))
+    reach("restore-finished")
+
+
+async def _worktree(inc: Incarnation) -> Worktree:
+    match await inc.systems.workspaces.look(inc.repo, inc.path, inc.owner):
+        case Present(worktree):
+            return worktree
+        case Absent():
+            raise Conflict(f"{inc.name} has no worktree", hint=f"Start it once: `envmgr start {inc.name}`.")
+        case Unknown(reason):
+            raise Unobservable(f"cannot see {inc.name}'s worktree: {reason}", hint="Run `envmgr doctor`.")

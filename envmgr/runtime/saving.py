@@ -1,0 +1,283 @@
+"""Save an agent's worktree and volumes as one snapshot, all of one moment.
+
+Before anything is made a note says what there may be (`saving/...` in the store); the note goes in the transaction that records the
+snapshot. What a crash leaves is found by its note at the next start: containers go on, files and ref go away.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import anyio
+
+from envmgr.aio import blocking
+from envmgr.errors import Conflict, EnvmgrError, Unavailable, Unobservable
+from envmgr.model.observe import Absent, Present, Unknown
+from envmgr.protocols.store import SavedVolume, Snapshot, SnapshotKind, Transaction
+from envmgr.protocols.workspaces import Worktree
+from envmgr.runtime import volumes
+from envmgr.runtime.incarnation import Incarnation, Layout, Systems
+from envmgr.runtime.saga import never
+
+log = logging.getLogger(__name__)
+
+_NOTES = "saving/"
+_SPARE_BYTES = 256 * 2**20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Note:
+    """What a snapshot under way may have made, and whom it keeps waiting."""
+
+    repo: str
+    ref: str
+    folder: str
+    paused: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        return f"{_NOTES}{self.folder}"
+
+
+async def save(
+    inc: Incarnation,
+    *,
+    kind: SnapshotKind,
+    label: str = "",
+    only: Collection[str] | None = None,
+    reach: Callable[[str], None] = never,
+) -> Snapshot:
+    """Take a snapshot of a running or stopped agent; containers that mount its volumes are paused meanwhile.
+
+    Args:
+        label: A name; the caller has made sure that the agent has no other snapshot of it.
+        only: Volumes to save; None for all that the agent has.
+
+    Raises:
+        Conflict: There is no worktree, or it holds what git cannot save.
+        Unavailable: The disk has no room (with numbers), or a system failed; nothing of the snapshot remains.
+    """
+    worktree = await _worktree(inc)
+    names = [name for name in await volumes.present(inc) if only is None or name in only]
+    stamp = _stamp(inc)
+    await _make_room(inc, inc.layout.snapshots / stamp, names)
+    note = _Note(
+        repo=inc.spec.repo,
+        ref=f"refs/envmgr/{inc.id}/{stamp.removeprefix(f'{inc.id}-')}",
+        folder=stamp,
+        paused=tuple(await volumes.users(inc, names)),
+    )
+    await inc.systems.store.write(lambda tx: tx.put(note.key, json.dumps(asdict(note))))
+    reach("save-noted")
+    try:
+        head = await inc.systems.workspaces.resolve(inc.repo, f"refs/heads/{worktree.branch}")
+        saved = await _copy(inc, worktree, note, names, reach)
+        snapshot = _snapshot(inc, worktree, note, head, kind=kind, label=label, saved=saved)
+        return await inc.systems.store.write(lambda tx: _record(tx, snapshot, note))
+    except BaseException:
+        with anyio.CancelScope(shield=True):
+            await _give_up(inc.systems, inc.layout, note)
+        raise
+
+
+def file_of(layout: Layout, snapshot: Snapshot, volume: SavedVolume) -> Path:
+    """Where one of its volumes lies."""
+    return layout.snapshots / snapshot.folder / volume.file
+
+
+async def discard(systems: Systems, layout: Layout, snapshot: Snapshot) -> None:
+    """Delete a snapshot: record first, so that a crash leaves no record of what is half gone; then files and ref."""
+    note = _Note(
+        repo=snapshot.repo, ref=snapshot.ref, folder=snapshot.folder or f"{snapshot.agent}-{snapshot.id}"
+    )
+
+    def forget(tx: Transaction) -> None:
+        tx.put(note.key, json.dumps(asdict(note)))
+        tx.delete_snapshot(snapshot.id)
+
+    await systems.store.write(forget)
+    await _forget(systems, layout, note)
+
+
+async def tidy(systems: Systems, layout: Layout) -> None:
+    """At start-up: undo snapshots that a crash cut off. What cannot be undone now is tried at the next start."""
+    notes = await systems.store.read(lambda tx: dict(tx.under(_NOTES)))
+    for text in notes.values():
+        found = json.loads(text)
+        await _give_up(systems, layout, _Note(**{**found, "paused": tuple(found["paused"])}))
+
+
+async def _give_up(systems: Systems, layout: Layout, note: _Note) -> None:
+    try:
+        await _thaw(systems, note.paused)
+        await _forget(systems, layout, note)
+    except EnvmgrError as error:  # the note stays, and the next start tries again
+        log.error("snapshot not tidied up", extra={"ref": note.ref, "why": error.message})
+
+
+async def _worktree(inc: Incarnation) -> Worktree:
+    match await inc.systems.workspaces.look(inc.repo, inc.path, inc.owner):
+        case Present(worktree):
+            return worktree
+        case Absent():
+            raise Conflict(
+                f"{inc.name} has no worktree to save", hint=f"Start it once: `envmgr start {inc.name}`."
+            )
+        case Unknown(reason):
+            raise Unobservable(f"cannot see {inc.name}'s worktree: {reason}", hint="Run `envmgr doctor`.")
+
+
+def _stamp(inc: Incarnation) -> str:
+    """`<agent>-<generation>-<milliseconds>`; two snapshots of one agent never share a millisecond: each takes longer."""
+    return f"{inc.id}-{inc.generation}-{int(inc.systems.now() * 1000)}"
+
+
+async def _make_room(inc: Incarnation, folder: Path, names: Sequence[str]) -> None:
+    if not names:
+        return
+    needed = await volumes.total_bytes(inc, names)
+    free = await blocking.look("file", 5.0, _make_folder, folder)
+    if needed + _SPARE_BYTES > free:
+        await blocking.act("file", shutil.rmtree, folder, ignore_errors=True)
+        raise Unavailable(
+            f"the volumes of {inc.name} need {needed // 2**20} MB; {free // 2**20} MB are free where snapshots are kept,"
+            f" and {_SPARE_BYTES // 2**20} MB must remain",
+            hint="Delete snapshots (`envmgr snapshot list`), or leave the volumes out with --no-volumes.",
+            details={"needed_bytes": needed, "free_bytes": free},
+        )
+
+
+def _make_folder(folder: Path) -> int:
+    """Free bytes in it. What databases hold is for the owner only."""
+    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700)
+    return shutil.disk_usage(folder).free
+
+
+async def _copy(
+    inc: Incarnation, worktree: Worktree, note: _Note, names: Sequence[str], reach: Callable[[str], None]
+) -> tuple[SavedVolume, ...]:
+    """Files and volumes side by side, while nobody writes to the volumes."""
+    saved: list[SavedVolume] = []
+    failures: list[Exception] = []
+
+    async def files() -> None:
+        try:
+            await inc.systems.workspaces.snapshot(worktree, note.ref)
+        except Exception as error:  # noqa: BLE001 - raised below: a task group would wrap it
+            failures.append(error)
+            group.cancel_scope.cancel()
+
+    async with _frozen(inc, note.paused):
+        reach("save-paused")
+        async with anyio.create_task_group() as group:
+            group.start_soon(files)
+            try:
+                for name in names:
+                    saved.append(await _copy_volume(inc, name, inc.layout.snapshots / note.folder))
+                    reach("save-volume")
+            except Exception as error:  # noqa: BLE001 - raised below: a task group would wrap it
+                failures.append(error)
+                group.cancel_scope.cancel()
+    if failures:
+        raise failures[0]
+    reach("save-copied")
+    return tuple(saved)
+
+
+async def _copy_volume(inc: Incarnation, name: str, folder: Path) -> SavedVolume:
+    target = folder / f"{quote(name, safe='')}.tar"
+    await volumes.save_to(inc, name, target)
+    return SavedVolume(name=name, file=target.name, bytes=await blocking.act("file", _harden, target))
+
+
+def _harden(file: Path) -> int:
+    """Durable and private before a record says that it is there."""
+    file.chmod(0o600)
+    with file.open("rb") as opened:
+        os.fsync(opened.fileno())
+        return os.fstat(opened.fileno()).st_size
+
+
+@asynccontextmanager
+async def _frozen(inc: Incarnation, containers: Sequence[str]) -> AsyncIterator[None]:
+    """They do not run inside this block, and go on after it, whatever happens."""
+    if not containers:
+        yield
+        return
+    inc.is_frozen = True
+    try:
+        for container in containers:
+            await inc.systems.containers.pause(container)
+        yield
+    finally:
+        with anyio.CancelScope(shield=True):
+            await _thaw(inc.systems, containers)
+        inc.is_frozen = False
+
+
+async def _thaw(systems: Systems, containers: Sequence[str]) -> None:
+    """All of them, also when one cannot be; then the first reason is raised."""
+    failures: list[EnvmgrError] = []
+    for container in containers:
+        try:
+            await systems.containers.unpause(container)
+        except EnvmgrError as error:
+            failures.append(error)
+            log.error("container still paused", extra={"container": container, "why": error.message})
+    if failures:
+        raise Unavailable(
+            f"a container is still paused: {failures[0].message}",
+            hint=f"Run `docker unpause {' '.join(containers)}`.",
+        )
+
+
+def _snapshot(
+    inc: Incarnation,
+    worktree: Worktree,
+    note: _Note,
+    head: str,
+    *,
+    kind: SnapshotKind,
+    label: str,
+    saved: tuple[SavedVolume, ...],
+) -> Snapshot:
+    return Snapshot(
+        id=0,
+        agent=inc.id,
+        name=inc.name,
+        repo=inc.spec.repo,
+        ref=note.ref,
+        branch=worktree.branch,
+        head=head,
+        path=str(worktree.path),
+        at=inc.systems.now(),
+        spec=inc.spec,
+        kind=kind,
+        label=label,
+        folder=note.folder if saved else "",
+        volumes=saved,
+    )
+
+
+def _record(tx: Transaction, snapshot: Snapshot, note: _Note) -> Snapshot:
+    number = tx.add_snapshot(snapshot)
+    tx.drop(note.key)
+    return next(s for s in tx.snapshots() if s.id == number)
+
+
+async def _forget(systems: Systems, layout: Layout, note: _Note) -> None:
+    """Files, ref and note of a snapshot that is none (any more)."""
+    await blocking.act("file", shutil.rmtree, layout.snapshots / note.folder, ignore_errors=True)
+    if await anyio.Path(note.repo).exists():
+        repo = await systems.workspaces.find(Path(note.repo))
+        await systems.workspaces.drop_snapshot(repo, note.ref)
+    await systems.store.write(lambda tx: tx.drop(note.key))
