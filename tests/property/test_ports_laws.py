@@ -108,3 +108,33 @@ def test_asking_again_while_holding_gives_the_same_ports(
                 continue
 
     assert choose(AgentId("mine0000"), wanted, policy=POOL, leases=leases) == mine
+
+
+_MANY = st.integers(1, 20).map(lambda n: tuple((f"s{i}", PortSpec(name="http")) for i in range(n)))
+
+
+@proves("PORT-007")
+@given(st.lists(st.tuples(st.sampled_from(AGENTS), _MANY), max_size=6), _MANY)
+def test_who_needs_more_than_a_block_gets_the_least_run_of_blocks_with_room(
+    others: list[tuple[AgentId, tuple[Wanted, ...]]], wanted: tuple[Wanted, ...]
+) -> None:
+    leases: list[PortLease] = []
+    for agent, many in others:
+        try:
+            leases = _arrive(leases, Arrival(agent, many, frozenset()))
+        except Conflict:
+            continue
+    taken = {lease.block for lease in leases}
+    needed = -(-len(wanted) // POOL.block)
+    starts = range(POOL.first, POOL.last + 1, POOL.block)
+    runs = [starts[i : i + needed] for i in range(len(starts) - needed + 1)]
+    free = [run for run in runs if not taken.intersection(run)]
+
+    try:
+        chosen = choose(AgentId("mine0000"), wanted, policy=POOL, leases=leases)
+    except Conflict:
+        assert not free
+        return
+
+    assert free
+    assert sorted({lease.block for lease in chosen}) == list(free[0])

@@ -173,11 +173,53 @@ def test_ports_that_another_agent_fixed_inside_of_a_block_count_as_taken_room() 
 
 
 @proves("PORT-004")
-def test_more_ports_than_a_block_holds_say_so() -> None:
-    with pytest.raises(Conflict, match="3 ports do not fit into a block of 2") as error:
-        choose(OTTER, [want("a"), want("b"), want("c")], policy=SMALL, leases=[])
+def test_more_ports_than_the_pool_has_say_so() -> None:
+    with pytest.raises(Conflict, match="5 ports do not fit between 20000 and 20003") as error:
+        choose(OTTER, [want(name) for name in "abcde"], policy=SMALL, leases=[])
 
-    assert error.value.hint == "Raise `ports.block` in the template."
+    assert "ports.range" in error.value.hint
+
+
+@proves("PORT-007")
+def test_an_agent_that_needs_more_than_a_block_gets_blocks_in_a_row() -> None:
+    others = [lease(BADGER, "a", 20000), lease(AgentId("ferret00"), "a", 20030, block=20030)]
+    pool = PortsPolicy(first=20000, last=20069, block=10)
+
+    chosen = choose(OTTER, [want(f"s{n}") for n in range(21)], policy=pool, leases=others)
+
+    assert ports(chosen) == list(range(20040, 20061))
+    assert sorted({lease.block for lease in chosen}) == [20040, 20050, 20060]
+
+
+@proves("PORT-007")
+def test_an_agent_that_comes_to_need_more_keeps_its_block_and_gets_the_next_one() -> None:
+    wanted = [want(f"s{n}") for n in range(12)]
+    first = choose(OTTER, wanted[:10], policy=POOL, leases=[])
+
+    more = choose(OTTER, wanted, policy=POOL, leases=first)
+    again = choose(OTTER, wanted, policy=POOL, leases=more)
+
+    assert ports(more) == list(range(20000, 20012))
+    assert again == more
+    assert ports(choose(BADGER, [want("a")], policy=POOL, leases=more)) == [20020]
+
+
+@proves("PORT-007")
+def test_what_does_not_fit_in_a_row_moves_to_where_it_does() -> None:
+    known = [lease(OTTER, "s0", 20000), lease(BADGER, "a", 20010, block=20010)]
+    pool = PortsPolicy(first=20000, last=20049, block=10)
+
+    chosen = choose(OTTER, [want(f"s{n}") for n in range(15)], policy=pool, leases=known)
+
+    assert ports(chosen) == [20000, *range(20020, 20034)]
+
+
+@proves("PORT-004", "PORT-007")
+def test_blocks_that_are_free_but_not_in_a_row_do_not_serve() -> None:
+    held = [lease(BADGER, "a", 20010, block=20010)]
+
+    with pytest.raises(Conflict, match="11 ports need port blocks in a row"):
+        choose(OTTER, [want(f"s{n}") for n in range(11)], policy=POOL, leases=held)
 
 
 @proves("PORT-004")
