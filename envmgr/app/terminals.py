@@ -21,7 +21,7 @@ from envmgr.model.agent import Activity, Lifecycle, Source
 from envmgr.model.event import Event
 from envmgr.model.stimulus import ActivityReported
 from envmgr.protocols.store import Transaction
-from envmgr.runtime import delivery, rendering
+from envmgr.runtime import delivery, rendering, sharing
 from envmgr.runtime.actor import Actor
 from envmgr.runtime.steps.assistant import last_screen
 from envmgr.runtime.steps.environment import public_env
@@ -245,7 +245,7 @@ async def logs(ask: Logs, app: App) -> AsyncIterator[views.LogLine]:
             f"{actor.state.name} has no log of {ask.service or 'any service'}",
             hint=f"Services: {known}. The assistant's screen: `envmgr logs {actor.state.name} agent`.",
         )
-    tails = [Tail(name, inc.home / "logs" / f"{name}.log", ask.lines) for name in names]
+    tails = [Tail(name, sharing.log(inc, inc.service(name)), ask.lines) for name in names]
     with ExitStack() as files:
         for tail in tails:
             files.callback(tail.close)

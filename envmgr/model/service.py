@@ -368,3 +368,8 @@ class ServiceSpec:
     watch: tuple[WatchSpec, ...] = ()
     on_env_change: Reaction = Reaction(action=ChangeAction.RESTART)
     profiles: tuple[str, ...] = ()
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether one instance serves all agents of the repository."""
+        return self.scope is Scope.SHARED and self.kind in (ServiceKind.PROCESS, ServiceKind.CONTAINER)

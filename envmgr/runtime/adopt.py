@@ -15,6 +15,7 @@ from envmgr.runtime.actor import Actor
 from envmgr.runtime.effects import Performer
 from envmgr.runtime.missed import replay
 from envmgr.runtime.outcomes import Outcome
+from envmgr.runtime.steps import shared
 from envmgr.runtime.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,9 @@ async def adopt(supervisor: Supervisor, performer: Performer) -> None:
     for actor in supervisor.actors():
         if actor.state.lifecycle is Lifecycle.RUNNING:
             await _resume(supervisor, performer, actor)
+    over = (Lifecycle.STOPPED, Lifecycle.ERROR)
+    alive = {a.state.id for a in supervisor.actors() if a.state.lifecycle not in over or a.state.holds}
+    await shared.tidy(supervisor.systems, supervisor.layout, supervisor.instance, alive=alive)
 
 
 async def _resume(supervisor: Supervisor, performer: Performer, actor: Actor) -> None:

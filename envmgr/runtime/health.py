@@ -17,7 +17,7 @@ from envmgr.model.observe import Absent, Present, Unknown
 from envmgr.model.service import Readiness, ServiceKind, ServiceSpec, ServiceState
 from envmgr.model.stimulus import Fact, ObservationLost, ObservationRegained, ServiceChanged
 from envmgr.protocols.keepers import Held, Keeper
-from envmgr.runtime import balancing, probes, rendering
+from envmgr.runtime import balancing, probes, rendering, sharing
 from envmgr.runtime.actor import Actor
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.outcomes import Outcome
@@ -85,6 +85,8 @@ class Health:
         await balancing.recall(inc)
         async with anyio.create_task_group() as group:
             group.start_soon(self._follow, actor, inc, held)
+            for service in sharing.shared_services(inc):
+                group.start_soon(self._follow_shared, actor, inc, sharing.common(inc, service), held)
             for service in inc.services:
                 if service.kind in FRONTS:
                     await self._weigh(actor, inc, service)
@@ -125,7 +127,7 @@ class Health:
     # --- ends, from the keeper ---------------------------------------------------------------------------
 
     async def _follow(self, actor: Actor, inc: Incarnation, held: dict[str, Held]) -> None:
-        if not any(s.command for s in inc.services):
+        if not any(s.command and not s.is_shared for s in inc.services):
             return None
         is_lost = False
         while True:
@@ -143,6 +145,16 @@ class Health:
                     await self._say(actor, lost)
                 case Absent():
                     return await self._keeper_died(actor, inc)
+            await anyio.sleep(_KEEPER_RETRY_S)
+
+    async def _follow_shared(
+        self, actor: Actor, inc: Incarnation, common: Incarnation, held: dict[str, Held]
+    ) -> None:
+        """It may be ended and started again by others who use it."""
+        while True:
+            match await inc.systems.keepers.find(common.home, owner=common.tag):
+                case Present(keeper):
+                    await self._listen(actor, inc, keeper, held)
             await anyio.sleep(_KEEPER_RETRY_S)
 
     async def _listen(self, actor: Actor, inc: Incarnation, keeper: Keeper, held: dict[str, Held]) -> None:

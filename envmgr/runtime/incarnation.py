@@ -10,6 +10,7 @@ from pathlib import Path
 import anyio
 
 from envmgr.aio import blocking
+from envmgr.aio.turns import Turns
 from envmgr.core.replicas import expand
 from envmgr.errors import Unavailable
 from envmgr.model.ids import AgentId, InstanceId, session_name
@@ -57,6 +58,7 @@ class Systems:
     execute: Execute
     now: Callable[[], float] = time.time
     engine: Engine | None = None
+    turns: Turns = field(default_factory=Turns)
 
     @property
     def containers(self) -> Engine:
@@ -78,6 +80,11 @@ class Layout:
     def home(self, agent: AgentId) -> Path:
         """The agent's private folder: configuration, keeper, logs."""
         return self.state_dir / "agents" / agent
+
+    @property
+    def snapshots(self) -> Path:
+        """Folder of what snapshots hold beside the worktree."""
+        return self.state_dir / "snapshots"
 
     def worktree(self, repo: Repository, name: str) -> Path:
         """Outside every checkout, named by repository and agent (R-6, R-19)."""

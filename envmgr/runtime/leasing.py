@@ -17,7 +17,7 @@ _ATTEMPTS = 10
 
 
 async def claim_ports(inc: Incarnation, *, busy: Collection[int] = ()) -> None:
-    """Lease a port for each port of the spec and fill `inc.ports`.
+    """Lease a port for each port of the spec, save those of shared services, and fill `inc.ports`.
 
     Choosing and writing happen in one transaction, so that parallel spawns cannot meet; each chosen port is then bound
     once on v4 and v6, and a busy one is replaced. Calling it again keeps what is held and not in `busy`.
@@ -25,7 +25,7 @@ async def claim_ports(inc: Incarnation, *, busy: Collection[int] = ()) -> None:
     Raises:
         Conflict: A fixed port is taken, or the pool is exhausted.
     """
-    wanted = [(s.name, p) for s in inc.services for p in s.ports if p.number is None]
+    wanted = [(s.name, p) for s in inc.services if not s.is_shared for p in s.ports if p.number is None]
     inc.ports.update(
         {(s.name, p.name): p.number for s in inc.services for p in s.ports if p.number is not None}
     )

@@ -12,6 +12,7 @@ from envmgr.model.lease import StepRecord, StepState
 from envmgr.model.spec import AgentSpec
 from envmgr.protocols.store import Transaction
 from envmgr.protocols.workspaces import Repository, Worktree
+from envmgr.runtime import sharing
 from envmgr.runtime.incarnation import Incarnation, Layout, Systems
 
 
@@ -63,6 +64,7 @@ def _remembered(
 ) -> tuple[dict[tuple[str, str], int], Worktree | None, Worktree | None]:
     """Held ports, the worktree of an earlier generation, and the present one."""
     leases = {(x.service, x.name): x.port for x in tx.leases(inc.id) if x.held}
+    leases |= sharing.leased(tx, inc)
     prior = present = None
     for generation in range(1, inc.generation + 1):
         record = next((r for r in tx.trail(inc.id, generation) if r.step == "worktree"), None)

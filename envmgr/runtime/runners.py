@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from envmgr.errors import Unobservable
 from envmgr.model.observe import Absent, Present, Seen, Unknown
 from envmgr.model.service import ServiceKind, ServiceSpec
 from envmgr.protocols.keepers import Held, Keeper, Launch
-from envmgr.runtime import balancing, rendering
+from envmgr.runtime import balancing, probes, rendering, sharing
 from envmgr.runtime.incarnation import Incarnation
+from envmgr.runtime.subjects import subject
 
 
 class Runner(Protocol):
@@ -95,20 +96,70 @@ class KeeperRunner:
             ) from error
 
 
+class SharedRunner:
+    """One shared service, for one of the agents that hold it."""
+
+    def __init__(self, inc: Incarnation, service: ServiceSpec, inner: Runner) -> None:
+        """`inner` runs the one instance."""
+        self._inc = inc
+        self._common = sharing.common(inc, service)
+        self._inner = inner
+
+    async def launch(self, service: ServiceSpec, secrets: Mapping[str, str]) -> Held:
+        """See `Runner.launch`. Who comes second finds it running."""
+        async with self._inc.systems.turns.of(self._common.id):
+            return await self._inner.launch(self._common.service(service.name), secrets)
+
+    async def stop(self, unit: str, *, signal: str = "SIGTERM", grace_s: float = 10.0) -> tuple[str, ...]:
+        """See `Runner.stop`. While others use it, and can, it goes on."""
+        async with self._inc.systems.turns.of(self._common.id):
+            share = await self._inc.systems.store.read(lambda tx: sharing.read(tx, self._common.id))
+            if share and set(share.holders) - {self._inc.id} and not await self._is_broken(unit):
+                return ()
+            return await self._inner.stop(unit, signal=signal, grace_s=grace_s)
+
+    async def _is_broken(self, unit: str) -> bool:
+        """It has had its time to get ready, and is not: of no use to anybody."""
+        service = self._common.service(unit)
+        held = (await self._inner.status()).get(unit)
+        if held is None or service.ready is None or not held.is_alive:
+            return False
+        if self._inc.systems.now() < held.started_at + service.ready.deadline_s:
+            return False
+        secrets = await self._inc.secrets()
+        probe = rendering.probe(service.ready.probe, rendering.values(self._common, secrets, unit))
+        looked_at = subject(self._common, service, held, secrets)
+        return not (await probes.look(probe, looked_at, timeout_s=service.ready.timeout_s)).is_ready
+
+    async def status(self) -> Mapping[str, Held]:
+        """See `Runner.status`."""
+        return await self._inner.status()
+
+    def changes(self) -> AsyncIterator[Held]:
+        """See `Runner.changes`."""
+        return self._inner.changes()
+
+    async def dismiss(self) -> None:
+        """See `Runner.dismiss`. That is for the last one who leaves, see `runtime.shared`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runners:
     """Those that an agent has at this moment."""
 
     keeper: KeeperRunner | None = None
+    shared: Mapping[str, SharedRunner] = field(default_factory=dict)
 
     def of(self, service: ServiceSpec) -> Runner:
         """Who runs a unit; only for units that `needs_runner`."""
+        if service.name in self.shared:
+            return self.shared[service.name]
         assert self.keeper is not None, f"nobody was hired for {service.name}"
         return self.keeper
 
     def all(self) -> tuple[Runner, ...]:
         """Each once."""
-        return tuple(runner for runner in (self.keeper,) if runner is not None)
+        return (*((self.keeper,) if self.keeper else ()), *self.shared.values())
 
 
 def needs_runner(service: ServiceSpec) -> bool:
@@ -118,9 +169,16 @@ def needs_runner(service: ServiceSpec) -> bool:
 
 async def hire(inc: Incarnation) -> Runners:
     """All runners that the agent's units need."""
-    if not any(needs_runner(service) for service in inc.services):
-        return Runners()
-    return Runners(keeper=KeeperRunner(inc, await inc.systems.keepers.hire(inc.home, owner=inc.tag)))
+    own = [service for service in inc.services if needs_runner(service) and not service.is_shared]
+    keeper = KeeperRunner(inc, await inc.systems.keepers.hire(inc.home, owner=inc.tag)) if own else None
+    return Runners(keeper=keeper, shared={s.name: await _share(inc, s) for s in sharing.shared_services(inc)})
+
+
+async def _share(inc: Incarnation, service: ServiceSpec) -> SharedRunner:
+    common = sharing.common(inc, service)
+    async with inc.systems.turns.of(common.id):
+        inner = (await hire(common)).of(common.service(service.name))
+    return SharedRunner(inc, service, inner)
 
 
 async def find_keeper(inc: Incarnation) -> Seen[KeeperRunner]:

@@ -16,8 +16,10 @@ from envmgr.errors import EnvmgrError
 from envmgr.model.event import NewEvent
 from envmgr.model.lease import StepRecord, StepState
 from envmgr.model.observe import Absent, Present, Unknown
+from envmgr.runtime import sharing
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.saga import never
+from envmgr.runtime.steps import shared
 from envmgr.runtime.steps.assistant import end_assistant
 from envmgr.runtime.steps.environment import forget_files
 from envmgr.runtime.steps.services import stop_services
@@ -69,6 +71,7 @@ def _parts(inc: Incarnation, record: Record) -> Sequence[Part]:
         ("assistant", lambda: end_assistant(inc, grace_s=inc.spec.assistant.stop.grace_s)),
         ("people", lambda: _end_people(inc)),
         ("services", lambda: stop_services(inc)),
+        *([("shared", lambda: shared.leave(inc))] if sharing.shared_services(inc) else []),
         ("session", lambda: close_session(inc)),
         ("verify", lambda: verify(inc)),
         ("release", lambda: _release(inc)),
@@ -121,7 +124,7 @@ async def verify(inc: Incarnation) -> None:
             left.append(f"session unknown: {reason}")
     for (service, name), port in inc.ports.items():
         spec = inc.service(service)
-        is_leased = any(p.name == name and p.number is None for p in spec.ports)
+        is_leased = not spec.is_shared and any(p.name == name and p.number is None for p in spec.ports)
         if is_leased and await _still_bound(inc, port):
             left.append(f"port {port} ({service}.{name}) is still bound")
     if left:

@@ -9,7 +9,7 @@ from envmgr.aio import blocking
 from envmgr.model.service import ServiceKind, ServiceSpec
 from envmgr.protocols.keepers import Held
 from envmgr.protocols.processes import Marks
-from envmgr.runtime import probes, rendering
+from envmgr.runtime import probes, rendering, sharing
 from envmgr.runtime.incarnation import Incarnation
 
 _EXCERPT_BYTES = 4096
@@ -40,7 +40,8 @@ def subject(
 def foreign(inc: Incarnation, service: ServiceSpec, held: Held | None, port: int) -> str:
     """Who else listens on a port of the service; empty when it is ours or nobody can tell. Blocking."""
     roots = (held.identity,) if held and held.identity else ()
-    return stranger(inc, port, marks=inc.marks(*roots, part=f"service:{service.name}"))
+    runs_in = sharing.runs_in(inc, service)
+    return stranger(inc, port, marks=runs_in.marks(*roots, part=f"service:{service.name}"))
 
 
 def stranger(inc: Incarnation, port: int, *, marks: Marks) -> str:

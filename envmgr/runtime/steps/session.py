@@ -13,6 +13,7 @@ from envmgr.errors import Unobservable
 from envmgr.model.lease import Tombstone
 from envmgr.model.observe import Absent, Present, Unknown
 from envmgr.protocols.terminals import Terminal
+from envmgr.runtime import sharing
 from envmgr.runtime.incarnation import GIT_RUNS, Incarnation
 from envmgr.runtime.saga import Receipt, Step
 
@@ -100,7 +101,7 @@ async def show_services(inc: Incarnation) -> None:
     """Viewers in the `services` window (they follow logs, they own nothing) and the monitor on demand."""
     if inc.terminal is None:
         return
-    logs = {s.name: inc.home / "logs" / f"{s.name}.log" for s in inc.services if s.command}
+    logs = {s.name: sharing.log(inc, s) for s in inc.services if s.command}
     viewers = {name: ("tail", "-n", "200", "-F", str(path)) for name, path in logs.items()}
     if viewers:
         await inc.systems.terminals.show(inc.terminal, viewers)

@@ -1,0 +1,150 @@
+"""Join and leave shared services: the first agent that needs one starts it, the last that leaves ends it.
+
+Whatever is done to one instance is done in its turn (`Systems.turns`). The record is written before anything is started and
+after everything has ended, so that a crash leaves at most an instance without holders; `tidy` ends those at the next start.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from envmgr.core import sharing as rules
+from envmgr.errors import Conflict, EnvmgrError
+from envmgr.model.container import ContainerSpec
+from envmgr.model.ids import AgentId, InstanceId
+from envmgr.model.service import ServiceKind, ServiceSpec, StopPolicy
+from envmgr.model.spec import AgentSpec
+from envmgr.protocols.store import Transaction
+from envmgr.protocols.workspaces import Repository, Worktree
+from envmgr.runtime import sharing
+from envmgr.runtime.incarnation import Incarnation, Layout, Systems
+from envmgr.runtime.leasing import claim_ports
+from envmgr.runtime.sharing import Common, Share
+from envmgr.runtime.steps.services import stop_services
+
+log = logging.getLogger(__name__)
+
+
+async def hold(inc: Incarnation) -> None:
+    """Count the agent among the holders of all shared services it needs, and learn their ports. May be repeated.
+
+    Raises:
+        Conflict: Another agent uses one that is defined differently; or no port is free.
+    """
+    for service in sharing.shared_services(inc):
+        own = sharing.common(inc, service)
+        async with inc.systems.turns.of(own.id):
+            before = await inc.systems.store.write(partial(_join, inc=inc, service=service, own=own))
+            if before is not None and before.is_up and not before.holders:
+                await stop_services(own)  # a crash left it; it may have another definition
+            own.ports.update(await inc.systems.store.read(partial(sharing.held, shared=own.id)))
+            await claim_ports(own)
+        inc.ports.update(own.ports)
+
+
+def _join(tx: Transaction, *, inc: Incarnation, service: ServiceSpec, own: Common) -> Share | None:
+    before = sharing.read(tx, own.id)
+    digest = rules.digest(service)
+    others = [holder for holder in before.holders if holder != inc.id] if before else []
+    if before and others and before.digest != digest:
+        raise _differs(tx, service.name, others)
+    share = Share(
+        id=own.id,
+        service=service.name,
+        repo=str(inc.repo.root),
+        digest=digest,
+        holders=(*others, inc.id),
+        in_container=service.container is not None,
+        signal=service.stop.signal,
+        grace_s=service.stop.grace_s,
+    )
+    sharing.write(tx, share)
+    return before
+
+
+def _differs(tx: Transaction, service: str, holders: Collection[str]) -> Conflict:
+    names = [record.state.name for holder in holders if (record := tx.agent(AgentId(holder)))]
+    return Conflict(
+        f"the shared service {service} runs for {', '.join(names)} by another definition",
+        hint=f"Stop {names[0] if names else 'them'} first, or drop `scope: shared` so that this agent gets its own.",
+        details={"service": service, "holders": names},
+    )
+
+
+async def leave(inc: Incarnation) -> None:
+    """The agent needs its shared services no more; those that nobody else holds are ended, verified. May be repeated.
+
+    Raises:
+        EnvmgrError: What the last one could not end; it stays recorded, and is ended by the next one who leaves or at the
+            next start of the daemon.
+    """
+    for service in sharing.shared_services(inc):
+        own = sharing.common(inc, service)
+        async with inc.systems.turns.of(own.id):
+            share = await inc.systems.store.write(partial(_part, shared=own.id, agents={inc.id}))
+            if share is not None:
+                await _end(own, share)
+
+
+def _part(tx: Transaction, *, shared: AgentId, agents: Collection[str]) -> Share | None:
+    """Drop holders; returns the share if it is to be ended now."""
+    share = sharing.read(tx, shared)
+    if share is None:
+        return None
+    left = replace(share, holders=tuple(holder for holder in share.holders if holder not in agents))
+    sharing.write(tx, left)
+    return left if left.is_up and not left.holders else None
+
+
+async def _end(own: Common, share: Share) -> None:
+    await stop_services(own)
+
+    def note(tx: Transaction) -> None:
+        tx.release_ports(own.id)
+        sharing.write(tx, replace(share, is_up=False))
+
+    await own.systems.store.write(note)
+
+
+async def tidy(systems: Systems, layout: Layout, instance: InstanceId, *, alive: Collection[str]) -> None:
+    """At start-up: drop holders that are no more, and end what nobody holds. What is held goes on as it is.
+
+    Args:
+        alive: Ids of the agents that may use shared services.
+    """
+    for share in await systems.store.read(sharing.everything):
+        own = _bare(share, systems, layout, instance)
+        try:
+            async with systems.turns.of(share.id):
+                gone = {holder for holder in share.holders if holder not in alive}
+                left = await systems.store.write(partial(_part, shared=share.id, agents=gone))
+                if left is not None:
+                    await _end(own, left)
+        except EnvmgrError as error:
+            log.warning("shared service not ended", extra={"service": share.service, "why": error.message})
+
+
+def _bare(share: Share, systems: Systems, layout: Layout, instance: InstanceId) -> Common:
+    """Enough of it to be ended, when no agent is left that knows its definition."""
+    root = Path(share.repo)
+    service = ServiceSpec(
+        name=share.service,
+        kind=ServiceKind.CONTAINER if share.in_container else ServiceKind.PROCESS,
+        container=ContainerSpec() if share.in_container else None,
+        stop=StopPolicy(signal=share.signal, grace_s=share.grace_s),
+    )
+    return Common(
+        id=share.id,
+        name=f"{share.service} (shared)",
+        generation=1,
+        spec=AgentSpec(template="", source="", repo=share.repo, name=share.service, services=(service,)),
+        repo=Repository(root=root, common_dir=root / ".git", key="shared"),
+        instance=instance,
+        layout=layout,
+        systems=systems,
+        worktree=Worktree(path=root, branch="", base=""),
+    )
