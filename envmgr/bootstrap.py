@@ -36,6 +36,7 @@ from envmgr.model.agent import Lifecycle
 from envmgr.model.ids import AgentId, InstanceId
 from envmgr.model.spec import AgentSpec
 from envmgr.protocols.store import Store, Transaction
+from envmgr.runtime import restoring
 from envmgr.runtime.admission import HostLimits
 from envmgr.runtime.adopt import adopt
 from envmgr.runtime.bus import Bus
@@ -91,14 +92,16 @@ async def daemon() -> AsyncIterator[App]:
         instance = await store.write(_instance)
         systems = _systems(app.state_dir, store, terminals, workspaces)
         layout = Layout(state_dir=app.state_dir, worktree_root=app.worktree_root)
-        performer, bus = Performer(reach=_crash_point()), Bus()
+        reach, bus = _crash_point(), Bus()
+        performer = Performer(reach=reach)
         supervisor = Supervisor(
-            systems, layout, instance, bus=bus, policy=_policy(settings), perform=performer
+            systems, layout, instance, bus=bus, policy=_policy(settings), perform=performer, reach=reach
         )
         async with anyio.create_task_group() as group:
             supervisor.start(group)
             performer.attach(supervisor, Health(supervisor, group))
             await adopt(supervisor, performer)
+            group.start_soon(restoring.finish_all, supervisor)
             group.start_soon(Sampler(supervisor).run)
             group.start_soon(Graves(systems).run)
             group.start_soon(Retention(systems).run)

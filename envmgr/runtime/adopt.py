@@ -10,7 +10,7 @@ import anyio
 from envmgr.model.agent import Lifecycle
 from envmgr.model.service import ServiceState
 from envmgr.protocols.store import Transaction
-from envmgr.runtime import run_when
+from envmgr.runtime import restoring, run_when, saving
 from envmgr.runtime.actor import Actor
 from envmgr.runtime.effects import Performer
 from envmgr.runtime.missed import replay
@@ -34,6 +34,8 @@ async def adopt(supervisor: Supervisor, performer: Performer) -> None:
     owed = await store.read(lambda tx: tx.owed())
     for record in records:
         supervisor.take_over(record)
+    await saving.tidy(supervisor.systems, supervisor.layout)
+    await restoring.mark(supervisor)
     spawning = [a for a in supervisor.actors() if a.state.lifecycle is Lifecycle.SPAWNING]
     for effect in owed:
         actor = supervisor.actor(effect.agent)

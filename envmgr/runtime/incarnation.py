@@ -24,6 +24,7 @@ from envmgr.protocols.processes import Marks, Processes, Sockets
 from envmgr.protocols.store import Store
 from envmgr.protocols.terminals import Terminal, Terminals
 from envmgr.protocols.workspaces import Repository, Workspaces, Worktree
+from envmgr.runtime.container_watch import ContainerWatch
 
 _PROC_S = 5.0
 _SECRETS_S = 60.0
@@ -58,6 +59,7 @@ class Systems:
     execute: Execute
     now: Callable[[], float] = time.time
     engine: Engine | None = None
+    watch: ContainerWatch | None = None
     turns: Turns = field(default_factory=Turns)
 
     @property
@@ -68,6 +70,12 @@ class Systems:
                 "this needs a container engine", hint="Install Docker; `envmgr doctor` tells more."
             )
         return self.engine
+
+    @property
+    def container_watch(self) -> ContainerWatch:
+        """What becomes of containers; there whenever the engine is."""
+        assert self.watch is not None, "bootstrap makes it together with the engine"
+        return self.watch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ import anyio
 
 from envmgr.errors import Conflict, EnvmgrError, NotFound, Unavailable, Unobservable
 from envmgr.model.agent import Lifecycle
+from envmgr.model.event import NewEvent
 from envmgr.model.ids import AgentId
 from envmgr.model.observe import Absent, Present, Unknown
 from envmgr.protocols.store import Snapshot, SnapshotKind, Transaction
@@ -119,20 +120,40 @@ async def finish(inc: Incarnation, *, reach: Callable[[str], None] = never) -> N
     await _put_back(inc, snapshot, reach)
 
 
-async def finish_all(supervisor: Supervisor, *, reach: Callable[[str], None] = never) -> None:
-    """At start-up, before any agent spawns; one agent's trouble keeps neither the others nor the daemon from starting."""
-    notes = await supervisor.systems.store.read(lambda tx: dict(tx.under(_NOTES)))
-    for key in notes:
+async def mark(supervisor: Supervisor) -> None:
+    """At start-up, before any agent can be started: those that are half restored are not."""
+    for key in await supervisor.systems.store.read(lambda tx: list(tx.under(_NOTES))):
         actor = supervisor.actor(AgentId(key.removeprefix(_NOTES)))
         if actor is None:
             await supervisor.systems.store.write(partial(_drop, key=key))
-            continue
+        else:
+            actor.unfinished = "it is being finished"
+
+
+async def finish_all(supervisor: Supervisor) -> None:
+    """Then bring them to their end, which may take as long as copying volumes does."""
+    for actor in [a for a in supervisor.actors() if a.unfinished]:
         try:
             async with actor.busy:
-                await finish(await supervisor.incarnation(actor), reach=reach)
+                await finish(await supervisor.incarnation(actor), reach=supervisor.reach)
+            actor.unfinished = ""
         except EnvmgrError as error:
             log.error("restore not finished", extra={"agent": actor.state.id, "why": error.message})
             actor.unfinished = error.message
+        except Exception:  # one agent owns its boundary here
+            log.exception("restore not finished", extra={"agent": actor.state.id})
+            actor.unfinished = "it could not be finished; the daemon's log tells why"
+        await supervisor.record(_finished(actor))
+
+
+def _finished(actor: Actor) -> NewEvent:
+    outcome = "failed" if actor.unfinished else "finished"
+    return NewEvent(
+        kind=f"restore.{outcome}",
+        agent=actor.state.id,
+        generation=actor.state.generation,
+        data={"reason": actor.unfinished},
+    )
 
 
 def _drop(tx: Transaction, key: str) -> None:

@@ -15,7 +15,7 @@ from anyio.abc import TaskGroup
 
 from envmgr.core import invariants
 from envmgr.core.lifecycle import Decision, decide
-from envmgr.errors import Conflict, EnvmgrError, NotFound
+from envmgr.errors import Conflict, EnvmgrError, IllegalTransition, NotFound
 from envmgr.model.agent import AgentState, Lifecycle
 from envmgr.model.event import Event, NewEvent
 from envmgr.model.ids import AgentId, InstanceId
@@ -29,6 +29,7 @@ from envmgr.runtime.admission import HostLimits
 from envmgr.runtime.bus import Bus
 from envmgr.runtime.incarnation import Incarnation, Layout, Systems
 from envmgr.runtime.rebuild import rebuild
+from envmgr.runtime.saga import never
 
 log = logging.getLogger(__name__)
 
@@ -59,11 +60,14 @@ class Supervisor:
         bus: Bus,
         policy: Policy,
         perform: Perform,
+        reach: Callable[[str], None] = never,
     ) -> None:
+        """`reach` is called at each named crash point of what is no effect."""
         self.systems = systems
         self.layout = layout
         self.instance = instance
         self.bus = bus
+        self.reach = reach
         self._policy = policy
         self._perform = perform
         self._actors: dict[AgentId, Actor] = {}
@@ -144,8 +148,13 @@ class Supervisor:
         """Spawn a new generation on the same worktree.
 
         Raises:
-            IllegalTransition: It is not stopped.
+            IllegalTransition: It is not stopped, or a restore was begun and not finished.
         """
+        if actor.unfinished:
+            raise IllegalTransition(
+                f"{actor.state.name} is half restored: {actor.unfinished}",
+                hint=f"Restore it again: `envmgr snapshot list {actor.state.name}`, then `envmgr snapshot restore`.",
+            )
         self._admit(actor.spec)
         actor.environment = environment or actor.environment
         await self.apply(actor, SpawnRequested(), cause=cause)

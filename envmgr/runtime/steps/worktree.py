@@ -6,6 +6,7 @@ from functools import partial
 
 from envmgr.errors import ConfigError, Conflict, Unavailable
 from envmgr.model.observe import Absent, Present, Unknown
+from envmgr.model.spec import Origin
 from envmgr.protocols.workspaces import Workspaces, Worktree
 from envmgr.runtime import rendering
 from envmgr.runtime.incarnation import GIT_RUNS, Incarnation
@@ -21,7 +22,7 @@ class AddWorktree(Step):
         self._inc = inc
 
     async def do(self) -> Receipt:
-        """Register, check out, copy ignored files, submodules."""
+        """Register and check out (a fork: from its snapshot), copy ignored files, submodules."""
         inc, git = self._inc, self._inc.systems.workspaces
         if inc.prior is not None and await self._is_there(inc.prior):
             inc.worktree = inc.prior
@@ -30,7 +31,19 @@ class AddWorktree(Step):
             return _receipt(inc.prior, is_new=False)
         spec = inc.spec.workspace
         inc.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        inc.worktree = await git.register(
+        if inc.spec.origin is not None and inc.prior is None:
+            inc.worktree = await self._copy(inc.spec.origin)
+        else:
+            inc.worktree = await self._add()
+        await git.populate(inc.repo, inc.worktree, spec.copy)
+        if spec.submodules:
+            await git.submodules(inc.worktree)
+        inc.has_made(self.name)
+        return _receipt(inc.worktree, is_new=True)
+
+    async def _add(self) -> Worktree:
+        inc, git, spec = self._inc, self._inc.systems.workspaces, self._inc.spec.workspace
+        worktree = await git.register(
             inc.repo,
             path=inc.path,
             branch=spec.branch,
@@ -39,12 +52,25 @@ class AddWorktree(Step):
             started=partial(inc.has_made, GIT_RUNS),
         )
         inc.has_made(GIT_RUNS)  # also when there was nothing to do for git
-        await git.checkout(inc.worktree)
-        await git.populate(inc.repo, inc.worktree, spec.copy)
-        if spec.submodules:
-            await git.submodules(inc.worktree)
-        inc.has_made(self.name)
-        return _receipt(inc.worktree, is_new=True)
+        await git.checkout(worktree)
+        return worktree
+
+    async def _copy(self, origin: Origin) -> Worktree:
+        """A fork: what it was forked from counts as its base, so that only its own commits count as its work."""
+        inc = self._inc
+        inc.has_made(GIT_RUNS)
+        snapshots = await inc.systems.store.read(lambda tx: tx.snapshots())
+        snapshot = next((s for s in snapshots if s.id == origin.snapshot), None)
+        if snapshot is None:
+            raise ConfigError(
+                f"snapshot {origin.snapshot}, which {inc.name} was forked from, is gone",
+                hint="Fork again, or spawn a new agent.",
+            )
+        head = inc.spec.workspace.base
+        return await inc.systems.workspaces.restore(
+            inc.repo, path=inc.path, branch=inc.spec.workspace.branch, head=head, ref=snapshot.ref,
+            owner=inc.owner, base=head,
+        )  # fmt: skip
 
     async def _is_there(self, prior: Worktree) -> bool:
         match await self._inc.systems.workspaces.look(self._inc.repo, prior.path, self._inc.owner):
