@@ -55,8 +55,10 @@ STOP = (
     "stop-before-commit",
     "stop-committed",
 )
+SAVE = ("save-noted", "save-paused", "save-copied")
 REMOVE = (
     "remove-accepted",
+    *SAVE,
     "remove-saved",
     "remove-worktree-gone",
     "remove-before-commit",
