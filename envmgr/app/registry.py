@@ -1,6 +1,16 @@
 """All operations. Importing this module declares them."""
 
-from envmgr.app import agents, notes, spawning, system, templating, terminals
+from envmgr.app import agents, notes, reload, spawning, system, templating, terminals
 from envmgr.app.operations import OPERATIONS, Operation
 
-__all__ = ["OPERATIONS", "Operation", "agents", "notes", "spawning", "system", "templating", "terminals"]
+__all__ = [
+    "OPERATIONS",
+    "Operation",
+    "agents",
+    "notes",
+    "reload",
+    "spawning",
+    "system",
+    "templating",
+    "terminals",
+]

@@ -1,0 +1,84 @@
+"""Resolve the template of an agent once more, with the words of its spawn, and say what differs from what it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from envmgr.aio import blocking
+from envmgr.core import change
+from envmgr.model.change import Fate, Impact, Plan
+from envmgr.model.spec import AgentSpec, Asked
+from envmgr.protocols.templates import TemplateSource
+from envmgr.runtime import footing
+from envmgr.runtime.actor import Actor
+from envmgr.runtime.incarnation import Incarnation
+
+_RESOLVE_S = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """A plan and the spec it leads to."""
+
+    plan: Plan
+    spec: AgentSpec
+
+
+async def propose(
+    templates: TemplateSource, actor: Actor, inc: Incarnation, *, environment: Mapping[str, str]
+) -> Proposal:
+    """What the template of the agent says now, against what it runs.
+
+    Args:
+        environment: Of the person who asks; only for variables that the template did not use at the spawn.
+
+    Raises:
+        ConfigError: The template is wrong; file, line and column in the message.
+        NotFound: The template is gone.
+        UsageError: It no longer takes the parameters of the spawn.
+    """
+    new = await blocking.look("file", _RESOLVE_S, _resolve, templates, actor.spec, environment)
+    builds = await footing.builds(inc)
+    return Proposal(plan=change.plan(actor.spec, new, builds=builds), spec=new)
+
+
+def _resolve(templates: TemplateSource, old: AgentSpec, environment: Mapping[str, str]) -> AgentSpec:
+    asked = old.asked or _guessed(old)
+    known = {name: value for name, value in environment.items() if name not in asked.unset}
+    new = templates.resolve(
+        asked.template,
+        repo=Path(old.repo),
+        agent=old.name,
+        params=asked.params,
+        environment={**known, **asked.environment},
+        base=old.workspace.base,
+        branch=old.workspace.branch,
+        prompt="",
+        profiles=old.profiles,
+    )
+    # Branch, prompt and origin are of the spawn, and done with.
+    assistant = replace(new.assistant, prompt=old.assistant.prompt)
+    return replace(new, assistant=assistant, origin=old.origin, asked=asked)
+
+
+def _guessed(old: AgentSpec) -> Asked:
+    """For agents of versions that did not keep what was asked."""
+    params = {name: str(value) for name, value in old.params.items()}
+    return Asked(template=old.template, params=params, environment=old.env)
+
+
+def summary(plan: Plan) -> str:
+    """`recreate db, restart api, start web`; empty when nothing that runs is touched."""
+    words = [f"{_verb(u.fate, u.impact)} {u.unit}" for u in plan.units if u.impact is not Impact.NONE]
+    words += [f"{f.path} of the agent" for f in plan.fields if f.impact is not Impact.NONE]
+    return ", ".join(words)
+
+
+def _verb(fate: Fate, impact: Impact) -> str:
+    if fate is Fate.ADDED:
+        return "start"
+    if fate is Fate.REMOVED:
+        return "stop"
+    return {Impact.LIVE: "adjust", Impact.SIGNAL: "tell"}.get(impact, impact.value)
