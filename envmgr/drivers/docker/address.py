@@ -1,0 +1,90 @@
+"""Where the container engine is reached: a setting, `DOCKER_HOST`, or one of the usual sockets."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from envmgr.errors import ConfigError
+
+_ROOTFUL = "/var/run/docker.sock"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """An engine's address.
+
+    Attributes:
+        url: As the SDK takes it.
+        socket: Path of its Unix socket; empty for TCP.
+        certificates: Folder with `ca.pem`, `cert.pem` and `key.pem`; empty without TLS.
+    """
+
+    url: str
+    socket: str = ""
+    host: str = ""
+    port: int = 0
+    certificates: str = ""
+
+    def is_expected(self) -> bool:
+        """Whether an engine is meant to be there: told so, its socket exists, or it is installed."""
+        if not self.socket or self.socket != _ROOTFUL:
+            return True
+        return Path(self.socket).exists() or bool(shutil.which("dockerd") or shutil.which("docker"))
+
+    def tls(self) -> ssl.SSLContext | None:
+        """For a stream of our own; None without TLS. Reads the certificates, so it blocks."""
+        if not self.certificates:
+            return None
+        folder = Path(self.certificates)
+        context = ssl.create_default_context(cafile=str(folder / "ca.pem"))
+        context.load_cert_chain(str(folder / "cert.pem"), str(folder / "key.pem"))
+        return context
+
+
+def find(host: str = "", *, environ: Mapping[str, str] = os.environ) -> Address:
+    """The address that `host`, else `DOCKER_HOST`, names; else the first usual socket that exists.
+
+    Usual are that of the system, of a rootless engine, and of Docker Desktop. docker's contexts are not read.
+
+    Raises:
+        ConfigError: An address of a kind that cannot be used, such as ssh.
+    """
+    url = host or environ.get("DOCKER_HOST", "")
+    if not url:
+        return _local(environ)
+    parts = urlsplit(url)
+    match parts.scheme:
+        case "unix" if parts.path:
+            return Address(url=f"unix://{parts.path}", socket=parts.path)
+        case "tcp" | "http" | "https" if parts.hostname:
+            return _remote(parts.hostname, parts.port, environ, is_https=parts.scheme == "https")
+    raise ConfigError(
+        f"the container engine's address {url!r} cannot be used",
+        hint="Set `docker.host` or DOCKER_HOST to unix://PATH or tcp://HOST:PORT.",
+    )
+
+
+def _remote(host: str, port: int | None, environ: Mapping[str, str], *, is_https: bool) -> Address:
+    is_verified = bool(environ.get("DOCKER_TLS_VERIFY")) or is_https
+    folder = environ.get("DOCKER_CERT_PATH") or str(Path(environ.get("HOME", "/")) / ".docker")
+    port = port or (2376 if is_verified else 2375)
+    name = f"[{host}]" if ":" in host else host
+    return Address(
+        url=f"{'https' if is_verified else 'tcp'}://{name}:{port}",
+        host=host,
+        port=port,
+        certificates=folder if is_verified else "",
+    )
+
+
+def _local(environ: Mapping[str, str]) -> Address:
+    home, run = environ.get("HOME", ""), environ.get("XDG_RUNTIME_DIR", "")
+    usual = [_ROOTFUL, f"{run}/docker.sock" if run else "", f"{home}/.docker/run/docker.sock" if home else ""]
+    path = next((each for each in usual if each and Path(each).exists()), _ROOTFUL)
+    return Address(url=f"unix://{path}", socket=path)

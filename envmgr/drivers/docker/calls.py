@@ -1,0 +1,213 @@
+"""Calls of the docker SDK in worker threads: one client per call at a time, deadlines, errors translated once."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from socket import gaierror
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import anyio
+
+from envmgr.aio import blocking
+from envmgr.drivers.docker import trouble
+from envmgr.drivers.docker.address import Address
+from envmgr.errors import ConfigError, EnvmgrError, NotFound, Unavailable
+from envmgr.model.observe import Absent, Present, Seen, Unknown
+
+if TYPE_CHECKING:
+    import docker
+
+T = TypeVar("T")
+Client = Any
+"""A `docker.APIClient`; the SDK ships no types."""
+
+_KEPT_CLIENTS = 4
+# What changes something is waited for: it cannot be called back.
+_PATIENCE = 6.0
+_SLACK_S = 0.5
+
+
+class Calls:
+    """Asks and tells one engine. Nothing is contacted before the first call.
+
+    Args:
+        address: The engine's.
+        deadline_s: Seconds until a look gives up; a change may take six times as long.
+    """
+
+    def __init__(self, address: Address, *, deadline_s: float) -> None:
+        self.address = address
+        self.deadline_s = deadline_s
+        self.change_s = deadline_s * _PATIENCE
+        self._idle: list[Client] = []
+        self._version = ""
+        self._lock = threading.Lock()
+
+    async def look(self, ask: Callable[[Client], T], *, what: str) -> T:
+        """Ask something that changes nothing; given up at the deadline, whatever the thread does.
+
+        Raises:
+            Unobservable: No answer in time, or the connection broke.
+            Unavailable: Nobody serves the address.
+            NotFound: The engine answered that there is no such thing.
+        """
+
+        def ask_in_thread() -> T:
+            return self._call(ask, what=what, deadline_s=self.deadline_s)
+
+        # The thread's own deadline comes first, so that threads do not pile up before a wedged engine.
+        return await blocking.look("docker", self.deadline_s + _SLACK_S, ask_in_thread)
+
+    async def seen(self, ask: Callable[[Client], T], *, what: str) -> Seen[T]:
+        """The same in three values: Absent is the engine's own "no such thing", Unknown that it could not be asked."""
+        try:
+            return Present(await self.look(ask, what=what))
+        except NotFound:
+            return Absent()
+        except (Unavailable, ConfigError) as error:
+            return Unknown(error.message)
+
+    async def act(self, do: Callable[[Client], T], *, what: str, deadline_s: float | None = None) -> T:
+        """Change something; waited for even when cancelled.
+
+        Raises:
+            Unobservable: No answer within `deadline_s`, or a broken connection: it may have happened, or happen yet.
+            EnvmgrError: As `trouble.refusal` says.
+        """
+
+        def do_in_thread() -> T:
+            return self._call(do, what=what, deadline_s=deadline_s or self.change_s)
+
+        return await blocking.act("docker", do_in_thread)
+
+    async def version(self) -> str:
+        """The API version both sides speak, such as `1.41`."""
+        if not self._version:
+            await self.look(lambda client: client.ping(), what="asking for its version")
+        return self._version
+
+    async def gone(
+        self, ask: Callable[[Client], object], *, what: str, again: Callable[[Client], object]
+    ) -> None:
+        """Ask until the engine says that it is not there; `again` repeats the removal.
+
+        Raises:
+            Unobservable: It is still there when the time for a change is over.
+        """
+        with anyio.move_on_after(self.change_s):
+            pause_s = 0.01
+            while True:
+                try:
+                    await self.look(ask, what=what)
+                except NotFound:
+                    return
+                await anyio.sleep(pause_s)
+                pause_s = min(pause_s * 2, 0.5)
+                with contextlib.suppress(NotFound):
+                    await self.act(again, what=what)
+        raise trouble.silent(what, self.change_s)
+
+    def close(self) -> None:
+        """Close the connections that are kept. Later calls open new ones."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for client in idle:
+            client.close()
+
+    def _call(self, call: Callable[[Client], T], *, what: str, deadline_s: float) -> T:
+        # The SDK costs 90 ms and 10 MB; it is imported here, in a thread, so that a daemon without containers never pays.
+        import docker.errors
+        import requests
+
+        try:
+            with self._client(deadline_s) as client:
+                return call(client)
+        except (docker.errors.DockerException, requests.RequestException) as error:
+            raise _translated(error, what=what, deadline_s=deadline_s) from error
+
+    @contextlib.contextmanager
+    def _client(self, deadline_s: float) -> Iterator[Client]:
+        client = self._take()
+        client.timeout = deadline_s
+        try:
+            yield client
+        except BaseException as error:
+            # An answer, even a bad one, leaves the connection in order; anything else does not.
+            if _is_answer(error):
+                self._put(client)
+            else:
+                self._forget(client)
+            raise
+        self._put(client)
+
+    def _take(self) -> Client:
+        with self._lock:
+            if self._idle:
+                return self._idle.pop()
+        client = _new_client(self.address, self._version, self.deadline_s)
+        self._version = client.api_version
+        return client
+
+    def _put(self, client: Client) -> None:
+        with self._lock:
+            if len(self._idle) < _KEPT_CLIENTS:
+                self._idle.append(client)
+                return
+        client.close()
+
+    def _forget(self, client: Client) -> None:
+        # An engine that comes back may be another version, and old connections lead nowhere.
+        client.close()
+        self._version = ""
+        self.close()
+
+
+def _new_client(address: Address, version: str, timeout_s: float) -> docker.APIClient:
+    import docker
+    import docker.tls
+
+    tls: object = False
+    if folder := address.certificates:
+        pair = (f"{folder}/cert.pem", f"{folder}/key.pem")
+        tls = docker.tls.TLSConfig(client_cert=pair, ca_cert=f"{folder}/ca.pem", verify=True)
+    return docker.APIClient(
+        base_url=address.url, version=version or "auto", timeout=timeout_s, tls=tls, max_pool_size=1
+    )
+
+
+def _is_answer(error: BaseException) -> bool:
+    import docker.errors
+
+    return isinstance(error, docker.errors.APIError)
+
+
+def _translated(error: BaseException, *, what: str, deadline_s: float) -> EnvmgrError:
+    import docker.errors
+    import requests
+
+    if isinstance(error, docker.errors.APIError):
+        return trouble.refusal(error.status_code or 0, error.explanation or str(error), what=what)
+    if isinstance(error, docker.errors.DockerException) and error.__cause__ is not None:
+        return _translated(error.__cause__, what=what, deadline_s=deadline_s)  # while agreeing on a version
+    if isinstance(error, requests.Timeout):
+        return trouble.silent(what, deadline_s)
+    if isinstance(error, requests.RequestException) and not _never_sent(error):
+        return trouble.broken(what)
+    return trouble.down(error)
+
+
+def _never_sent(error: BaseException) -> bool:
+    """Whether no connection came about, so that nothing can have happened. The reason lies some wrappers deep."""
+    seen: list[BaseException] = []
+    left: list[object] = [error]
+    while left:
+        each = left.pop()
+        if not isinstance(each, BaseException) or each in seen:
+            continue
+        if isinstance(each, (ConnectionRefusedError, FileNotFoundError, PermissionError, gaierror)):
+            return True
+        seen.append(each)
+        left += [each.__cause__, each.__context__, getattr(each, "reason", None), *each.args]
+    return False

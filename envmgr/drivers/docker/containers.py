@@ -1,0 +1,266 @@
+"""Containers: run, look, signal, stop, remove."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from urllib.parse import quote
+
+import anyio
+
+from envmgr.drivers.docker import bodies, reading, stream, trouble
+from envmgr.drivers.docker.calls import Calls, Client
+from envmgr.errors import ConfigError, Conflict, NotFound, Unobservable
+from envmgr.model.observe import Absent, Present, Seen
+from envmgr.protocols.engine import Container, ContainerLaunch, Labels
+
+_KILL_S = 20.0
+
+
+class Containers:
+    """See `Engine`."""
+
+    _calls: Calls
+
+    async def run(self, launch: ContainerLaunch) -> Container:
+        """See `Engine.run`."""
+        what = f"starting container {launch.name}"
+        try:
+            return await self._calls.act(lambda client: _run(client, launch), what=what)
+        except NotFound as error:  # what it needs is not there: its image, or a network
+            raise ConfigError(error.message, hint="Make it before the container.") from error
+
+    async def start(self, container: str) -> Container:
+        """See `Engine.start`."""
+        return await self._calls.act(
+            lambda client: _start(client, container), what=f"starting container {container}"
+        )
+
+    async def inspect(self, container: str) -> Seen[Container]:
+        """See `Engine.inspect`."""
+        return await self._calls.seen(
+            lambda client: _inspect(client, container), what=f"looking at {container}"
+        )
+
+    async def containers(self, labels: Labels) -> Seen[Sequence[Container]]:
+        """See `Engine.containers`."""
+
+        def ask(client: Client) -> list[Container]:
+            listed = client.containers(all=True, filters={"label": label_filter(labels)})
+            return _inspected(client, [each["Id"] for each in listed])
+
+        return await self._calls.seen(ask, what="listing containers")
+
+    async def mounting(self, source: str) -> Seen[Sequence[Container]]:
+        """See `Engine.mounting`."""
+
+        def ask(client: Client) -> list[Container]:
+            # The engine's own filter knows volumes, but no folders below a path.
+            listed = client.containers(all=True)
+            return _inspected(client, [each["Id"] for each in listed if _uses(reading.mounted(each), source)])
+
+        return await self._calls.seen(ask, what="listing containers")
+
+    async def signal(self, container: str, signal: str) -> None:
+        """See `Engine.signal`."""
+        await self._calls.act(
+            lambda client: _signal(client, container, signal), what=f"signalling {container}"
+        )
+
+    async def stop(self, container: str, *, signal: str, grace_s: float) -> None:
+        """See `Engine.stop`. Does not hold a thread while it waits."""
+        await self.signal(container, signal)
+        await self.unpause(container)  # a frozen process hears no signal
+        if await self._has_ended(container, within_s=grace_s):
+            return
+        await self.signal(container, "SIGKILL")
+        if not await self._has_ended(container, within_s=_KILL_S):
+            raise Unobservable(
+                f"container {container} has been killed and did not end within {_KILL_S:g} s",
+                hint="Look at it with `docker ps`; a process in the kernel's hands cannot be killed.",
+            )
+
+    async def remove(self, container: str) -> None:
+        """See `Engine.remove`."""
+
+        def drop(client: Client) -> None:
+            _remove(client, container)
+
+        await self._calls.act(drop, what=f"removing container {container}")
+        await self._calls.gone(
+            lambda client: client.inspect_container(container),
+            what=f"removing container {container}",
+            again=drop,
+        )
+
+    async def pause(self, container: str) -> None:
+        """See `Engine.pause`."""
+
+        def do(client: Client) -> None:
+            if not client.inspect_container(container)["State"]["Paused"]:
+                client.pause(container)
+
+        await self._calls.act(do, what=f"pausing {container}")
+
+    async def unpause(self, container: str) -> None:
+        """See `Engine.unpause`."""
+
+        def do(client: Client) -> None:
+            found = _inspect_or_none(client, container)
+            if found is not None and found.state == "paused":
+                client.unpause(container)
+
+        await self._calls.act(do, what=f"unpausing {container}")
+
+    async def _has_ended(self, container: str, *, within_s: float) -> bool:
+        """Wait for its end, not by asking again and again; what counts is a look afterwards."""
+        with anyio.move_on_after(within_s):
+            await self._wait(container)
+        match await self._calls.seen(
+            lambda client: _inspect(client, container), what=f"looking at {container}"
+        ):
+            case Present(found):
+                return not found.is_alive
+            case Absent():
+                return True
+            case unknown:
+                raise Unobservable(unknown.reason, hint="Run `envmgr doctor`.")
+
+    async def _wait(self, container: str) -> None:
+        path = f"/containers/{quote(container)}/wait?condition=not-running"
+        try:
+            # The engine sends its headers at once, the body at the end.
+            async with stream.ask(self._calls, "POST", path, what=f"waiting for {container}") as answer:
+                await answer.text()
+        except stream.Refused as refused:
+            if refused.status != 404:
+                raise trouble.refusal(refused.status, refused.words, what="waiting") from refused
+
+
+def label_filter(labels: Labels) -> list[str]:
+    """Labels as the engine's lists filter by them; an empty value matches any."""
+    return [f"{name}={value}" if value else name for name, value in labels.items()]
+
+
+def owned(labels: Mapping[str, str], found: Mapping[str, str]) -> bool:
+    """Whether what was found carries all of our labels; an image may add some."""
+    return all(found.get(name) == value for name, value in labels.items())
+
+
+def _run(client: Client, launch: ContainerLaunch) -> Container:
+    import docker.errors
+
+    identity = _create(client, launch)
+    try:
+        for network in list(launch.networks)[1:]:
+            _attach(client, identity, network, launch.networks[network])
+        return _start(client, identity)
+    except docker.errors.APIError:
+        # What was refused must not lie in the way of a try with another port.
+        with suppress(docker.errors.APIError):
+            _remove(client, identity)
+        raise
+
+
+def _attach(client: Client, container: str, network: str, aliases: Sequence[str]) -> None:
+    import docker.errors
+
+    try:
+        client.connect_container_to_network(container, network, aliases=list(aliases))
+    except docker.errors.APIError as error:
+        if "already exists in network" not in (error.explanation or ""):  # an earlier call got that far
+            raise
+
+
+def _create(client: Client, launch: ContainerLaunch) -> str:
+    """Id of a container that is as `launch` wants it: a new one, or one that an earlier call made."""
+    import docker.errors
+
+    body, platform = bodies.container(launch), launch.platform or None
+    for _ in range(2):
+        try:
+            return str(client.create_container_from_config(body, launch.name, platform)["Id"])
+        except docker.errors.APIError as error:
+            if error.status_code != 409:
+                raise
+        with suppress(docker.errors.NotFound):
+            existing = client.inspect_container(launch.name)
+            if _is_as_wanted(existing, launch):
+                return str(existing["Id"])
+            _remove(client, existing["Id"])
+    raise Conflict(
+        f"somebody keeps creating a container {launch.name}", hint="Look at it with `docker ps -a`."
+    )
+
+
+def _is_as_wanted(existing: reading.Document, launch: ContainerLaunch) -> bool:
+    """Whether it can be used. False: it is ours and has ended, so it may be made anew.
+
+    Raises:
+        Conflict: It is not ours, or runs otherwise.
+    """
+    config, state = existing["Config"], existing["State"]
+    if not owned(launch.labels, config.get("Labels") or {}):
+        raise Conflict(
+            f"there is a container {launch.name} of somebody else",
+            hint=f"Look at it with `docker inspect {launch.name}`, and remove it if nobody needs it.",
+        )
+    ports = existing["HostConfig"].get("PortBindings") or {}
+    if ports == bodies.bindings(launch.publish) and config["Image"] == launch.image:
+        return True
+    if state["Running"]:
+        raise Conflict(
+            f"container {launch.name} runs with another configuration",
+            hint="Stop it first; then it is made anew.",
+        )
+    return False
+
+
+def _start(client: Client, container: str) -> Container:
+    client.start(container)  # one that runs is left alone
+    return _inspect(client, container)
+
+
+def _inspect(client: Client, container: str) -> Container:
+    return reading.container(client.inspect_container(container))
+
+
+def _inspect_or_none(client: Client, container: str) -> Container | None:
+    import docker.errors
+
+    try:
+        return _inspect(client, container)
+    except docker.errors.NotFound:
+        return None
+
+
+def _inspected(client: Client, ids: Sequence[str]) -> list[Container]:
+    found = (_inspect_or_none(client, each) for each in ids)
+    return [each for each in found if each is not None]
+
+
+def _signal(client: Client, container: str, signal: str) -> None:
+    import docker.errors
+
+    try:
+        client.kill(container, signal)
+    except docker.errors.APIError as error:
+        # 404: gone; 409: not running, also while it is being created or has just ended.
+        if error.status_code not in (404, 409) and "is not running" not in (error.explanation or ""):
+            raise
+
+
+def _remove(client: Client, container: str) -> None:
+    import docker.errors
+
+    try:
+        client.remove_container(container, v=True, force=True)
+    except docker.errors.APIError as error:
+        # 409: a removal is under way; the look afterwards waits for it.
+        if error.status_code not in (404, 409):
+            raise
+
+
+def _uses(sources: Sequence[str], source: str) -> bool:
+    below = source.rstrip("/") + "/"
+    return any(each == source or each.startswith(below) for each in sources)

@@ -1,0 +1,45 @@
+"""The container engine behind the Docker Engine API."""
+
+from __future__ import annotations
+
+from envmgr.drivers.docker import address, reading
+from envmgr.drivers.docker.archives import Archives
+from envmgr.drivers.docker.calls import Calls, Client
+from envmgr.drivers.docker.commands import Commands
+from envmgr.drivers.docker.images import Images
+from envmgr.drivers.docker.networks import Networks
+from envmgr.drivers.docker.output import Output
+from envmgr.model.ids import InstanceId
+from envmgr.model.observe import Absent, Seen
+from envmgr.protocols.engine import EngineFacts
+
+
+class DockerEngine(Archives, Commands, Images, Networks, Output):
+    """The engine of this host (docs/adr/0024). Nothing is contacted, and nothing imported, before the first call.
+
+    Args:
+        instance: Whose containers `changes` tells about.
+        host: `unix://PATH` or `tcp://HOST:PORT`; empty for DOCKER_HOST, else the usual sockets.
+        deadline_s: Seconds until a look gives up; what changes something may take six times as long.
+
+    Raises:
+        ConfigError: The address cannot be used.
+    """
+
+    def __init__(self, *, instance: InstanceId, host: str = "", deadline_s: float = 10.0) -> None:
+        self._instance = instance
+        self._calls = Calls(address.find(host), deadline_s=deadline_s)
+
+    async def look(self) -> Seen[EngineFacts]:
+        """See `Engine.look`."""
+
+        def ask(client: Client) -> EngineFacts:
+            return reading.facts(client.version(), client.info())
+
+        if not self._calls.address.is_expected():
+            return Absent()
+        return await self._calls.seen(ask, what="asking for its version")
+
+    def close(self) -> None:
+        """Close idle connections; later calls open new ones."""
+        self._calls.close()
