@@ -24,7 +24,7 @@ from envmgr.model.stimulus import (
     StopSucceeded,
 )
 from envmgr.protocols.store import OwedEffect, Transaction
-from envmgr.runtime import removal, stopping
+from envmgr.runtime import removal, stopping, tenancy
 from envmgr.runtime.actor import Actor
 from envmgr.runtime.health import Health
 from envmgr.runtime.incarnation import Incarnation
@@ -236,6 +236,9 @@ class Performer:
         fact: Stimulus = Removed(generation=inc.generation)
         try:
             await removal.remove(inc, reach=self._reach)
+            for word in await tenancy.quit_all(inc):
+                notice = NewEvent(kind="notice", agent=inc.id, generation=inc.generation, data={"text": word})
+                await self.supervisor.record(notice)
         except EnvmgrError as error:
             fact = RemovalFailed(generation=inc.generation, reason=error.message)
         self._reach("remove-before-commit")

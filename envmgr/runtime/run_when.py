@@ -19,12 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from envmgr.aio import blocking
-from envmgr.core import content, globs
-from envmgr.errors import EnvmgrError
-from envmgr.model.ids import AgentId
+from envmgr.core import content, globs, graph
+from envmgr.errors import EnvmgrError, Unobservable
+from envmgr.model.container import MountKind
+from envmgr.model.ids import LABEL_INSTANCE, AgentId
+from envmgr.model.observe import Present, Unknown
 from envmgr.model.service import ServiceKind, ServiceSpec
 from envmgr.protocols.store import Transaction
-from envmgr.runtime import rendering
+from envmgr.runtime import rendering, sharing, tenancy, volumes
 from envmgr.runtime.incarnation import Incarnation
 
 log = logging.getLogger(__name__)
@@ -103,10 +105,10 @@ async def inherit(inc: Incarnation, origin: AgentId) -> None:
     identities = {s.name: await _volumes(inc, s) for s in inc.services if s.run_when is not None}
 
     def copy(tx: Transaction) -> None:
-        for service, volumes in identities.items():
+        for service, made in identities.items():
             known = _known(tx, origin, service)
             if known is not None:
-                tx.put(_name(inc.id, service), json.dumps({**known, "volumes": dict(volumes)}))
+                tx.put(_name(inc.id, service), json.dumps({**known, "volumes": dict(made)}))
 
     await inc.systems.store.write(copy)
 
@@ -138,7 +140,24 @@ async def _stands_on(inc: Incarnation, service: ServiceSpec, secrets: Mapping[st
 
 
 async def _volumes(inc: Incarnation, service: ServiceSpec) -> Mapping[str, str]:
-    return {}
+    """Of the task's own container and of those it depends on, directly or not; with its place in shared ones."""
+    edges = {s.name: [edge.service for edge in s.depends_on] for s in inc.services}
+    wanted: dict[str, str] = {}
+    found: dict[str, str] = {}
+    for unit in map(inc.service, sorted(graph.closure(edges, [service.name]))):
+        if unit.is_shared:
+            found[f"place in {unit.name}"] = await tenancy.since(inc, unit)
+        for mount in unit.container.mounts if unit.container else ():
+            if mount.kind is MountKind.VOLUME and mount.source:
+                wanted[volumes.name_of(sharing.runs_in(inc, unit), mount.source)] = mount.source
+    if not wanted:
+        return found
+    match await inc.systems.containers.volumes({LABEL_INSTANCE: inc.instance}):
+        case Present(existing):
+            return found | {wanted[v.name]: v.created_at for v in existing if v.name in wanted}
+        case Unknown(reason):
+            raise Unobservable(f"the engine does not tell its volumes: {reason}", hint="Run `envmgr doctor`.")
+    return found
 
 
 async def _salt(inc: Incarnation) -> bytes:

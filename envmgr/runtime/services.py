@@ -14,7 +14,7 @@ from envmgr.core.replicas import FRONTS
 from envmgr.errors import EnvmgrError, PortTaken, Unavailable
 from envmgr.model.service import Condition, Dependency, ServiceKind, ServiceSpec, ServiceState
 from envmgr.protocols.keepers import Held
-from envmgr.runtime import balancing, probes, rendering, run_when
+from envmgr.runtime import balancing, probes, rendering, run_when, tenancy
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.leasing import claim_ports
 from envmgr.runtime.outcomes import Outcome, ServiceFailed, ended, start_deadline
@@ -259,6 +259,8 @@ class ServiceRun:
             await self._sleep_alive(service, min(_SLOWEST_S, max(_FIRST_DELAY_S, elapsed * _SLOPE)), held)
         await balancing.note(self._inc, service, is_ready=True)
         self._set(service.name, ServiceState.READY)
+        if held is not None and service.is_shared:
+            await tenancy.admit(self._inc, service, self._held[service.name], self._secrets)
 
     async def _sleep_alive(self, service: ServiceSpec, seconds: float, held: Held | None) -> None:
         """Wait, but notice at once when the process ends."""

@@ -27,10 +27,11 @@ from envmgr.model.service import (
     ServiceKind,
     ServiceSpec,
     ServiceState,
+    Tenant,
 )
 from envmgr.protocols.keepers import Held
 from envmgr.protocols.store import AgentRecord
-from envmgr.runtime import rendering, runners, sharing
+from envmgr.runtime import rendering, runners, sharing, tenancy
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.outcomes import ServiceFailed
 from envmgr.runtime.services import ServiceRun
@@ -317,3 +318,71 @@ async def test_nothing_of_the_persons_own_is_ended_with_it(crowd: Crowd) -> None
         await stop(otter)
         assert own.returncode is None
         own.terminate()
+
+
+# One file per database, in the folder the service works in.
+TENANTS = replace(
+    DB,
+    tenant=Tenant(
+        create="echo made >>db-${agent.id}; exec test ! -e refuse", drop="rm db-${agent.id}; exec true"
+    ),
+)
+
+
+async def places(inc: Incarnation) -> set[str]:
+    return {path.name.removeprefix("db-") async for path in anyio.Path(inc.repo.root).glob("db-*")}
+
+
+@proves("SHARE-010")
+async def test_each_agent_gets_a_place_before_its_services_start_and_keeps_it_over_stops(
+    crowd: Crowd,
+) -> None:
+    looks = replace(API, command="ls ../db-*; exec sleep 600")
+    heron, vole = await crowd.agent("heron", TENANTS, looks), await crowd.agent("vole", TENANTS, looks)
+    await start(heron)
+    assert await places(heron) == {heron.id}
+    assert f"db-{heron.id}" in await anyio.Path(sharing.log(heron, looks)).read_text(encoding="utf-8")
+    await start(vole)
+    assert await places(heron) == {heron.id, vole.id}
+    await stop(heron)
+    await stop(vole)
+    assert await places(heron) == {heron.id, vole.id}
+    await start(heron)  # create bears repetition
+    await stop(heron)
+
+
+@proves("SHARE-011")
+async def test_a_removed_agents_place_is_dropped_at_once_or_when_the_service_is_next_up(crowd: Crowd) -> None:
+    heron, vole = await crowd.agent("heron", TENANTS), await crowd.agent("vole", TENANTS)
+    await start(heron)
+    await start(vole)
+    await stop(heron)
+    first = await tenancy.since(heron, TENANTS)
+    assert await tenancy.quit_all(heron) == []
+    assert await places(heron) == {vole.id}
+
+    await stop(vole)
+    assert await tenancy.quit_all(vole) == ["its place in db is dropped when that runs again"]
+    assert await places(heron) == {vole.id}
+    await start(heron)
+    assert await places(heron) == {heron.id}
+    assert first < await tenancy.since(heron, TENANTS)
+    await stop(heron)
+
+
+@proves("SHARE-012")
+async def test_a_place_that_cannot_be_made_fails_the_agent_and_one_that_cannot_be_dropped_is_told(
+    crowd: Crowd,
+) -> None:
+    heron, vole = await crowd.agent("heron", TENANTS), await crowd.agent("vole", TENANTS)
+    await start(heron)
+    await anyio.Path(heron.repo.root / "refuse").touch()
+    with pytest.raises(ServiceFailed, match="db made no place for vole: status 1"):
+        await start(vole)
+    assert await answer(heron)
+    await stop(vole)
+
+    undroppable = replace(TENANTS, tenant=Tenant(drop="echo still in use; exit 5"))
+    heron.spec = replace(heron.spec, services=(undroppable,))
+    assert await tenancy.quit_all(heron) == ["its place in db was not dropped: status 5: still in use"]
+    await stop(heron)
