@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -26,20 +27,25 @@ from envmgr.config.source import TemplateFiles
 from envmgr.config.templates.environment import secrets as resolve_secrets
 from envmgr.drivers import command
 from envmgr.drivers.balancer import program as balancer
+from envmgr.drivers.docker import DockerEngine
 from envmgr.drivers.git.workspaces import GitWorkspaces
 from envmgr.drivers.keeper.client import UnixKeepers
+from envmgr.drivers.keeper.logfile import LogFile
 from envmgr.drivers.processes import ProcProcesses
 from envmgr.drivers.sockets import HostSockets
 from envmgr.drivers.tmux.sessions import TmuxTerminals
 from envmgr.errors import Unobservable
 from envmgr.model.agent import Lifecycle
 from envmgr.model.ids import AgentId, InstanceId
+from envmgr.model.service import LogPolicy
 from envmgr.model.spec import AgentSpec
+from envmgr.protocols.logs import LogWriter
 from envmgr.protocols.store import Store, Transaction
 from envmgr.runtime import restoring
 from envmgr.runtime.admission import HostLimits
 from envmgr.runtime.adopt import adopt
 from envmgr.runtime.bus import Bus
+from envmgr.runtime.container_watch import ContainerWatch
 from envmgr.runtime.effects import Performer
 from envmgr.runtime.graves import Graves
 from envmgr.runtime.health import Health
@@ -90,7 +96,9 @@ async def daemon() -> AsyncIterator[App]:
     workspaces = GitWorkspaces(app.state_dir, checkout_deadline_s=settings.git.checkout_deadline_s)
     try:
         instance = await store.write(_instance)
-        systems = _systems(app.state_dir, store, terminals, workspaces)
+        engine = DockerEngine(instance=instance)
+        watch = ContainerWatch(engine, instance, _open_log)
+        systems = replace(_systems(app.state_dir, store, terminals, workspaces), engine=engine, watch=watch)
         layout = Layout(state_dir=app.state_dir, worktree_root=app.worktree_root)
         reach, bus = _crash_point(), Bus()
         performer = Performer(reach=reach)
@@ -99,6 +107,7 @@ async def daemon() -> AsyncIterator[App]:
         )
         async with anyio.create_task_group() as group:
             supervisor.start(group)
+            await group.start(watch.run)
             performer.attach(supervisor, Health(supervisor, group))
             await adopt(supervisor, performer)
             group.start_soon(restoring.finish_all, supervisor)
@@ -147,6 +156,10 @@ def _systems(folder: Path, store: Store, terminals: TmuxTerminals, workspaces: G
         balancer_command=lambda file: (sys.executable, "-I", "-S", balancer.__file__, str(file)),
         execute=_execute,
     )
+
+
+def _open_log(path: Path, policy: LogPolicy, base: int) -> LogWriter:
+    return LogFile(str(path), max_bytes=policy.max_bytes, keep=policy.keep, base=base)
 
 
 def _secrets(spec: AgentSpec, environment: Mapping[str, str]) -> Mapping[str, str]:

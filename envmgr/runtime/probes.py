@@ -8,6 +8,7 @@ import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from envmgr.aio import blocking
 from envmgr.errors import EnvmgrError, PortTaken, Unobservable
@@ -45,6 +46,19 @@ IsForeign = Callable[[int], str]
 """Who else listens on a port, as a description; empty when it is ours or cannot be told."""
 
 
+class Inside(Protocol):
+    """A container, for probes."""
+
+    def address(self, port: str) -> tuple[str, int]:
+        """Where a port (by name, or a number as text) really listens. Raises Unobservable when it has no address."""
+
+    async def execute(self, argv: Sequence[str], timeout_s: float) -> tuple[int, str]:
+        """Run a command inside, with the container's environment."""
+
+    async def health(self) -> str:
+        """`starting`, `healthy` or `unhealthy`; empty when the image has no check."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
     """The service that is looked at.
@@ -53,7 +67,7 @@ class Subject:
         ports: Its ports by name.
         log, log_offset: Where this launch's output begins; None for external services.
         foreign: The owner check; None switches it off.
-        health: The engine's view of a container; None for processes.
+        container: Its inside; None for processes.
         notified: Whether this launch has said READY=1.
     """
 
@@ -63,7 +77,7 @@ class Subject:
     log: Path | None = None
     log_offset: int = 0
     foreign: IsForeign | None = None
-    health: Ask | None = None
+    container: Inside | None = None
     notified: Ask | None = None
 
 
@@ -82,13 +96,14 @@ async def look(probe: Probe, subject: Subject, *, timeout_s: float) -> Answer:
             return await _owned(_http(probe, subject, timeout_s), probe.port, subject)
         case TcpProbe():
             return await _owned(_tcp(probe, subject, timeout_s), probe.port, subject)
-        case ExecProbe(command=command):
+        case ExecProbe(command=command, inside=inside):
             argv = (subject.shell, "-c", command) if isinstance(command, str) else command
-            return await _exec(argv, subject, timeout_s)
+            execute = subject.container.execute if inside and subject.container else subject.execute
+            return await _exec(argv, execute, timeout_s)
         case LogProbe(pattern=pattern):
             return await _log(pattern, subject, timeout_s)
         case ImageHealth():
-            return await subject.health() if subject.health else _NOT_A_CONTAINER
+            return await _health(subject.container) if subject.container else _NOT_A_CONTAINER
         case NotifyProbe():
             return await subject.notified() if subject.notified else _NOT_NOTIFIED
         case AnyOf(probes=probes):
@@ -130,7 +145,9 @@ def _words(error: Exception) -> str:
 
 async def _tcp(probe: TcpProbe, subject: Subject, timeout_s: float) -> Answer:
     def call() -> Answer:
-        socket.create_connection((probe.host, number(probe.port, subject)), timeout_s).close()
+        inside = subject.container
+        place = inside.address(probe.port) if inside else (probe.host, number(probe.port, subject))
+        socket.create_connection(place, timeout_s).close()
         return Answer(is_ready=True)
 
     return await _guarded(call, timeout_s)
@@ -140,7 +157,12 @@ async def _http(probe: HttpProbe, subject: Subject, timeout_s: float) -> Answer:
     kind = http.client.HTTPSConnection if probe.scheme == "https" else http.client.HTTPConnection
 
     def call() -> Answer:
-        connection = kind(probe.host, number(probe.port, subject), timeout=timeout_s)
+        # A published port is fine here: an answer is more than a connection.
+        is_unpublished = subject.container is not None and probe.port not in subject.ports
+        host, port = probe.host, 0
+        if subject.container is not None and is_unpublished:
+            host, port = subject.container.address(probe.port)
+        connection = kind(host, port or number(probe.port, subject), timeout=timeout_s)
         try:
             connection.request("GET", probe.path, headers={**probe.headers, "Connection": "close"})
             response = connection.getresponse()
@@ -161,9 +183,18 @@ def _judge(probe: HttpProbe, status: int, body: str) -> Answer:
     return Answer(is_ready=True)
 
 
-async def _exec(argv: Sequence[str], subject: Subject, timeout_s: float) -> Answer:
+async def _health(container: Inside) -> Answer:
     try:
-        code, output = await subject.execute(argv, timeout_s)
+        said = await container.health()
+    except EnvmgrError as error:
+        return Answer(is_ready=False, why=error.message)
+    why = f"its health check says {said}" if said else "its image has no HEALTHCHECK"
+    return Answer(is_ready=said == "healthy", why=why)
+
+
+async def _exec(argv: Sequence[str], execute: Execute, timeout_s: float) -> Answer:
+    try:
+        code, output = await execute(argv, timeout_s)
     except EnvmgrError as error:
         return Answer(is_ready=False, why=error.message)
     return Answer(

@@ -78,6 +78,14 @@ def probe(look: Probe, known: Mapping[str, str], inside: Mapping[str, str] | Non
             return AllOf(probes=tuple(probe(part, known, inside) for part in parts))
 
 
+def ready_probe(inc: Incarnation, service: ServiceSpec, secrets: Mapping[str, str]) -> Probe | None:
+    """The probe of a service: as the host sees the world, and as its container does where it runs inside."""
+    if service.ready is None:
+        return None
+    outside = values(inc, secrets, service.name)
+    return probe(service.ready.probe, outside, values(inc, secrets, service.name, viewer=service))
+
+
 def variable(service: str, port: str) -> str:
     """`<SERVICE>_<NAME>_PORT`, with everything but letters and digits as underscores."""
     return re.sub(r"[^A-Z0-9]+", "_", f"{service}_{port}_PORT".upper())
@@ -94,8 +102,8 @@ def shared(inc: Incarnation, secrets: Mapping[str, str], *, viewer: Viewer = Non
     env = {key: render(_addressed(value, "", viewer), known, shell=False) for key, value in given.items()}
     env |= secrets
     for service in inc.services:
-        for port in service.ports:
-            env[variable(service.name, port.name)] = str(viewpoint.port(inc, service, port.name, viewer))
+        if not service.replica_of:  # instances come and go; what stays is the port in front of them
+            env |= _port_variables(inc, service, service.name, viewer)
     env |= {"ENVMGR_AGENT_NAME": inc.name, "ENVMGR_GENERATION": str(inc.generation)}
     return env | ({} if is_inside else {"ENVMGR_WORKTREE": str(inc.path)})
 
@@ -138,6 +146,8 @@ def _service_env(
     known = values(inc, secrets, service.name, viewer=viewer)
     env = shared(inc, secrets, viewer=viewer)
     env |= exports(inc, secrets, _upstream(inc, service), viewer=viewer)
+    if service.replica_of:
+        env |= _port_variables(inc, service, service.replica_of, viewer)
     env |= dict(_own_ports(inc, service, viewer))
     # `127.0.0.1:${ports.X}` of its own is right where it runs, hence no owner.
     own = {
@@ -156,10 +166,20 @@ def assistant_env(inc: Incarnation, secrets: Mapping[str, str], part: str = "ass
     """The whole environment of the assistant, and of commands run beside it."""
     known = values(inc, secrets)
     env = shared(inc, secrets) | exports(inc, secrets)
+    for instance in (unit for unit in inc.services if unit.replica_of):
+        env |= _port_variables(inc, instance, instance.name, None)
     # A tmux of the agent's own gets a socket of its own: neither envmgr's server nor the person's (R-12).
     env["TMUX_TMPDIR"] = str(inc.home)
     env |= {key: render(value, known, shell=False) for key, value in inc.spec.assistant.env.items()}
     return env | inc.marker(part)
+
+
+def _port_variables(inc: Incarnation, service: ServiceSpec, name: str, viewer: Viewer) -> dict[str, str]:
+    """`<NAME>_<PORT>_PORT` of a service; an instance sees its own under the name of its service."""
+    return {
+        variable(name, port.name): str(viewpoint.port(inc, service, port.name, viewer))
+        for port in service.ports
+    }
 
 
 def _own_ports(inc: Incarnation, service: ServiceSpec, viewer: Viewer) -> Iterator[tuple[str, str]]:

@@ -10,8 +10,10 @@ from typing import Protocol
 from envmgr.errors import Unobservable
 from envmgr.model.observe import Absent, Present, Seen, Unknown
 from envmgr.model.service import ServiceKind, ServiceSpec
+from envmgr.protocols.engine import Progress
 from envmgr.protocols.keepers import Held, Keeper, Launch
 from envmgr.runtime import balancing, probes, rendering, sharing
+from envmgr.runtime.engine_runner import EngineRunner
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.subjects import subject
 
@@ -19,8 +21,14 @@ from envmgr.runtime.subjects import subject
 class Runner(Protocol):
     """Runs units of one agent's generation. All calls raise Unobservable when whoever does it gives no answer."""
 
-    async def launch(self, service: ServiceSpec, secrets: Mapping[str, str]) -> Held:
-        """Start a unit; one that runs already in this generation is returned as it is."""
+    async def launch(
+        self, service: ServiceSpec, secrets: Mapping[str, str], say: Progress | None = None
+    ) -> Held:
+        """Start a unit; one that runs already in this generation is returned as it is.
+
+        Args:
+            say: Told about what takes long before the start, such as the fetching of an image.
+        """
 
     async def stop(self, unit: str, *, signal: str = "SIGTERM", grace_s: float = 10.0) -> tuple[str, ...]:
         """Signal, grace, KILL, verify; describes what survived. Stopping twice is harmless."""
@@ -30,6 +38,9 @@ class Runner(Protocol):
 
     def changes(self) -> AsyncIterator[Held]:
         """Starts and ends as they happen, beginning with the present state of each unit; ends when the runner does."""
+
+    async def discard(self, unit: str) -> None:
+        """Forget what a stopped unit left for its next start, such as its container."""
 
     async def dismiss(self) -> None:
         """Give back what served all units together. Raises Conflict while one of them lives."""
@@ -42,7 +53,9 @@ class KeeperRunner:
         self._inc = inc
         self._keeper = keeper
 
-    async def launch(self, service: ServiceSpec, secrets: Mapping[str, str]) -> Held:
+    async def launch(
+        self, service: ServiceSpec, secrets: Mapping[str, str], say: Progress | None = None
+    ) -> Held:
         """See `Runner.launch`. Environment and command are rendered now, so they hold the ports of now."""
         if service.kind is ServiceKind.BALANCER:
             what = await balancing.launch(self._inc, service)
@@ -78,6 +91,9 @@ class KeeperRunner:
         """See `Runner.changes`."""
         return self._keeper.changes()
 
+    async def discard(self, unit: str) -> None:
+        """See `Runner.discard`. A process leaves nothing."""
+
     async def dismiss(self) -> None:
         """See `Runner.dismiss`."""
         with self._named():
@@ -105,10 +121,12 @@ class SharedRunner:
         self._common = sharing.common(inc, service)
         self._inner = inner
 
-    async def launch(self, service: ServiceSpec, secrets: Mapping[str, str]) -> Held:
+    async def launch(
+        self, service: ServiceSpec, secrets: Mapping[str, str], say: Progress | None = None
+    ) -> Held:
         """See `Runner.launch`. Who comes second finds it running."""
         async with self._inc.systems.turns.of(self._common.id):
-            return await self._inner.launch(self._common.service(service.name), secrets)
+            return await self._inner.launch(self._common.service(service.name), secrets, say)
 
     async def stop(self, unit: str, *, signal: str = "SIGTERM", grace_s: float = 10.0) -> tuple[str, ...]:
         """See `Runner.stop`. While others use it, and can, it goes on."""
@@ -127,7 +145,8 @@ class SharedRunner:
         if self._inc.systems.now() < held.started_at + service.ready.deadline_s:
             return False
         secrets = await self._inc.secrets()
-        probe = rendering.probe(service.ready.probe, rendering.values(self._common, secrets, unit))
+        probe = rendering.ready_probe(self._common, service, secrets)
+        assert probe is not None, "it has one"
         looked_at = subject(self._common, service, held, secrets)
         return not (await probes.look(probe, looked_at, timeout_s=service.ready.timeout_s)).is_ready
 
@@ -139,6 +158,9 @@ class SharedRunner:
         """See `Runner.changes`."""
         return self._inner.changes()
 
+    async def discard(self, unit: str) -> None:
+        """See `Runner.discard`. The others may need it."""
+
     async def dismiss(self) -> None:
         """See `Runner.dismiss`. That is for the last one who leaves, see `runtime.shared`."""
 
@@ -148,18 +170,21 @@ class Runners:
     """Those that an agent has at this moment."""
 
     keeper: KeeperRunner | None = None
+    engine: EngineRunner | None = None
     shared: Mapping[str, SharedRunner] = field(default_factory=dict)
 
     def of(self, service: ServiceSpec) -> Runner:
         """Who runs a unit; only for units that `needs_runner`."""
         if service.name in self.shared:
             return self.shared[service.name]
-        assert self.keeper is not None, f"nobody was hired for {service.name}"
-        return self.keeper
+        runner = self.engine if service.container is not None else self.keeper
+        assert runner is not None, f"nobody was hired for {service.name}"
+        return runner
 
     def all(self) -> tuple[Runner, ...]:
         """Each once."""
-        return (*((self.keeper,) if self.keeper else ()), *self.shared.values())
+        own = tuple(runner for runner in (self.keeper, self.engine) if runner is not None)
+        return (*own, *self.shared.values())
 
 
 def needs_runner(service: ServiceSpec) -> bool:
@@ -167,11 +192,22 @@ def needs_runner(service: ServiceSpec) -> bool:
     return service.kind not in (ServiceKind.EXTERNAL, ServiceKind.GROUP)
 
 
+def own_units(inc: Incarnation) -> tuple[ServiceSpec, ...]:
+    """The units that run for this agent alone."""
+    return tuple(service for service in inc.services if needs_runner(service) and not service.is_shared)
+
+
 async def hire(inc: Incarnation) -> Runners:
-    """All runners that the agent's units need."""
-    own = [service for service in inc.services if needs_runner(service) and not service.is_shared]
-    keeper = KeeperRunner(inc, await inc.systems.keepers.hire(inc.home, owner=inc.tag)) if own else None
-    return Runners(keeper=keeper, shared={s.name: await _share(inc, s) for s in sharing.shared_services(inc)})
+    """All runners that the agent's units need, ready to launch."""
+    own = own_units(inc)
+    engine = keeper = None
+    if contained := [service.name for service in own if service.container is not None]:
+        engine = EngineRunner(inc)
+        await engine.prepare(contained)
+    if len(contained) < len(own):
+        keeper = KeeperRunner(inc, await inc.systems.keepers.hire(inc.home, owner=inc.tag))
+    shared = {s.name: await _share(inc, s) for s in sharing.shared_services(inc)}
+    return Runners(keeper=keeper, engine=engine, shared=shared)
 
 
 async def _share(inc: Incarnation, service: ServiceSpec) -> SharedRunner:

@@ -202,7 +202,7 @@ class ServiceRun:
         if standing is not None and standing.skip:
             self._set(service.name, ServiceState.DONE, standing.skip)
             return
-        held = await self._runners.of(service).launch(service, self._secrets)
+        held = await self._runners.of(service).launch(service, self._secrets, self._progress(service))
         self._keep(held)
         self._launched[service.name] = time.monotonic()
         self._wake()
@@ -217,6 +217,9 @@ class ServiceRun:
             self._set(service.name, ServiceState.DONE, f"exited with {self._held[service.name].exit_code}")
             return
         await self._await_ready(service, held)
+
+    def _progress(self, service: ServiceSpec) -> Callable[[str], None]:
+        return lambda line: self._tell(service.name, ServiceState.STARTING, line)
 
     async def _await_task(self, service: ServiceSpec) -> None:
         with anyio.move_on_after(service.timeout_s) as allowed:
@@ -240,8 +243,7 @@ class ServiceRun:
         why = "no attempt yet"
         good = 0
         await self._sleep_alive(service, service.ready.initial_s if service.ready else _ALIVE_S, held)
-        known = rendering.values(self._inc, self._secrets, service.name)
-        look = rendering.probe(service.ready.probe, known) if service.ready else None
+        look = rendering.ready_probe(self._inc, service, self._secrets)
         while look is not None and service.ready is not None:
             answer = await probes.look(look, self._subject(service), timeout_s=service.ready.timeout_s)
             good = good + 1 if answer.is_ready else 0
@@ -257,10 +259,10 @@ class ServiceRun:
                 )
             # 4 % of the time it has taken so far, so that the last look comes soon after it listens
             await self._sleep_alive(service, min(_SLOWEST_S, max(_FIRST_DELAY_S, elapsed * _SLOPE)), held)
-        await balancing.note(self._inc, service, is_ready=True)
-        self._set(service.name, ServiceState.READY)
         if held is not None and service.is_shared:
             await tenancy.admit(self._inc, service, self._held[service.name], self._secrets)
+        await balancing.note(self._inc, service, is_ready=True)
+        self._set(service.name, ServiceState.READY)
 
     async def _sleep_alive(self, service: ServiceSpec, seconds: float, held: Held | None) -> None:
         """Wait, but notice at once when the process ends."""

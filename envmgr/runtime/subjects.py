@@ -10,6 +10,7 @@ from envmgr.model.service import ServiceKind, ServiceSpec
 from envmgr.protocols.keepers import Held
 from envmgr.protocols.processes import Marks
 from envmgr.runtime import probes, rendering, sharing
+from envmgr.runtime.container_view import ContainerView
 from envmgr.runtime.incarnation import Incarnation
 
 _EXCERPT_BYTES = 4096
@@ -20,14 +21,20 @@ _EXCERPT_S = 5.0
 def subject(
     inc: Incarnation, service: ServiceSpec, held: Held | None, secrets: Mapping[str, str]
 ) -> probes.Subject:
-    """What the probes of a service look at; the owner check is off for external services."""
+    """What the probes of a service look at; the owner check is off for external services.
+
+    It is off for containers, too: the engine itself listens on their published ports, and said so when it took them.
+    """
 
     async def execute(argv: Sequence[str], timeout_s: float) -> tuple[int, str]:
-        env = rendering.service_env(inc, service, secrets)
+        env = rendering.beside_env(inc, service, secrets)
         return await inc.systems.execute(argv, inc.path / service.cwd, env, timeout_s)
 
-    checks_owner = service.kind is not ServiceKind.EXTERNAL and (service.ready is None or service.ready.owner)
+    in_container = service.container is not None
+    is_ours = service.kind is not ServiceKind.EXTERNAL and not in_container
+    checks_owner = is_ours and (service.ready is None or service.ready.owner)
     return probes.Subject(
+        container=ContainerView(sharing.runs_in(inc, service), service) if in_container else None,
         ports={port.name: inc.port(service.name, port.name) for port in service.ports},
         shell=service.shell,
         execute=execute,

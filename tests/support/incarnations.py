@@ -20,6 +20,7 @@ from envmgr.drivers.processes import ProcProcesses
 from envmgr.drivers.sockets import HostSockets
 from envmgr.drivers.tmux import TmuxTerminals
 from envmgr.model.agent import AgentState
+from envmgr.model.container import VolumeSpec
 from envmgr.model.ids import AgentId, InstanceId
 from envmgr.model.service import ServiceSpec
 from envmgr.model.spec import AgentSpec, AssistantSpec, PortsPolicy
@@ -49,6 +50,8 @@ async def incarnation(
     *services: ServiceSpec,
     assistant: AssistantSpec | None = None,
     adapter: Assistant | None = None,
+    agent: AgentId = AGENT,
+    volumes: Sequence[VolumeSpec] = (),
 ) -> AsyncIterator[Incarnation]:
     """The first generation of `otter` in a plain folder; its keeper and its tmux client are ended on leaving."""
     state, worktree = folder / "state", folder / "work"
@@ -63,15 +66,17 @@ async def incarnation(
         env={"PATH": os.environ["PATH"]},
         ports=POOL,
         services=services,
+        volumes=tuple(volumes),
+        inherited=("PATH",),
         assistant=assistant or AssistantSpec(command=("sleep", "600")),
     )
     store = await SqliteStore.open(folder / "state.db")
     await store.write(
-        lambda tx: tx.insert_agent(AgentRecord(state=AgentState(id=AGENT, name="otter"), spec=spec))
+        lambda tx: tx.insert_agent(AgentRecord(state=AgentState(id=agent, name="otter"), spec=spec))
     )
     sockets, used = HostSockets(), adapter or CommandAssistant()
     inc = Incarnation(
-        id=AGENT,
+        id=agent,
         name="otter",
         generation=1,
         spec=spec,

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 
 import anyio
 
 from envmgr.aio import blocking
 from envmgr.core import graph
 from envmgr.errors import EnvmgrError, StopFailed, Unobservable
-from envmgr.model.observe import Absent, Present, Unknown
+from envmgr.model.observe import Absent, Present, Seen, Unknown
 from envmgr.model.service import ServiceSpec
 from envmgr.runtime import rendering, runners
+from envmgr.runtime.engine_runner import EngineRunner
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.outcomes import Outcome
-from envmgr.runtime.runners import KeeperRunner
+from envmgr.runtime.runners import KeeperRunner, Runner
 from envmgr.runtime.saga import Receipt, Step
 from envmgr.runtime.services import ServiceRun, Tell
 from envmgr.runtime.steps.environment import write_env
 
 log = logging.getLogger(__name__)
+
+_STOP_COMMAND_S = 10.0
 
 
 class StartServices(Step):
@@ -47,62 +50,126 @@ class StartServices(Step):
 
 
 async def stop_services(inc: Incarnation, *, brief: bool = False) -> None:
-    """Stop all services, dependants first and independent ones side by side, then end the keeper.
+    """Stop all services, dependants first and independent ones side by side; then end the keeper and remove containers.
+
+    What cannot be reached holds up nothing else.
 
     Args:
         brief: Allow at most 3 s of grace; used when a spawn is taken back.
 
     Raises:
         StopFailed: Some process survived KILL; named.
-        Unobservable: The keeper does not answer.
+        Unobservable: The keeper or the engine does not answer; a later stop goes on.
     """
-    keeper = await stop_units(inc, [s.name for s in inc.services], brief=brief)
-    if keeper is None:
-        await inc.systems.keepers.clear(inc.home)
-    else:
-        await keeper.dismiss()
+    stopping = _Stopping(inc, brief=brief)
+    await stopping.find()
+    await stopping.stop([s.name for s in runners.own_units(inc)])
+    await stopping.dismiss()
+    stopping.settle()
 
 
-async def stop_units(inc: Incarnation, names: Collection[str], *, brief: bool = False) -> KeeperRunner | None:
-    """Stop exactly these units, dependants first and independent ones side by side; returns the keeper, if there is one.
+async def stop_units(inc: Incarnation, names: Collection[str], *, brief: bool = False) -> None:
+    """Stop exactly these units, dependants first and independent ones side by side. Their containers stay for a restart.
 
     Raises:
         StopFailed: Some process survived KILL; named.
-        Unobservable: The keeper does not answer.
+        Unobservable: The keeper or the engine does not answer.
     """
-    match await runners.find_keeper(inc):
-        case Unknown(reason):
+    stopping = _Stopping(inc, brief=brief)
+    await stopping.find()
+    await stopping.stop(names)
+    stopping.settle()
+
+
+async def discard_units(inc: Incarnation, names: Collection[str]) -> None:
+    """Remove the containers of stopped units that will not come back, or not as they were."""
+    for name in names:
+        if inc.service(name).container is not None and not inc.service(name).is_shared:
+            await EngineRunner(inc).discard(name)
+
+
+class _Stopping:
+    """One stop of units. Failures are gathered, so that each part is tried."""
+
+    def __init__(self, inc: Incarnation, *, brief: bool) -> None:
+        self._inc = inc
+        self._brief = brief
+        self._keeper: Seen[KeeperRunner] = Absent()
+        self._engine: EngineRunner | None = None
+        self._there: dict[str, Runner] = {}
+        self._survivors: list[str] = []
+        self._unseen: list[str] = []
+
+    async def find(self) -> None:
+        """See who runs what."""
+        inc = self._inc
+        self._keeper = await runners.find_keeper(inc)
+        match self._keeper:
+            case Present(keeper):
+                self._there |= dict.fromkeys(await keeper.status(), keeper)
+            case Unknown(reason):
+                self._unseen.append(f"the keeper of {inc.name} does not answer: {reason}")
+        if any(s.container is not None for s in runners.own_units(inc)):
+            await self._find_containers(EngineRunner(inc))
+
+    async def _find_containers(self, engine: EngineRunner) -> None:
+        try:
+            self._there |= dict.fromkeys(await engine.status(), engine)
+            self._engine = engine
+        except EnvmgrError as error:
+            self._unseen.append(f"containers of {self._inc.name}: {error.message}")
+
+    async def stop(self, names: Collection[str]) -> None:
+        """Level by level: whoever needs a unit ends before it."""
+        needs = {s.name: [e.service for e in s.depends_on] for s in self._inc.services}
+        for level in reversed(graph.levels(needs)):
+            async with anyio.create_task_group() as group:
+                for name in level:
+                    if name in self._there and name in names:
+                        group.start_soon(self._stop_one, self._inc.service(name))
+        if not isinstance(self._keeper, Unknown):
+            await self._sweep(names)
+
+    async def _stop_one(self, service: ServiceSpec) -> None:
+        grace_s = min(3.0, service.stop.grace_s) if self._brief else service.stop.grace_s
+        runner = self._there[service.name]
+        try:
+            await _pre_stop(self._inc, service, brief=self._brief)
+            self._survivors += await runner.stop(service.name, signal=service.stop.signal, grace_s=grace_s)
+        except EnvmgrError as error:
+            self._unseen.append(f"{service.name}: {error.message}")
+
+    async def _sweep(self, names: Collection[str]) -> None:
+        """Processes that left their session (`setsid`), or outlived a killed keeper."""
+        for name in names:
+            if self._inc.service(name).container is None:
+                marks = self._inc.marks(part=f"service:{name}")
+                left = await self._inc.systems.processes.end(marks, grace_s=2.0)
+                self._survivors += [f"{name}: {m.command} (pid {m.identity.pid})" for m in left]
+
+    async def dismiss(self) -> None:
+        """Whoever ran them has nothing more to do here."""
+        try:
+            match self._keeper:
+                case Present(keeper) if not self._survivors:
+                    await keeper.dismiss()
+                case Absent():
+                    await self._inc.systems.keepers.clear(self._inc.home)
+            if self._engine is not None:
+                await self._engine.dismiss()
+        except EnvmgrError as error:
+            self._unseen.append(error.message)
+
+    def settle(self) -> None:
+        """Raise what was gathered."""
+        if self._survivors:
+            left = f"services left processes: {', '.join(self._survivors)}"
+            raise StopFailed("; ".join([left, *self._unseen]), hint=_survivor_hint())
+        if self._unseen:
             raise Unobservable(
-                f"the keeper of {inc.name} does not answer: {reason}", hint="Run `envmgr doctor`."
+                "; ".join(self._unseen),
+                hint=f"See `envmgr doctor`; then run `envmgr stop {self._inc.name}` again.",
             )
-        case Absent():
-            await _sweep(inc, names)
-            return None
-        case Present(keeper):
-            survivors = await _stop_all(inc, keeper, names, brief=brief)
-            await _sweep(inc, names)
-            if survivors:
-                raise StopFailed(f"services left processes: {', '.join(survivors)}", hint=_survivor_hint())
-            return keeper
-
-
-async def _stop_all(
-    inc: Incarnation, keeper: KeeperRunner, names: Collection[str], *, brief: bool
-) -> Sequence[str]:
-    survivors: list[str] = []
-
-    async def stop(service: ServiceSpec) -> None:
-        grace_s = min(3.0, service.stop.grace_s) if brief else service.stop.grace_s
-        await _pre_stop(inc, service, brief=brief)
-        survivors.extend(await keeper.stop(service.name, signal=service.stop.signal, grace_s=grace_s))
-
-    held = await keeper.status()
-    for level in reversed(graph.levels({s.name: [e.service for e in s.depends_on] for s in inc.services})):
-        async with anyio.create_task_group() as group:
-            for name in level:
-                if name in held and name in names:
-                    group.start_soon(stop, inc.service(name))
-    return survivors
 
 
 async def _pre_stop(inc: Incarnation, service: ServiceSpec, *, brief: bool) -> None:
@@ -111,24 +178,18 @@ async def _pre_stop(inc: Incarnation, service: ServiceSpec, *, brief: bool) -> N
         return
     try:
         secrets = await inc.secrets()
-        known = rendering.values(inc, secrets, service.name)
+        known = rendering.values(inc, secrets, service.name, viewer=service)
         argv = rendering.command(service.stop.command, service.shell, known)
+        if service.container is not None:
+            await EngineRunner(inc).execute(service.name, argv, _STOP_COMMAND_S)
+            return
         env = rendering.service_env(inc, service, secrets)
-        await inc.systems.execute(argv, inc.path / service.cwd, env, 10.0)
+        await inc.systems.execute(argv, inc.path / service.cwd, env, _STOP_COMMAND_S)
     except (EnvmgrError, KeyError) as error:
         # Secrets whose owner is gone, a folder deleted by hand, ports given back: the signal that follows needs none.
         log.warning(
             "stop command not run", extra={"agent": inc.id, "service": service.name, "why": str(error)}
         )
-
-
-async def _sweep(inc: Incarnation, names: Collection[str]) -> None:
-    """Processes that left their session (`setsid`), or outlived a killed keeper."""
-    for name in names:
-        left = await inc.systems.processes.end(inc.marks(part=f"service:{name}"), grace_s=2.0)
-        if left:
-            named = ", ".join(f"{m.command} (pid {m.identity.pid})" for m in left)
-            raise StopFailed(f"{name} left processes: {named}", hint=_survivor_hint())
 
 
 def _survivor_hint() -> str:

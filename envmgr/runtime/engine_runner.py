@@ -1,0 +1,262 @@
+"""Run units in the container engine. The engine is its own keeper: containers are found again by their labels."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import TypeVar
+
+import anyio
+
+from envmgr.errors import Conflict, EnvmgrError, NotFound, PortTaken, Unavailable, Unobservable
+from envmgr.model.container import Scope
+from envmgr.model.ids import LABEL_AGENT, LABEL_GENERATION, LABEL_INSTANCE, image_name
+from envmgr.model.observe import Absent, Present, Seen, Unknown
+from envmgr.model.service import ServiceSpec
+from envmgr.protocols.engine import Container, ContainerLaunch, Found, Progress
+from envmgr.protocols.keepers import Held
+from envmgr.runtime import container_launch, owning, volumes
+from envmgr.runtime.incarnation import Incarnation
+
+T = TypeVar("T")
+
+
+class EngineRunner:
+    """Containers of one generation of an agent. Images and networks are looked after once per runner."""
+
+    def __init__(self, inc: Incarnation) -> None:
+        self._inc = inc
+        self._engine = inc.systems.containers
+        self._watch = inc.systems.container_watch
+        self._made: dict[str, str] = {}
+        self._locks: dict[str, anyio.Lock] = {}
+
+    async def prepare(self, units: Sequence[str]) -> None:
+        """See that the engine answers, and remove what an older generation left there.
+
+        Raises:
+            Unavailable: There is none, or it does not answer; names the units that need it.
+        """
+        needed = f"{', '.join(units)} of {self._inc.name} {'needs' if len(units) == 1 else 'need'} it"
+        match await self._engine.containers(owning.of_agent(self._inc)):
+            case Unknown(reason):
+                raise Unavailable(
+                    f"{reason}; {needed}",
+                    hint="Start Docker (such as `systemctl start docker`), then start the agent again.",
+                )
+            case Present(found):
+                await self._side_by_side(self._engine.remove, [c.id for c in found if self._is_old(c)])
+
+    def _is_old(self, container: Container) -> bool:
+        return container.labels.get(LABEL_GENERATION) != str(self._inc.generation)
+
+    # --- starting ------------------------------------------------------------------------------------------------
+
+    async def launch(
+        self, service: ServiceSpec, secrets: Mapping[str, str], say: Progress | None = None
+    ) -> Held:
+        """See `Runner.launch`. Image, networks and volumes come first; what takes long there is told by `say`.
+
+        Raises:
+            PortTaken: A published port is somebody else's.
+        """
+        assert service.container is not None, "only containers run in the engine"
+        try:
+            image = await self._once(f"image/{service.name}", lambda: self._image(service, say))
+            for network in service.container.networks:
+                await self._once(f"network/{network}", partial(self._network, network))
+            await self._volumes(service)
+            container = await self._run(container_launch.build(self._inc, service, secrets, image=image))
+        except PortTaken:
+            raise
+        except EnvmgrError as error:
+            raise type(error)(
+                f"{service.name}: {error.message}", hint=error.hint, details=error.details
+            ) from error
+        self._watch.note(container)
+        return await self._held(service, container)
+
+    async def _once(self, what: str, make: Callable[[], Awaitable[str]]) -> str:
+        """Units that start side by side share images and networks."""
+        async with self._locks.setdefault(what, anyio.Lock()):
+            if what not in self._made:
+                self._made[what] = await make()
+            return self._made[what]
+
+    async def _image(self, service: ServiceSpec, say: Progress | None) -> str:
+        spec = service.container
+        assert spec is not None, "only containers have images"
+        recipe = spec.build
+        if recipe is None:
+            return await self._once(
+                f"image {spec.image} {spec.platform} {spec.pull}",
+                lambda: self._engine.image(spec.image, pull=spec.pull, platform=spec.platform, tell=say),
+            )
+        tag = spec.image or image_name(self._inc.id, service.replica_of or service.name)
+        labels = {name: value for name, value in owning.new(self._inc).items() if name != LABEL_GENERATION}
+        return await self._once(
+            f"build {tag}",
+            lambda: self._engine.build(tag, recipe, root=self._inc.path, labels=labels, tell=say),
+        )
+
+    async def _network(self, name: str) -> str:
+        network = owning.network(self._inc, name)
+        await self._engine.ensure_network(network, owning.new(self._inc))
+        return network
+
+    async def _volumes(self, service: ServiceSpec) -> None:
+        """The agent's own with their seeds, those of the repository as they are."""
+        spec = service.container
+        assert spec is not None, "only containers mount volumes"
+        if any(mount.source for mount in spec.mounts):
+            await volumes.ensure_volumes(self._inc, service)
+        shared = {v.name for v in self._inc.spec.volumes if v.scope is Scope.SHARED}
+        for name in shared.intersection(mount.source for mount in spec.mounts):
+            await self._engine.ensure_volume(
+                owning.shared_volume(self._inc, name), owning.of_repository(self._inc)
+            )
+
+    async def _run(self, what: ContainerLaunch) -> Container:
+        """Run it, in place of a container of another configuration that this unit had before."""
+        try:
+            return await self._engine.run(what)
+        except PortTaken:
+            raise
+        except Conflict:
+            match await self._engine.inspect(what.name):
+                case Present(old) if self._is_mine(old):
+                    await self._remove(old.id)
+                    return await self._engine.run(what)
+            raise
+
+    def _is_mine(self, container: Container) -> bool:
+        mine = owning.of_agent(self._inc)
+        return all(container.labels.get(name) == mine[name] for name in (LABEL_INSTANCE, LABEL_AGENT))
+
+    # --- watching ------------------------------------------------------------------------------------------------
+
+    async def status(self) -> Mapping[str, Held]:
+        """See `Runner.status`."""
+        found = _answer(await self._engine.containers(owning.of_generation(self._inc)))
+        held: dict[str, Held] = {}
+        for container in found:
+            self._watch.note(container)
+            service = self._service(container)
+            if service is not None:
+                held[service.name] = await self._held(service, container)
+        return held
+
+    async def changes(self) -> AsyncIterator[Held]:
+        """See `Runner.changes`. Raises Unobservable when the engine goes out of sight."""
+        with self._watch.follow(self._inc.id) as follower:
+            while True:
+                container = await follower.next()
+                service = self._service(container)
+                if service is not None:
+                    yield await self._held(service, container)
+
+    def _service(self, container: Container) -> ServiceSpec | None:
+        unit = owning.unit_of(self._inc, container)
+        return next((s for s in self._inc.services if s.name == unit), None)
+
+    async def _held(self, service: ServiceSpec, container: Container) -> Held:
+        """In the words of a keeper. Of one that has ended the last words are in the log before this returns."""
+        output = self._watch.output(self._inc.home, service.name)
+        launch = round(container.started_at * 1000)
+        if container.is_alive or container.ended_at is not None:
+            await output.attend(self._watch.group, container.id, launch, policy=service.logs)
+        if not container.is_alive:
+            await output.drained()
+        now = self._inc.systems.now()
+        return Held(
+            service=service.name,
+            generation=self._inc.generation,
+            launch=launch,
+            identity=await self._inc.identify(container.pid) if container.pid else None,
+            started_at=container.started_at,
+            ended_at=None if container.is_alive else (container.ended_at or now),
+            exit_code=None if container.is_alive else container.exit_code,
+            exit_signal=None,
+            error=container.error,
+            log=output.path,
+            log_offset=output.log_offset,
+            log_base=output.base,
+            container=container.id,
+            out_of_memory=container.out_of_memory,
+        )
+
+    async def execute(
+        self, unit: str, argv: Sequence[str], timeout_s: float, env: Mapping[str, str] | None = None
+    ) -> tuple[int, str]:
+        """Run a command in a unit's container; exit status and the end of its output."""
+        return await self._engine.execute(
+            owning.container(self._inc, unit), argv, deadline_s=timeout_s, env=env
+        )
+
+    # --- ending --------------------------------------------------------------------------------------------------
+
+    async def stop(self, unit: str, *, signal: str = "SIGTERM", grace_s: float = 10.0) -> tuple[str, ...]:
+        """See `Runner.stop`. The container stays as it is, for the next start of this generation."""
+        try:
+            await self._engine.stop(owning.container(self._inc, unit), signal=signal, grace_s=grace_s)
+        except NotFound:
+            return ()
+        return ()
+
+    async def discard(self, unit: str) -> None:
+        """Remove a unit's container."""
+        await self._remove(owning.container(self._inc, unit))
+
+    async def dismiss(self) -> None:
+        """See `Runner.dismiss`. Containers of all generations first, then networks, then volumes that nobody wants to keep."""
+        mine = owning.of_agent(self._inc)
+        containers = _answer(await self._engine.containers(mine))
+        await self._side_by_side(self._remove, [c.id for c in containers])
+        networks: Sequence[Found] = _answer(await self._engine.networks(mine))
+        await self._side_by_side(self._engine.remove_network, [n.name for n in networks])
+        if self._inc.spec.retention.volumes == "remove":
+            await volumes.remove(self._inc)
+        self._watch.drop_outputs(self._inc.home)
+
+    async def _remove(self, container: str) -> None:
+        await self._engine.remove(container)
+        self._watch.forget(container)
+
+    async def _side_by_side(self, act: Callable[[str], Awaitable[None]], names: Sequence[str]) -> None:
+        """All of them, also when one fails; the first failure is raised."""
+        failures: list[EnvmgrError] = []
+
+        async def one(name: str) -> None:
+            try:
+                await act(name)
+            except EnvmgrError as error:
+                failures.append(error)
+
+        async with anyio.create_task_group() as group:
+            for name in names:
+                group.start_soon(one, name)
+        if failures:
+            raise failures[0]
+
+
+async def left(inc: Incarnation) -> Sequence[str]:
+    """What of this agent is still on the engine, save volumes and images: for people. Asks nobody when nothing can be there."""
+    if not any(s.container is not None and not s.is_shared for s in inc.services):
+        return ()
+    mine, engine = owning.of_agent(inc), inc.systems.containers
+    try:
+        containers = _answer(await engine.containers(mine))
+        networks: Sequence[Found] = _answer(await engine.networks(mine))
+    except Unobservable as error:
+        return (f"containers unknown: {error.message}",)
+    return (*(f"container {c.name}" for c in containers), *(f"network {n.name}" for n in networks))
+
+
+def _answer(seen: Seen[Sequence[T]]) -> Sequence[T]:
+    match seen:
+        case Present(value):
+            return value
+        case Absent():
+            return ()
+        case Unknown(reason):
+            raise Unobservable(reason, hint="Is Docker running? `envmgr doctor` tells.")
