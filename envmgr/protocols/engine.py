@@ -175,6 +175,12 @@ class Engine(Protocol):
     async def volumes(self, labels: Labels) -> Seen[Sequence[Found]]:
         """Volumes that carry all these labels."""
 
+    async def connect_network(self, network: str, container: str, *, aliases: Sequence[str]) -> None:
+        """Let a container take part in one more network, under these names; connecting twice is harmless."""
+
+    async def disconnect_network(self, network: str, container: str) -> None:
+        """Take it out again; harmless when it has no part in it, or either is gone."""
+
     async def remove_network(self, name: str) -> None:
         """Verified; removing twice is harmless. Raises Conflict while containers use it."""
 

@@ -153,7 +153,7 @@ def _run(client: Client, launch: ContainerLaunch) -> Container:
     identity = _create(client, launch)
     try:
         for network in list(launch.networks)[1:]:
-            _attach(client, identity, network, launch.networks[network])
+            attach(client, identity, network, launch.networks[network])
         return _start(client, identity)
     except docker.errors.APIError:
         # What was refused must not lie in the way of a try with another port.
@@ -162,7 +162,8 @@ def _run(client: Client, launch: ContainerLaunch) -> Container:
         raise
 
 
-def _attach(client: Client, container: str, network: str, aliases: Sequence[str]) -> None:
+def attach(client: Client, container: str, network: str, aliases: Sequence[str]) -> None:
+    """Connect it, unless it is connected."""
     import docker.errors
 
     try:

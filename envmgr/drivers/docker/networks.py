@@ -10,7 +10,7 @@ from typing import Any
 
 from envmgr.drivers.docker import reading, trouble
 from envmgr.drivers.docker.calls import Calls, Client
-from envmgr.drivers.docker.containers import label_filter, owned
+from envmgr.drivers.docker.containers import attach, label_filter, owned
 from envmgr.errors import Conflict, EnvmgrError
 from envmgr.model.observe import Absent, Present, Seen
 from envmgr.protocols.engine import Found, Labels
@@ -42,6 +42,20 @@ class Networks:
         return await self._calls.seen(
             lambda client: [reading.found(each) for each in client.networks(filters=wanted)],
             what="listing networks",
+        )
+
+    async def connect_network(self, network: str, container: str, *, aliases: Sequence[str]) -> None:
+        """See `Engine.connect_network`."""
+        await self._calls.act(
+            lambda client: attach(client, container, network, aliases),
+            what=f"connecting {container} to network {network}",
+        )
+
+    async def disconnect_network(self, network: str, container: str) -> None:
+        """See `Engine.disconnect_network`."""
+        await self._calls.act(
+            lambda client: _detach(client, container, network),
+            what=f"disconnecting {container} from network {network}",
         )
 
     async def remove_network(self, name: str) -> None:
@@ -131,6 +145,18 @@ def _create_network(client: Client, name: str, labels: Labels, *, subnet: str = 
         if error.status_code != 409:
             raise
         _check_owner("network", name, labels, client.inspect_network(name))
+
+
+def _detach(client: Client, container: str, network: str) -> None:
+    import docker.errors
+
+    try:
+        client.disconnect_container_from_network(container, network, force=True)
+    except docker.errors.NotFound:
+        return
+    except docker.errors.APIError as error:
+        if "is not connected to" not in (error.explanation or ""):
+            raise
 
 
 def _volume_or_none(client: Client, name: str) -> reading.Document | None:
