@@ -26,13 +26,13 @@ def seconds(value: object) -> float:
     )
 
 
-RATE = rf"^[0-9]{{1,6}}/{DURATION[1:]}"
+RATE = rf"^[1-9][0-9]{{0,2}}/{DURATION[1:]}"
 
 
 def rate(value: object) -> tuple[int, float]:
     """`5/10m` is (5, 600.0). Raises ValueError with what to write instead."""
     count, _, window = str(value).strip().partition("/")
-    if not re.fullmatch(r"[0-9]{1,6}", count) or not re.fullmatch(DURATION, window):
+    if not re.fullmatch(r"[1-9][0-9]{0,2}", count) or not re.fullmatch(DURATION, window):
         raise ValueError(f"{str(value)!r} is not a rate such as 5/10m")
     return int(count), seconds(window)
 

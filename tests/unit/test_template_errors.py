@@ -297,7 +297,6 @@ WARNINGS = {
         SERVICE + "    ports: {p: {prefer: 80, fixed: true}}\n",
         "fixed port 80: only one agent can run at a time",
     ),
-    "long stop": (SERVICE + "    stop: {grace: 50s}\n", "stopping may take 65 s"),
 }
 
 

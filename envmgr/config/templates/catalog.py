@@ -173,9 +173,7 @@ class Templates:
         """Every value with the place it comes from; late references and params that must be given stay open."""
         params = {**placeholders(template.params), **params}
         answers = Answers(repo=repo, name=name, slug=slug, params=params, environment=environment)
-        return explaining.explain(
-            template, resolving.fill(template, answers, block=self._ports.block), params
-        )
+        return explaining.explain(template, resolving.fill(template, answers), params)
 
     def json_schema(self) -> dict[str, object]:
         """JSON Schema of the format, for editors."""
@@ -191,7 +189,7 @@ class Templates:
         def find(parent: str, child: Path) -> Path:
             return self._parent(parent, child, repo)
 
-        return loading.load(found.path, name=found.name, show=show, find=find, block=self._ports.block)
+        return loading.load(found.path, name=found.name, show=show, find=find)
 
     def _parent(self, parent: str, child: Path, repo: Path | None) -> Path:
         """A template may build on the one of its own name that it shadows."""

@@ -26,6 +26,7 @@ def lint_containers(document: Document, places: Places) -> Iterator[Problem]:
             yield from _mounts(name, service, places)
         if service.ready:
             yield from _check(name, service, service.ready, ("services", name, "ready"), places)
+    yield from _aliases(document, places)
     yield from _volumes(document, places)
     yield from _inside(document, places)
 
@@ -117,6 +118,22 @@ def _check(name: str, service: Service, check: Check, at: Path, places: Places) 
     if check.notify and (service.in_container or service.kind == "external"):
         hint = "Use http, exec, log or health."
         yield places.key((*at, "notify"), f"services.{name}: 'notify' is for processes", hint)
+
+
+def _aliases(document: Document, places: Places) -> Iterator[Problem]:
+    """Other containers find a service by its name, and must not get somebody else."""
+    for name, service in document.services.items():
+        for index, alias in enumerate(service.aliases):
+            if alias in document.services and alias != name:
+                path: Path = ("services", name, "aliases", index)
+                yield places.value(path, f"alias {alias!r} of services.{name} is the name of another service")
+        for network, attached in service.networks.items():
+            for index, alias in enumerate(attached.aliases):
+                if alias in document.services and alias != name:
+                    path = ("services", name, "networks", network, "aliases", index)
+                    yield places.value(
+                        path, f"alias {alias!r} of services.{name} is the name of another service"
+                    )
 
 
 def _volumes(document: Document, places: Places) -> Iterator[Problem]:

@@ -13,8 +13,9 @@ from envmgr.config.nodes import Leaf, Node, Table, leaves, mark_of
 from envmgr.config.problems import BadFile, Problem, dotted, raise_errors
 from envmgr.config.templates import params
 from envmgr.config.templates.interpolation import Filler, Scope
-from envmgr.config.templates.lints import Linter, lint_source
+from envmgr.config.templates.lints import lint
 from envmgr.config.templates.schema import VERSION, Document, Param
+from envmgr.config.templates.source_lints import lint_source
 from envmgr.errors import ConfigError
 
 _MAX_PARENTS = 32
@@ -51,7 +52,7 @@ Finder = Callable[[str, Path], Path]
 """File of a parent: its name or path as written, and the file that names it. Raises NotFound."""
 
 
-def load(path: Path, *, name: str, show: Callable[[Path], str], find: Finder, block: int) -> Template:
+def load(path: Path, *, name: str, show: Callable[[Path], str], find: Finder) -> Template:
     """Read, merge and check.
 
     Raises:
@@ -60,7 +61,7 @@ def load(path: Path, *, name: str, show: Callable[[Path], str], find: Finder, bl
     found: list[Problem] = []
     files: list[Path] = []
     tree = prepared(merged(path, show=show, find=find, problems=found, files=files))
-    document, more = examine(tree, block=block)
+    document, more = examine(tree)
     more += _misnamed(tree, name)
     raise_errors([*found, *more])
     assert document is not None, "without errors there is a document"
@@ -206,7 +207,7 @@ def _ends(service: Table) -> bool:
     return isinstance(kind, Leaf) and kind.value in ("task", "external")
 
 
-def examine(tree: Table, *, block: int) -> tuple[Document | None, list[Problem]]:
+def examine(tree: Table) -> tuple[Document | None, list[Problem]]:
     """Check without a spawn: params have their defaults or samples, variables are taken as set.
 
     Findings about values that depend on a sample are left for `resolve`, which has the real ones.
@@ -217,7 +218,7 @@ def examine(tree: Table, *, block: int) -> tuple[Document | None, list[Problem]]
     values |= {f"agent.{name}": "sample" for name in _AGENT} | {f"repo.{name}": "sample" for name in _REPO}
     filler = Filler(scope_for(tree, values, unsure=unsure))
     filled = filler.fill(tree)
-    document, problems = checked(as_table(filled), block=block)
+    document, problems = checked(as_table(filled))
     certain = [problem for problem in problems if problem.mark not in filler.unsure]
     if document is None and not certain and not filler.problems:
         # Only samples were refused. Nothing more can be said before a spawn.
@@ -230,16 +231,14 @@ def _text_at(tree: Table, key: str) -> str:
     return node.text if isinstance(node, Leaf) else ""
 
 
-def checked(
-    filled: Table, *, block: int, chosen: Collection[str] | None = None
-) -> tuple[Document | None, list[Problem]]:
+def checked(filled: Table, *, chosen: Collection[str] | None = None) -> tuple[Document | None, list[Problem]]:
     """Schema first; a document that has a shape is looked at as a whole, with the chosen profiles if there was a choice."""
     document, problems = check(filled, Document)
     problems = [
         problem for problem in problems if problem.path != "envmgr"
     ]  # each file is asked for it by itself
     if document is not None:
-        problems = Linter(document, filled, block=block, chosen=chosen).run()
+        problems = lint(document, filled, chosen=chosen)
     elif "agent" not in filled.items:
         problems = [p for p in problems if p.path != "agent"]
         mark = mark_of(filled, ())

@@ -30,17 +30,17 @@ def resolve(template: Template, answers: Answers, *, ports: PortsPolicy) -> Agen
         UsageError: A param is unknown, missing or wrong.
         ConfigError: With file, line and column of everything that cannot be filled in.
     """
-    return build(template, answers, fill(template, answers, block=ports.block), ports=ports)
+    return build(template, answers, fill(template, answers), ports=ports)
 
 
-def fill(template: Template, answers: Answers, *, block: int) -> Resolved:
+def fill(template: Template, answers: Answers) -> Resolved:
     """Put the answers into the tree and check the result."""
     bound = inputs.bind(template.params, answers.params)
     resolving = _Resolving(
         template.tree, answers, {name: inputs.as_text(value) for name, value in bound.items()}
     )
     filled = resolving.run()
-    document, problems = checked(filled, block=block, chosen=answers.profiles)
+    document, problems = checked(filled, chosen=answers.profiles)
     # Where nothing could be filled in, there is nothing to check.
     raise_errors([*resolving.problems, *(p for p in problems if p.mark not in resolving.unfilled)])
     assert document is not None, "without errors there is a document"

@@ -26,7 +26,7 @@ def as_it_runs(spec: ServiceSpec, keys: said.RunningKeys, *, profiles: tuple[str
         scope=Scope(keys.scope),
         tenant=_tenant(keys.tenant) if keys.tenant else None,
         run_when=RunWhen(changed=keys.run_when.changed, env=keys.run_when.env) if keys.run_when else None,
-        restart=_restart(keys.restart) if keys.restart else None,
+        restart=restart_policy(keys.restart) if keys.restart else None,
         fatal_exit_codes=keys.fatal_exit_codes,
         watch=tuple(_watch(watch) for watch in keys.watch),
         on_env_change=_reaction(keys.on_env_change),
@@ -38,7 +38,8 @@ def _tenant(tenant: said.Tenant) -> Tenant:
     return Tenant(create=tenant.create or "", drop=tenant.drop or "", timeout_s=tenant.timeout)
 
 
-def _restart(restart: said.Restart) -> RestartPolicy:
+def restart_policy(restart: said.Restart) -> RestartPolicy:
+    """When a service is started again."""
     return RestartPolicy(
         when=RestartWhen(restart.policy),
         initial_s=restart.initial,
