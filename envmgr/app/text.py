@@ -139,7 +139,8 @@ def ports(agent: views.AgentView) -> str:
 def note(agent: views.AgentView) -> str:
     """The one thing worth saying."""
     if agent.conditions:
-        first = agent.conditions[0]
+        # Drift can wait; what is down cannot.
+        first = min(agent.conditions, key=lambda condition: condition.type == "Drifted")
         subject = f" {first.subject}" if first.subject else ""
         return f"{first.type}{subject}: {first.reason}"
     return agent.reason if agent.lifecycle in ("error", "stopping") else ""
@@ -155,6 +156,7 @@ def agent_details(agent: views.AgentView, style: Style) -> str:
         f"  worktree   {agent.worktree}",
         f"  branch     {agent.branch}",
         f"  repository {agent.repo}",
+        *([f"  forked     from {agent.origin}"] if agent.origin else []),
     ]
     for condition in agent.conditions:
         subject = f" {condition.subject}" if condition.subject else ""
@@ -171,6 +173,25 @@ def agent_line(agent: views.AgentView, style: Style) -> str:
     """One sentence after a change."""
     state, colour = lifecycle(agent)
     return f"{agent.name} is {style.paint(state, colour)}: {clean(agent.reason)}\n"
+
+
+def snapshots(items: Sequence[views.SnapshotView], style: Style) -> str:
+    """`envmgr snapshot list`."""
+    head = ["NUMBER", "NAME", "AGENT", "WHY", "AGE", "VOLUMES", "SIZE", "BRANCH"]
+    rows = [
+        [str(s.id), s.label or "-", s.name, s.kind, style.age(s.at), ", ".join(v.name for v in s.volumes) or "-",
+         size(s.bytes) if s.volumes else "-", s.branch]
+        for s in items
+    ]  # fmt: skip
+    return table(head, rows, style) if rows else "No snapshots.\n"
+
+
+def size(count: int) -> str:
+    """`812 B`, `4.1 MB`, `2.0 GB`."""
+    number, units = float(count), ["B", "kB", "MB", "GB", "TB"]
+    while number >= 1000 and len(units) > 1:
+        number, units = number / 1000, units[1:]
+    return f"{number:.0f} B" if units[0] == "B" else f"{number:.1f} {units[0]}"
 
 
 def why(result: views.WhyView, style: Style) -> str:

@@ -73,6 +73,13 @@ class Tmux(Strict):
     """Seconds a tmux command may take before the server counts as not answering."""
 
 
+class Watch(Strict):
+    """Files that are watched."""
+
+    polling: bool = False
+    """Look at files every 2 s instead of asking the kernel; for network file systems."""
+
+
 class Log(Strict):
     """What envmgr writes about itself."""
 
@@ -100,6 +107,8 @@ class Settings(BaseSettings):
     """Worktrees."""
     tmux: Tmux = Tmux()
     """The terminal server."""
+    watch: Watch = Watch()
+    """Files that are watched."""
     log: Log = Log()
     """What envmgr writes about itself."""
 

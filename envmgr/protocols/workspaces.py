@@ -118,6 +118,9 @@ class Workspaces(Protocol):
     async def work(self, worktree: Worktree) -> Work:
         """What would be lost with it. Raises Unobservable when git cannot tell."""
 
+    async def behind(self, worktree: Worktree, tip: str) -> int:
+        """Commits of `tip` (a full id) that the worktree's HEAD does not have. Raises Unobservable when git cannot tell."""
+
     async def snapshot(self, worktree: Worktree, ref: str) -> str:
         """Save HEAD, index and all files (untracked too, ignored not) as a commit under `ref`.
 

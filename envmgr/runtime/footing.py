@@ -38,15 +38,29 @@ class Footing:
     builds: Mapping[str, str] = field(default_factory=dict)
 
 
+def paths(inc: Incarnation) -> list[Path]:
+    """Files that images are built by."""
+    return [path for parts in _parts(inc).values() for path in parts]
+
+
+def _parts(inc: Incarnation) -> dict[str, tuple[Path, ...]]:
+    return {
+        unit.name: (
+            inc.path / unit.container.build.context / unit.container.build.dockerfile,
+            inc.path / unit.container.build.context / ".dockerignore",
+        )
+        for unit in inc.services
+        if unit.container and unit.container.build
+    }
+
+
 def look(inc: Incarnation) -> Footing:
     """As it is now. Blocking; a file is read only when its time or size has changed."""
     files = {name: found for name in _names(inc) if (found := _digest(inc.path / name))}
-    builds = {}
-    for unit in inc.services:
-        if unit.container and unit.container.build:
-            context = inc.path / unit.container.build.context
-            parts = (context / unit.container.build.dockerfile, context / ".dockerignore")
-            builds[unit.name] = hashlib.sha256("".join(map(_digest, parts)).encode()).hexdigest()[:12]
+    builds = {
+        unit: hashlib.sha256(" ".join(map(_digest, parts)).encode()).hexdigest()[:12]
+        for unit, parts in _parts(inc).items()
+    }
     return Footing(files=files, builds=builds)
 
 

@@ -40,6 +40,13 @@ async def work(worktree: Worktree) -> Work:
     return Work(changed=tuple(changed[:_NAMED]), unpushed=unpushed, in_progress=under_way)
 
 
+async def behind(worktree: Worktree, tip: str) -> int:
+    """See `Workspaces.behind`."""
+    done = await git("rev-list", "--count", f"HEAD..{tip}", cwd=worktree.path, deadline_s=_DEADLINE_S)
+    _must_answer(done, "rev-list")
+    return int(done.stdout)
+
+
 def in_progress(admin: Path) -> str:
     """Name of the operation git is in the middle of; empty if none."""
     return next((name for mark, name in _IN_PROGRESS.items() if (admin / mark).exists()), "")

@@ -105,6 +105,9 @@ class GitWorkspaces:
         except EnvmgrError as error:
             return Unknown(error.message)
 
+    async def behind(self, worktree: Worktree, tip: str) -> int:
+        return await work.behind(worktree, tip)
+
     async def work(self, worktree: Worktree) -> Work:
         return await work.work(worktree)
 
