@@ -15,7 +15,7 @@ from envmgr.model.observe import Absent, Present, Seen, Unknown
 from envmgr.model.service import ServiceSpec
 from envmgr.protocols.engine import Container, ContainerLaunch, Found, Progress
 from envmgr.protocols.keepers import Held
-from envmgr.runtime import container_launch, owning, volumes
+from envmgr.runtime import container_launch, owning, shared_networks, volumes
 from envmgr.runtime.incarnation import Incarnation
 
 T = TypeVar("T")
@@ -238,6 +238,7 @@ class EngineRunner:
         if failures:
             raise failures[0]
 
+        await shared_networks.disconnect(self._inc, [n.name for n in networks])
 
 async def left(inc: Incarnation) -> Sequence[str]:
     """What of this agent is still on the engine, save volumes and images: for people. Asks nobody when nothing can be there."""

@@ -17,10 +17,11 @@ from envmgr.model.observe import Absent, Present, Unknown
 from envmgr.model.service import Readiness, ServiceKind, ServiceSpec, ServiceState
 from envmgr.model.stimulus import Fact, ObservationLost, ObservationRegained, ServiceChanged
 from envmgr.protocols.keepers import Held, Keeper
-from envmgr.runtime import balancing, probes, rendering, sharing
+from envmgr.runtime import balancing, probes, rendering, runners, sharing
 from envmgr.runtime.actor import Actor
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.outcomes import Outcome
+from envmgr.runtime.runners import SharedRunner
 from envmgr.runtime.subjects import subject
 from envmgr.runtime.supervisor import Supervisor
 
@@ -86,7 +87,7 @@ class Health:
         async with anyio.create_task_group() as group:
             group.start_soon(self._follow, actor, inc, held)
             for service in sharing.shared_services(inc):
-                group.start_soon(self._follow_shared, actor, inc, sharing.common(inc, service), held)
+                group.start_soon(self._follow_shared, actor, inc, service, held)
             for service in inc.services:
                 if service.kind in FRONTS:
                     await self._weigh(actor, inc, service)
@@ -152,12 +153,13 @@ class Health:
     ) -> None:
         """It may be ended and started again by others who use it."""
         while True:
-            match await inc.systems.keepers.find(common.home, owner=common.tag):
-                case Present(keeper):
-                    await self._listen(actor, inc, keeper, held)
+            if (runner := await runners.find_shared(inc, service)) is not None:
+                await self._listen(actor, inc, runner, held)
             await anyio.sleep(_KEEPER_RETRY_S)
 
-    async def _listen(self, actor: Actor, inc: Incarnation, keeper: Keeper, held: dict[str, Held]) -> None:
+    async def _listen(
+        self, actor: Actor, inc: Incarnation, keeper: Keeper | SharedRunner, held: dict[str, Held]
+    ) -> None:
         try:
             async for change in keeper.changes():
                 held[change.service] = change

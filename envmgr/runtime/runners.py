@@ -12,7 +12,7 @@ from envmgr.model.observe import Absent, Present, Seen, Unknown
 from envmgr.model.service import ServiceKind, ServiceSpec
 from envmgr.protocols.engine import Progress
 from envmgr.protocols.keepers import Held, Keeper, Launch
-from envmgr.runtime import balancing, probes, rendering, sharing
+from envmgr.runtime import balancing, probes, rendering, shared_networks, sharing
 from envmgr.runtime.engine_runner import EngineRunner
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.subjects import subject
@@ -126,7 +126,12 @@ class SharedRunner:
     ) -> Held:
         """See `Runner.launch`. Who comes second finds it running."""
         async with self._inc.systems.turns.of(self._common.id):
-            return await self._inner.launch(self._common.service(service.name), secrets, say)
+            held = (await self._inner.status()).get(service.name)
+            if held is None or not held.is_alive:
+                held = await self._inner.launch(self._common.service(service.name), secrets, say)
+            if held.container:
+                await shared_networks.connect(self._inc, service)
+            return held
 
     async def stop(self, unit: str, *, signal: str = "SIGTERM", grace_s: float = 10.0) -> tuple[str, ...]:
         """See `Runner.stop`. While others use it, and can, it goes on."""
@@ -215,6 +220,17 @@ async def _share(inc: Incarnation, service: ServiceSpec) -> SharedRunner:
     async with inc.systems.turns.of(common.id):
         inner = (await hire(common)).of(common.service(service.name))
     return SharedRunner(inc, service, inner)
+
+
+async def find_shared(inc: Incarnation, service: ServiceSpec) -> SharedRunner | None:
+    """Who runs a shared service, if anybody does."""
+    common = sharing.common(inc, service)
+    if service.container is not None:
+        return SharedRunner(inc, service, EngineRunner(common))
+    match await find_keeper(common):
+        case Present(keeper):
+            return SharedRunner(inc, service, keeper)
+    return None
 
 
 async def find_keeper(inc: Incarnation) -> Seen[KeeperRunner]:

@@ -12,7 +12,7 @@ from envmgr.core import graph
 from envmgr.errors import EnvmgrError, StopFailed, Unobservable
 from envmgr.model.observe import Absent, Present, Seen, Unknown
 from envmgr.model.service import ServiceSpec
-from envmgr.runtime import rendering, runners
+from envmgr.runtime import rendering, runners, sharing
 from envmgr.runtime.engine_runner import EngineRunner
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.outcomes import Outcome
@@ -111,6 +111,9 @@ class _Stopping:
                 self._unseen.append(f"the keeper of {inc.name} does not answer: {reason}")
         if any(s.container is not None for s in runners.own_units(inc)):
             await self._find_containers(EngineRunner(inc))
+        for service in sharing.shared_services(inc):
+            if (runner := await runners.find_shared(inc, service)) is not None:
+                self._there[service.name] = runner
 
     async def _find_containers(self, engine: EngineRunner) -> None:
         try:
@@ -134,7 +137,8 @@ class _Stopping:
         grace_s = min(3.0, service.stop.grace_s) if self._brief else service.stop.grace_s
         runner = self._there[service.name]
         try:
-            await _pre_stop(self._inc, service, brief=self._brief)
+            if not service.is_shared:  # the others may go on with it
+                await _pre_stop(self._inc, service, brief=self._brief)
             self._survivors += await runner.stop(service.name, signal=service.stop.signal, grace_s=grace_s)
         except EnvmgrError as error:
             self._unseen.append(f"{service.name}: {error.message}")

@@ -1,0 +1,53 @@
+"""A shared container takes part in the networks of all agents that use it, under its own name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from envmgr.errors import Unobservable
+from envmgr.model.ids import LABEL_AGENT, LABEL_GENERATION, LABEL_INSTANCE, AgentId, network_name
+from envmgr.model.observe import Present, Unknown
+from envmgr.model.service import ServiceSpec
+from envmgr.protocols.engine import Found
+from envmgr.runtime import owning, sharing
+from envmgr.runtime.incarnation import Incarnation
+
+
+async def connect(inc: Incarnation, service: ServiceSpec) -> None:
+    """Connect it for this agent, if that has containers, and for the others again: it may have been made anew."""
+    spec, engine = service.container, inc.systems.containers
+    assert spec is not None, "only containers are connected"
+    common = sharing.common(inc, service)
+    if any(unit.container is not None and not unit.is_shared for unit in inc.services):
+        for name in spec.networks:
+            await engine.ensure_network(owning.network(inc, name), owning.new(inc))
+    share = await inc.systems.store.read(lambda tx: sharing.read(tx, common.id))
+    holders = share.holders if share else ()
+    match await engine.networks({LABEL_INSTANCE: inc.instance}):
+        case Present(found):
+            for network in found:
+                if network.labels.get(LABEL_AGENT) in holders and network.name in _names(
+                    network, spec.networks
+                ):
+                    aliases = (service.name, *spec.aliases)
+                    container = owning.container(common, service.name)
+                    await engine.connect_network(network.name, container, aliases=aliases)
+        case Unknown(reason):
+            raise Unobservable(
+                f"the engine does not tell its networks: {reason}", hint="Run `envmgr doctor`."
+            )
+
+
+async def disconnect(inc: Incarnation, networks: Sequence[str]) -> None:
+    """Take all shared containers out of an agent's networks, which are about to be removed."""
+    for service in sharing.shared_services(inc):
+        if service.container is not None:
+            container = owning.container(sharing.common(inc, service), service.name)
+            for network in networks:
+                await inc.systems.containers.disconnect_network(network, container)
+
+
+def _names(network: Found, wanted: Sequence[str]) -> set[str]:
+    """How the networks with these names in the template are called for the agent and generation that this one belongs to."""
+    agent, generation = network.labels.get(LABEL_AGENT, ""), network.labels.get(LABEL_GENERATION, "0")
+    return {network_name(AgentId(agent), int(generation), name) for name in wanted}
