@@ -213,6 +213,7 @@ class EngineRunner:
         containers = _answer(await self._engine.containers(mine))
         await self._side_by_side(self._remove, [c.id for c in containers])
         networks: Sequence[Found] = _answer(await self._engine.networks(mine))
+        await shared_networks.disconnect(self._inc, [n.name for n in networks])
         await self._side_by_side(self._engine.remove_network, [n.name for n in networks])
         if self._inc.spec.retention.volumes == "remove":
             await volumes.remove(self._inc)
@@ -238,7 +239,6 @@ class EngineRunner:
         if failures:
             raise failures[0]
 
-        await shared_networks.disconnect(self._inc, [n.name for n in networks])
 
 async def left(inc: Incarnation) -> Sequence[str]:
     """What of this agent is still on the engine, save volumes and images: for people. Asks nobody when nothing can be there."""

@@ -149,7 +149,7 @@ class Health:
             await anyio.sleep(_KEEPER_RETRY_S)
 
     async def _follow_shared(
-        self, actor: Actor, inc: Incarnation, common: Incarnation, held: dict[str, Held]
+        self, actor: Actor, inc: Incarnation, service: ServiceSpec, held: dict[str, Held]
     ) -> None:
         """It may be ended and started again by others who use it."""
         while True:
