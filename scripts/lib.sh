@@ -49,8 +49,9 @@ need_package() {
         die "apt could not install $1" "Install it by hand, then run this again."
 }
 
+# need_command COMMAND [PACKAGE]
 need_command() {
-    command -v "$1" >/dev/null || need_package "$1" "$1 is not installed"
+    command -v "$1" >/dev/null || need_package "${2:-$1}" "$1 is not installed"
 }
 
 # Prints the first Python that runs, is new enough and can make environments.
@@ -132,4 +133,94 @@ need_docker() {
     command -v dockerd >/dev/null || need_package docker.io "Docker is not installed"
     command -v docker >/dev/null || need_package docker-cli "Docker's command line is not installed"
     engine_answers || own_engine # a package may have started one
+}
+
+OWN_NETWORKS=10.211.0.0/16
+OWN_RULE=(FORWARD -s "$OWN_NETWORKS" -d "$OWN_NETWORKS" -j ACCEPT)
+
+# own_engine: start dockerd, or join the one that another script of this checkout started; whoever ends last stops it.
+# It leaves the rules, bridges and address pools of another engine alone. Images stay in .cache/docker.
+own_engine() {
+    # Short, because a socket's path has 108 bytes at most; of this checkout, so that scripts side by side meet.
+    OWN_ENGINE=/run/envmgr-docker-$(printf %s "$ROOT" | cksum | cut -d ' ' -f 1)
+    export DOCKER_HOST=unix://$OWN_ENGINE/docker.sock
+    mkdir -p -m 700 "$OWN_ENGINE" "$CACHE/docker"
+    # Who uses it holds `users`, shared; who starts or stops it holds `door`. A killed script lets go of both.
+    exec 8>"$OWN_ENGINE/door" 9>"$OWN_ENGINE/users"
+    flock 8
+    flock -s 9
+    trap leave_engine EXIT
+    # Without these, bash would end by a signal and not run the trap.
+    trap 'exit 129' HUP
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    engine_answers || start_engine
+    flock -u 8
+}
+
+start_engine() {
+    local try
+    need_command ip iproute2
+    say "docker: starting an engine for this checkout"
+    ip link show envmgr-own >/dev/null 2>&1 || ip link add name envmgr-own type bridge
+    ip address show dev envmgr-own | grep -q 10.212.0.1/24 || ip address add 10.212.0.1/24 dev envmgr-own
+    ip link set envmgr-own up
+    # Where another engine or a firewall forwards nothing by default, our containers still reach each other.
+    iptables -w -C "${OWN_RULE[@]}" 2>/dev/null || iptables -w -I "${OWN_RULE[@]}"
+    echo '{}' >"$OWN_ENGINE/daemon.json" # not the system's settings
+    # A session of its own, so that Ctrl-C reaches the tests first and the engine at the end.
+    setsid dockerd --host "$DOCKER_HOST" --data-root "$CACHE/docker" --exec-root "$OWN_ENGINE/exec" \
+        --pidfile "$OWN_ENGINE/pid" --config-file "$OWN_ENGINE/daemon.json" --bridge envmgr-own \
+        --default-address-pool "base=$OWN_NETWORKS,size=26" --iptables=false --ip6tables=false \
+        --containerd-namespace envmgr-own --containerd-plugins-namespace envmgr-own-plugins \
+        >"$CACHE/docker.log" 2>&1 </dev/null 8>&- 9>&- &
+    for try in $(seq 300); do
+        ! engine_answers || { empty_engine; return 0; }
+        kill -0 $! 2>/dev/null || break
+        sleep 0.1
+    done
+    tail -n 20 "$CACHE/docker.log" >&2
+    die "dockerd did not start" "See the end of its log above; all of it is in .cache/docker.log."
+}
+
+# Removes what a killed run left in our own engine, all but the images; a network would outlive it as a bridge.
+empty_engine() {
+    docker ps --all --quiet | xargs -r docker rm --force --volumes >/dev/null
+    docker network prune --force >/dev/null
+    docker volume ls --quiet | xargs -r docker volume rm --force >/dev/null
+}
+
+# The last one out stops the engine.
+leave_engine() {
+    local pid try
+    trap '' HUP INT TERM
+    flock 8
+    if flock -n -x 9; then
+        pid=$(cat "$OWN_ENGINE/pid" 2>/dev/null || true)
+        if [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null; then
+            say "docker: stopping the engine of this checkout"
+            timeout 60 bash -c "$(declare -f empty_engine); empty_engine" || true
+            kill -TERM "$pid"
+            for try in $(seq 300); do
+                kill -0 "$pid" 2>/dev/null || break
+                sleep 0.1
+            done
+            kill -KILL "$pid" 2>/dev/null || true
+        fi
+        ip link delete envmgr-own 2>/dev/null || true
+        iptables -w -D "${OWN_RULE[@]}" 2>/dev/null || true
+    fi
+    flock -u 8
+}
+
+# need_images: an engine and the images of the tests in it.
+need_images() {
+    need_docker
+    "$ROOT/scripts/images"
+}
+
+# finish COMMAND...: the script's last command and status; this shell stays only where it has to stop an engine.
+finish() {
+    [ -n "${OWN_ENGINE:-}" ] || exec "$@"
+    "$@" 8>&- 9>&-
 }

@@ -77,3 +77,37 @@ def test_a_python_that_is_too_old_or_does_not_run_is_passed_over(tmp_path: Path)
     result = _run(tmp_path, "find_python", **commands)
 
     assert result.stdout == f"{tmp_path}/python3.11\n"
+
+
+_NO_ENGINE = {"docker": "exit 1", "timeout": 'shift; exec "$@"'}
+
+
+@proves("HOUSE-006")
+def test_a_user_without_an_engine_is_told_how_to_get_one(tmp_path: Path) -> None:
+    result = _run(tmp_path, "need_docker", id="echo 1000", **_NO_ENGINE)
+
+    assert result.returncode == 1
+    assert result.stderr == (
+        "error: no container engine answers\n"
+        "hint: Start Docker so that you may use it, or run this as root: then it installs and starts one for itself.\n"
+    )
+
+
+@proves("HOUSE-006")
+def test_an_engine_that_was_named_and_does_not_answer_is_not_replaced(tmp_path: Path) -> None:
+    result = _run(tmp_path, "export DOCKER_HOST=tcp://127.0.0.1:1; need_docker", id="echo 0", **_NO_ENGINE)
+
+    assert result.returncode == 1
+    assert result.stderr == (
+        "error: no container engine answers at tcp://127.0.0.1:1\nhint: Start it, or unset DOCKER_HOST.\n"
+    )
+
+
+@proves("HOUSE-006")
+def test_an_engine_that_answers_is_used_as_it_is(tmp_path: Path) -> None:
+    commands = {"docker": 'echo "$@" >>"$LOG"', "timeout": 'shift; exec "$@"', "id": "echo 0"}
+
+    result = _run(tmp_path, 'need_docker; echo "${DOCKER_HOST:-as it was}"; finish id', **commands)
+
+    assert result.stdout == "as it was\n0\n"
+    assert (tmp_path / "log").read_text(encoding="utf-8") == "--context default version\n"
