@@ -37,7 +37,13 @@ class Follower:
     def __init__(self) -> None:
         self._queue: deque[Container] = deque()
         self._trouble = ""
+        self._is_live = False
         self._news = anyio.Event()
+
+    def live(self) -> None:
+        """Everything that is there now was told."""
+        self._is_live = True
+        self._news.set()
 
     def put(self, container: Container) -> None:
         """Queue a change."""
@@ -49,14 +55,22 @@ class Follower:
         self._trouble = reason
         self._news.set()
 
+    async def until_live(self) -> None:
+        """Until everything that is there was told. Raises Unobservable as `next` does."""
+        while not self._is_live:
+            await self._wait()
+
     async def next(self) -> Container:
         """The next change. Raises Unobservable when the engine cannot be watched any more."""
         while not self._queue:
-            if self._trouble:
-                raise Unobservable(self._trouble, hint="Is Docker running? `envmgr doctor` tells.")
-            self._news = anyio.Event()
-            await self._news.wait()
+            await self._wait()
         return self._queue.popleft()
+
+    async def _wait(self) -> None:
+        if self._trouble:
+            raise Unobservable(self._trouble, hint="Is Docker running? `envmgr doctor` tells.")
+        self._news = anyio.Event()
+        await self._news.wait()
 
 
 class ContainerWatch:
@@ -118,6 +132,7 @@ class ContainerWatch:
         if self._is_live:
             for container in self.of(agent):
                 follower.put(container)
+            follower.live()
         try:
             yield follower
         finally:
@@ -146,8 +161,11 @@ class ContainerWatch:
                 await anyio.sleep(_RETRY_S)
 
     def _lose(self, reason: str) -> None:
-        for follower in [f for group in self._followers.values() for f in group]:
+        for follower in self._all():
             follower.fail(reason)
+
+    def _all(self) -> list[Follower]:
+        return [follower for group in self._followers.values() for follower in group]
 
     async def _watch(self) -> None:
         """Until nobody follows, or the engine goes away."""
@@ -157,7 +175,6 @@ class ContainerWatch:
             pause_s = _LIST_AGAIN_S
             while self._followers:
                 await self._list()
-                self._is_live = True
                 await anyio.sleep(pause_s)
                 pause_s = _LIST_EVERY_S
             group.cancel_scope.cancel()
@@ -200,6 +217,9 @@ class ContainerWatch:
             self._tell(container, is_first=not self._is_live)
         for gone in [known for known in self._known if known not in there]:
             self._gone(gone)
+        self._is_live = True
+        for follower in self._all():
+            follower.live()
 
     def _tell(self, container: Container, *, is_first: bool = False) -> None:
         before, self._known[container.id] = self._known.get(container.id), container

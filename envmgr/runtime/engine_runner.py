@@ -11,14 +11,15 @@ import anyio
 from envmgr.errors import Conflict, EnvmgrError, NotFound, PortTaken, Unavailable, Unobservable
 from envmgr.model.container import Scope
 from envmgr.model.ids import LABEL_AGENT, LABEL_GENERATION, LABEL_INSTANCE, image_name
-from envmgr.model.observe import Absent, Present, Seen, Unknown
-from envmgr.model.service import ServiceSpec
+from envmgr.model.observe import Absent, Present, ProcessIdentity, Seen, Unknown
+from envmgr.model.service import ServiceKind, ServiceSpec
 from envmgr.protocols.engine import Container, ContainerLaunch, Found, Progress
 from envmgr.protocols.keepers import Held
 from envmgr.runtime import container_launch, owning, shared_networks, volumes
 from envmgr.runtime.incarnation import Incarnation
 
 T = TypeVar("T")
+_GONE = Container(id="", name="", image="", labels={}, state="dead")
 
 
 class EngineRunner:
@@ -146,14 +147,27 @@ class EngineRunner:
                 held[service.name] = await self._held(service, container)
         return held
 
-    async def changes(self) -> AsyncIterator[Held]:
-        """See `Runner.changes`. Raises Unobservable when the engine goes out of sight."""
+    async def changes(self, *, also_missing: bool = False) -> AsyncIterator[Held]:
+        """See `Runner.changes`. Raises Unobservable when the engine goes out of sight.
+
+        Args:
+            also_missing: Tell, as ended, of units that should run and have no container.
+        """
         with self._watch.follow(self._inc.id) as follower:
+            if also_missing:
+                await follower.until_live()
+                for service in self._missing():
+                    yield self._told(service, _GONE, error="its container is gone")
             while True:
                 container = await follower.next()
-                service = self._service(container)
-                if service is not None:
-                    yield await self._held(service, container)
+                found = self._service(container)
+                if found is not None:
+                    yield await self._held(found, container)
+
+    def _missing(self) -> list[ServiceSpec]:
+        there = {owning.unit_of(self._inc, c) for c in self._watch.of(self._inc.id)}
+        mine = (s for s in self._inc.services if s.kind is ServiceKind.CONTAINER and not s.is_shared)
+        return [service for service in mine if service.name not in there]
 
     def _service(self, container: Container) -> ServiceSpec | None:
         unit = owning.unit_of(self._inc, container)
@@ -162,22 +176,33 @@ class EngineRunner:
     async def _held(self, service: ServiceSpec, container: Container) -> Held:
         """In the words of a keeper. Of one that has ended the last words are in the log before this returns."""
         output = self._watch.output(self._inc.home, service.name)
-        launch = round(container.started_at * 1000)
         if container.is_alive or container.ended_at is not None:
-            await output.attend(self._watch.group, container.id, launch, policy=service.logs)
+            await output.attend(self._watch.group, container.id, _launch(container), policy=service.logs)
         if not container.is_alive:
             await output.drained()
-        now = self._inc.systems.now()
+        identity = await self._inc.identify(container.pid) if container.pid else None
+        return self._told(service, container, error=container.error, identity=identity)
+
+    def _told(
+        self,
+        service: ServiceSpec,
+        container: Container,
+        *,
+        error: str,
+        identity: ProcessIdentity | None = None,
+    ) -> Held:
+        output = self._watch.output(self._inc.home, service.name)
+        ended_at = container.ended_at or self._inc.systems.now()
         return Held(
             service=service.name,
             generation=self._inc.generation,
-            launch=launch,
-            identity=await self._inc.identify(container.pid) if container.pid else None,
+            launch=_launch(container),
+            identity=identity,
             started_at=container.started_at,
-            ended_at=None if container.is_alive else (container.ended_at or now),
+            ended_at=None if container.is_alive else ended_at,
             exit_code=None if container.is_alive else container.exit_code,
             exit_signal=None,
-            error=container.error,
+            error=error,
             log=output.path,
             log_offset=output.log_offset,
             log_base=output.base,
@@ -238,6 +263,11 @@ class EngineRunner:
                 group.start_soon(one, name)
         if failures:
             raise failures[0]
+
+
+def _launch(container: Container) -> int:
+    """Grows with each start."""
+    return round(container.started_at * 1000)
 
 
 async def left(inc: Incarnation) -> Sequence[str]:

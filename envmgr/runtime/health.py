@@ -19,8 +19,9 @@ from envmgr.model.stimulus import Fact, ObservationLost, ObservationRegained, Se
 from envmgr.protocols.keepers import Held, Keeper
 from envmgr.runtime import balancing, probes, rendering, runners, sharing
 from envmgr.runtime.actor import Actor
+from envmgr.runtime.engine_runner import EngineRunner
 from envmgr.runtime.incarnation import Incarnation
-from envmgr.runtime.outcomes import Outcome
+from envmgr.runtime.outcomes import Outcome, how
 from envmgr.runtime.runners import SharedRunner
 from envmgr.runtime.subjects import subject
 from envmgr.runtime.supervisor import Supervisor
@@ -86,6 +87,8 @@ class Health:
         await balancing.recall(inc)
         async with anyio.create_task_group() as group:
             group.start_soon(self._follow, actor, inc, held)
+            if any(s.container is not None for s in runners.own_units(inc)):
+                group.start_soon(self._follow_containers, actor, inc, held)
             for service in sharing.shared_services(inc):
                 group.start_soon(self._follow_shared, actor, inc, service, held)
             for service in inc.services:
@@ -94,14 +97,17 @@ class Health:
                 elif service.ready is not None and service.kind is not ServiceKind.TASK:
                     group.start_soon(self._probe, actor, inc, service, service.ready, held)
 
-    async def _say(self, actor: Actor, fact: Fact) -> None:
+    async def _say(self, actor: Actor, fact: Fact) -> bool:
+        """Whether an event came of it."""
         try:
-            await self._supervisor.apply(actor, fact)
+            return bool((await self._supervisor.apply(actor, fact)).events)
         except EnvmgrError as error:  # a fact is never refused; only the store can fail here
             log.error("fact not stored", extra={"agent": actor.state.id, "why": error.message})
+            return False
 
-    async def change(self, actor: Actor, inc: Incarnation, service: ServiceSpec, outcome: Outcome) -> None:
-        """A unit was seen in a state; tells what is new about that."""
+    async def change(self, actor: Actor, inc: Incarnation, service: ServiceSpec, outcome: Outcome) -> bool:
+        """A unit was seen in a state; whether that was news worth an event."""
+        is_told = False
         known = actor.services.get(service.name)
         actor.services[service.name] = outcome
         if outcome.state is ServiceState.READY:
@@ -113,10 +119,11 @@ class Health:
                 generation=inc.generation, service=service.name, state=outcome.state, detail=outcome.detail,
                 critical=service.critical,
             )  # fmt: skip
-            await self._say(actor, fact)
+            is_told = await self._say(actor, fact)
         await balancing.note(inc, service, is_ready=outcome.state is ServiceState.READY)
-        if service.replica_of:
-            await self._weigh(actor, inc, inc.service(service.replica_of))
+        for front in (unit for unit in inc.services if unit.name == service.replica_of):
+            await self._weigh(actor, inc, front)
+        return is_told
 
     async def _weigh(self, actor: Actor, inc: Incarnation, front: ServiceSpec) -> None:
         """What stands in front of instances is as well as they are, as long as it lives itself."""
@@ -128,7 +135,7 @@ class Health:
     # --- ends, from the keeper ---------------------------------------------------------------------------
 
     async def _follow(self, actor: Actor, inc: Incarnation, held: dict[str, Held]) -> None:
-        if not any(s.command and not s.is_shared for s in inc.services):
+        if not any(s.container is None for s in runners.own_units(inc)):
             return None
         is_lost = False
         while True:
@@ -157,13 +164,33 @@ class Health:
                 await self._listen(actor, inc, runner, held)
             await anyio.sleep(_KEEPER_RETRY_S)
 
+    async def _follow_containers(self, actor: Actor, inc: Incarnation, held: dict[str, Held]) -> None:
+        """The engine may go away and come back; what ended meanwhile is told then."""
+        is_lost = False
+        while True:
+            try:
+                async for change in EngineRunner(inc).changes(also_missing=True):
+                    if is_lost:
+                        again = ObservationRegained(generation=inc.generation, subject="engine")
+                        await self._say(actor, again)
+                    is_lost = False
+                    held[change.service] = change
+                    await self._judge(actor, inc, inc.service(change.service), change)
+            except EnvmgrError as error:
+                is_lost = True
+                lost = ObservationLost(generation=inc.generation, subject="engine", reason=error.message)
+                await self._say(actor, lost)
+            await anyio.sleep(_KEEPER_RETRY_S)
+
     async def _listen(
         self, actor: Actor, inc: Incarnation, keeper: Keeper | SharedRunner, held: dict[str, Held]
     ) -> None:
         try:
             async for change in keeper.changes():
                 held[change.service] = change
-                await self._judge(actor, inc, inc.service(change.service), change)
+                # A keeper remembers units that are gone.
+                for unit in (one for one in inc.services if one.name == change.service):
+                    await self._judge(actor, inc, unit, change)
         except EnvmgrError as error:
             log.warning("keeper stream ended", extra={"agent": inc.id, "why": error.message})
 
@@ -173,15 +200,14 @@ class Health:
         if held.is_alive:
             if service.kind is ServiceKind.BALANCER:
                 await self.change(actor, inc, service, _front(inc, service))
-            elif service.ready is None and service.kind is ServiceKind.PROCESS:
+            elif service.ready is None and service.kind in (ServiceKind.PROCESS, ServiceKind.CONTAINER):
                 await self.change(actor, inc, service, Outcome(state=ServiceState.READY))
             return
-        how = held.error or (f"signal {held.exit_signal}" if held.exit_signal else f"status {held.exit_code}")
         is_task_done = service.kind is ServiceKind.TASK and held.exit_code in service.success_exit_codes
         state = ServiceState.DONE if is_task_done else ServiceState.FAILED
         since = actor.ready_since.get(service.name)
         ready_s = max(0.0, (held.ended_at or since) - since) if since is not None else 0.0
-        await self.change(actor, inc, service, Outcome(state=state, detail=f"ended with {how}"))
+        await self.change(actor, inc, service, Outcome(state=state, detail=how(service, held)))
         if self.on_end is not None:
             self.on_end(actor, inc, service, held, ready_s)
 
@@ -244,7 +270,8 @@ async def _look(
     is_sure: bool,
 ) -> str:
     """Why the service is not ready; empty when it is."""
-    probe = rendering.probe(ready.probe, rendering.values(inc, secrets, service.name))
+    probe = rendering.ready_probe(inc, service, secrets)
+    assert probe is not None, "only services with a probe are looked at"
     looked_at = subject(inc, service, held, secrets)
     if (
         is_sure

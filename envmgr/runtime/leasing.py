@@ -9,6 +9,7 @@ from envmgr.core import ports
 from envmgr.errors import Conflict
 from envmgr.model.lease import PortLease
 from envmgr.model.observe import Present, ProcessIdentity
+from envmgr.model.service import ServiceSpec
 from envmgr.protocols.processes import Sockets
 from envmgr.protocols.store import Transaction
 from envmgr.runtime.incarnation import Incarnation, Systems
@@ -54,6 +55,12 @@ async def claim_ports(inc: Incarnation, *, busy: Collection[int] = ()) -> None:
             f"{len(unusable)} ports in a row are taken by other programs",
             hint="See who listens with `ss -ltnp`, or move the pool with `ports.range` in the template.",
         )
+
+
+def may_move(inc: Incarnation, service: ServiceSpec, port: int) -> bool:
+    """Whether a service can do with another port than this one."""
+    spec = next((p for p in service.ports if inc.port(service.name, p.name) == port), None)
+    return spec is not None and not spec.fixed and spec.number is None
 
 
 def _bound(sockets: Sockets, numbers: Collection[int]) -> set[int]:

@@ -30,13 +30,32 @@ def start_deadline(service: ServiceSpec) -> float:
     return service.ready.deadline_s if service.ready else 60.0
 
 
+def how(service: ServiceSpec, held: Held) -> str:
+    """How a unit ended, for people."""
+    if held.error:
+        return held.error
+    if held.out_of_memory:
+        limit = service.limits.memory_bytes
+        return f"ran out of memory: its limit is {limit // 2**20} MB" if limit else "ran out of memory"
+    return f"ended with {f'signal {held.exit_signal}' if held.exit_signal else f'status {held.exit_code}'}"
+
+
+def last_words(log: str) -> str:
+    """The last line of a log, ready to be put behind a reason; empty without one."""
+    return f"; its last words: {log.splitlines()[-1].strip()}" if log.strip() else ""
+
+
 def ended(agent: str, service: ServiceSpec, held: Held, log: str) -> ServiceFailed:
     """The error for a unit that ended too early, or not well; `log` is the end of its output."""
-    how = f"signal {held.exit_signal}" if held.exit_signal else f"status {held.exit_code}"
-    when = "ended" if service.kind is ServiceKind.TASK else "ended before it was ready"
-    last = f"; its last words: {log.splitlines()[-1].strip()}" if log.strip() else ""
+    what = how(service, held)
+    if service.kind is not ServiceKind.TASK:
+        early = "ended before it was ready"
+        what = what.replace("ended", early, 1) if what.startswith("ended") else f"{early}: it {what}"
+    hint = f"Read its log with `envmgr logs {agent} {service.name}`, then mend the command."
+    if held.out_of_memory:
+        hint = f"Raise `limits.memory` of {service.name} in the template, or make it need less."
     return ServiceFailed(
-        f"{service.name} {when} with {how}{last}",
-        hint=f"Read its log with `envmgr logs {agent} {service.name}`, then mend the command.",
+        f"{service.name} {what}{last_words(log)}",
+        hint=hint,
         details={"service": service.name, "exit_code": held.exit_code, "log": log},
     )

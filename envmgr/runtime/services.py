@@ -9,20 +9,20 @@ from functools import partial
 
 import anyio
 
-from envmgr.aio import blocking
 from envmgr.core.replicas import FRONTS
 from envmgr.errors import EnvmgrError, PortTaken, Unavailable
 from envmgr.model.service import Condition, Dependency, ServiceKind, ServiceSpec, ServiceState
 from envmgr.protocols.keepers import Held
 from envmgr.runtime import balancing, probes, rendering, run_when, tenancy
 from envmgr.runtime.incarnation import Incarnation
-from envmgr.runtime.leasing import claim_ports
-from envmgr.runtime.outcomes import Outcome, ServiceFailed, ended, start_deadline
+from envmgr.runtime.leasing import claim_ports, may_move
+from envmgr.runtime.outcomes import Outcome, ServiceFailed, ended, last_words, start_deadline
 from envmgr.runtime.runners import Runner, Runners
-from envmgr.runtime.subjects import excerpt, subject
+from envmgr.runtime.subjects import excerpt, port_thief, subject
 
 _ALIVE_S = 0.25
 _CONFLICT_RETRIES = 3
+_LENIENCE_S = 30.0
 _FIRST_DELAY_S, _SLOPE, _SLOWEST_S = 0.005, 0.04, 0.5
 
 Tell = Callable[[str, ServiceState, str], None]
@@ -133,29 +133,39 @@ class ServiceRun:
                 return
             except PortTaken as taken:
                 await self._runners.of(service).stop(service.name, grace_s=2.0)
-                if attempt == _CONFLICT_RETRIES or not self._may_move(service, taken.port):
+                if attempt == _CONFLICT_RETRIES or not may_move(self._inc, service, taken.port):
                     raise
                 await self._move(service, taken)
 
     async def _await_edge(self, service: ServiceSpec, edge: Dependency) -> None:
         upstream = self._inc.service(edge.service)
-        allowed_s = edge.timeout_s if edge.timeout_s is not None else start_deadline(upstream) + 30.0
-        with anyio.move_on_after(allowed_s):
-            while not (settled := self._settled(edge.condition, upstream)):
-                with anyio.move_on_after(self._until_started(upstream)):
-                    await self._changed.wait()
-            if settled == "met" or not edge.required:
-                return
+        begun_at = time.monotonic()
+        while not (settled := self._settled(edge.condition, upstream)):
+            left_s = self._patience(edge, upstream, begun_at)
+            if left_s <= 0:
+                break
+            with anyio.move_on_after(min(left_s, self._until_started(upstream))):
+                await self._changed.wait()
+        if settled == "met" or not edge.required:
+            return
+        if settled:
             raise ServiceFailed(
                 f"{service.name} cannot start: {edge.service} is {self._state(edge.service).value},"
                 f" not {edge.condition.value}",
                 hint=f"Look at `envmgr why {self._inc.name}`.",
             )
-        if edge.required:
-            raise ServiceFailed(
-                f"{service.name} waited {allowed_s:g} s for {edge.service} to be {edge.condition.value}",
-                hint=f"Raise `timeout` of that dependency, or look at the log of {edge.service}.",
-            )
+        waited_s = time.monotonic() - begun_at
+        raise ServiceFailed(
+            f"{service.name} waited {waited_s:.1f} s for {edge.service} to be {edge.condition.value}",
+            hint=f"Raise `timeout` of that dependency, or look at the log of {edge.service}.",
+        )
+
+    def _patience(self, edge: Dependency, upstream: ServiceSpec, begun_at: float) -> float:
+        """Seconds that are left to wait. Without a limit of its own, what comes before the launch is not counted, as a pull."""
+        if edge.timeout_s is not None:
+            return begun_at + edge.timeout_s - time.monotonic()
+        launched_at = self._launched.get(upstream.name, math.inf)
+        return launched_at + start_deadline(upstream) + _LENIENCE_S - time.monotonic()
 
     async def _await_instance(self, front: ServiceSpec) -> None:
         """Until one instance is ready, or none can become so; each has a deadline of its own."""
@@ -252,10 +262,11 @@ class ServiceRun:
             why = answer.why or why
             elapsed = time.monotonic() - started
             if elapsed > deadline_s:
+                words = await excerpt(self._held.get(service.name))
                 raise ServiceFailed(
-                    f"{service.name} was not ready within {deadline_s:g} s: {why}",
-                    hint="Raise `ready.deadline`, or mend the service.",
-                    details={"log": await excerpt(self._held.get(service.name))},
+                    f"{service.name} was not ready within {deadline_s:g} s: {why}{last_words(words)}",
+                    hint=f"Look at `envmgr logs {self._inc.name} {service.name}`; mend it, or raise `ready.deadline`.",
+                    details={"log": words},
                 )
             # 4 % of the time it has taken so far, so that the last look comes soon after it listens
             await self._sleep_alive(service, min(_SLOWEST_S, max(_FIRST_DELAY_S, elapsed * _SLOPE)), held)
@@ -269,28 +280,14 @@ class ServiceRun:
         with anyio.move_on_after(seconds):
             while held is None or self._held[service.name].is_alive:
                 await self._changed.wait()
-            taken = await self._port_thief(service)
+            taken = await port_thief(self._inc, service, self._subject(service))
             if taken is not None:
                 raise taken
             held = self._held[service.name]
             raise ended(self._inc.name, service, held, await excerpt(held))
 
-    async def _port_thief(self, service: ServiceSpec) -> PortTaken | None:
-        """A service that ended because somebody else has its port is a conflict, not a crash."""
-        foreign = self._subject(service).foreign
-        for port in service.ports:
-            number = self._inc.port(service.name, port.name)
-            owner = await blocking.look("proc", 5.0, foreign, number) if foreign else ""
-            if owner:
-                return PortTaken.by(owner, port=number)
-        return None
-
     def _subject(self, service: ServiceSpec) -> probes.Subject:
         return subject(self._inc, service, self._held.get(service.name), self._secrets)
-
-    def _may_move(self, service: ServiceSpec, port: int) -> bool:
-        spec = next((p for p in service.ports if self._inc.port(service.name, p.name) == port), None)
-        return spec is not None and not spec.fixed and spec.number is None
 
     async def _move(self, service: ServiceSpec, taken: PortTaken) -> None:
         """Lease another port in place of one that somebody else took between bind test and bind (R-32)."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from envmgr.aio import blocking
+from envmgr.errors import PortTaken
 from envmgr.model.service import ServiceKind, ServiceSpec
 from envmgr.protocols.keepers import Held
 from envmgr.protocols.processes import Marks
@@ -49,6 +50,17 @@ def foreign(inc: Incarnation, service: ServiceSpec, held: Held | None, port: int
     roots = (held.identity,) if held and held.identity else ()
     runs_in = sharing.runs_in(inc, service)
     return stranger(inc, port, marks=runs_in.marks(*roots, part=f"service:{service.name}"))
+
+
+async def port_thief(inc: Incarnation, service: ServiceSpec, looked_at: probes.Subject) -> PortTaken | None:
+    """A service that ended because somebody else has its port is a conflict, not a crash."""
+    for port in service.ports:
+        number = inc.port(service.name, port.name)
+        foreign = looked_at.foreign
+        owner = await blocking.look("proc", 5.0, foreign, number) if foreign else ""
+        if owner:
+            return PortTaken.by(owner, port=number)
+    return None
 
 
 def stranger(inc: Incarnation, port: int, *, marks: Marks) -> str:
