@@ -15,9 +15,7 @@ import anyio.to_thread
 import pytest
 
 from envmgr.errors import Conflict
-from envmgr.model.agent import AgentState
 from envmgr.model.container import Scope
-from envmgr.model.ids import AgentId
 from envmgr.model.service import (
     Condition,
     Dependency,
@@ -30,7 +28,6 @@ from envmgr.model.service import (
     Tenant,
 )
 from envmgr.protocols.keepers import Held
-from envmgr.protocols.store import AgentRecord
 from envmgr.runtime import rendering, runners, sharing, tenancy
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.outcomes import ServiceFailed
@@ -38,6 +35,7 @@ from envmgr.runtime.services import ServiceRun
 from envmgr.runtime.steps import shared
 from envmgr.runtime.steps.ports import LeasePorts
 from envmgr.runtime.steps.services import stop_services
+from tests.support.crowds import Crowd
 from tests.support.incarnations import incarnation
 from tests.support.keepers import end_keeper, lives, py
 from tests.support.requirements import proves
@@ -71,40 +69,6 @@ API = ServiceSpec(
     command="echo url is $DATABASE_URL; exec sleep 600",
     depends_on=(Dependency(service="db", condition=Condition.READY),),
 )
-
-
-class Crowd:
-    """Agents of one repository."""
-
-    def __init__(self, first: Incarnation) -> None:
-        self._first = first
-        self.agents: dict[str, Incarnation] = {first.name: first}
-        self._made = 0
-
-    async def agent(self, name: str, *services: ServiceSpec) -> Incarnation:
-        """One more, with its own worktree; `otter` is there from the beginning."""
-        if name in self.agents and not services:
-            return self.agents[name]
-        first, self._made = self._first, self._made + 1
-        agent = AgentId(f"0ther{self._made:03}")
-        spec = replace(first.spec, name=name, services=services or first.spec.services)
-        record = AgentRecord(state=AgentState(id=agent, name=name), spec=spec)
-        await first.systems.store.write(lambda tx: tx.insert_agent(record))
-        path = first.path.parent / f"work-{name}"
-        await anyio.Path(path).mkdir()
-        assert first.worktree is not None
-        self.agents[name] = Incarnation(
-            id=agent,
-            name=name,
-            generation=1,
-            spec=spec,
-            repo=first.repo,
-            instance=first.instance,
-            layout=first.layout,
-            systems=first.systems,
-            worktree=replace(first.worktree, path=path),
-        )
-        return self.agents[name]
 
 
 @pytest.fixture

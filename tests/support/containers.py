@@ -7,9 +7,11 @@ import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 
 from envmgr.drivers.docker import DockerEngine
 from envmgr.drivers.keeper.logfile import LogFile
@@ -43,7 +45,7 @@ async def contained(
 async def engaged(inc: Incarnation) -> AsyncIterator[None]:
     """A daemon's hands on the engine, as long as the block lasts."""
     instance = InstanceId(f"test-{os.getpid()}-{inc.id}")
-    engine = DockerEngine(instance=instance)
+    engine = await anyio.to_thread.run_sync(partial(DockerEngine, instance=instance))  # it looks for sockets
     watch = ContainerWatch(engine, instance, open_log)
     inc.instance = instance
     inc.systems = replace(inc.systems, engine=engine, watch=watch)
