@@ -46,10 +46,12 @@ from envmgr.runtime.admission import HostLimits
 from envmgr.runtime.adopt import adopt
 from envmgr.runtime.bus import Bus
 from envmgr.runtime.container_watch import ContainerWatch
+from envmgr.runtime.control import Control
 from envmgr.runtime.effects import Performer
 from envmgr.runtime.graves import Graves
 from envmgr.runtime.health import Health
 from envmgr.runtime.incarnation import Layout, Systems
+from envmgr.runtime.restarting import Restarts
 from envmgr.runtime.retention import Retention
 from envmgr.runtime.saga import never
 from envmgr.runtime.sampler import Sampler
@@ -108,8 +110,11 @@ async def daemon() -> AsyncIterator[App]:
         async with anyio.create_task_group() as group:
             supervisor.start(group)
             await group.start(watch.run)
-            performer.attach(supervisor, Health(supervisor, group))
-            await adopt(supervisor, performer)
+            health = Health(supervisor, group)
+            performer.attach(supervisor, health)
+            app.control = Control(supervisor, health, group, reach=reach)
+            health.on_end = Restarts(supervisor, app.control, group).ended
+            await adopt(supervisor, performer, app.control)
             group.start_soon(restoring.finish_all, supervisor)
             group.start_soon(Sampler(supervisor).run)
             group.start_soon(Graves(systems).run)

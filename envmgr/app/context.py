@@ -9,6 +9,7 @@ import anyio
 
 from envmgr.errors import Unavailable
 from envmgr.protocols.templates import TemplateSource
+from envmgr.runtime.control import Control
 from envmgr.runtime.supervisor import Supervisor
 
 
@@ -17,7 +18,7 @@ class App:
     """Everything an operation may use.
 
     Attributes:
-        supervisor: None outside the daemon; operations that need agents then refuse.
+        supervisor, control: None outside the daemon; operations that need agents then refuse.
         stopping: Set to end the daemon.
         worktree_root: Folder of all worktrees.
     """
@@ -27,6 +28,7 @@ class App:
     version: str
     templates: TemplateSource
     supervisor: Supervisor | None = None
+    control: Control | None = None
     stopping: anyio.Event | None = None
     started_at: float = 0.0
 
@@ -36,3 +38,10 @@ class App:
         if self.supervisor is None:
             raise Unavailable("this needs the daemon", hint="Run `envmgr daemon start`.")
         return self.supervisor
+
+    @property
+    def services(self) -> Control:
+        """Changes of what runs of an agent."""
+        if self.control is None:
+            raise Unavailable("this needs the daemon", hint="Run `envmgr daemon start`.")
+        return self.control

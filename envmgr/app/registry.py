@@ -1,6 +1,6 @@
 """All operations. Importing this module declares them."""
 
-from envmgr.app import agents, notes, reload, spawning, system, templating, terminals
+from envmgr.app import agents, notes, reload, scaling, spawning, system, templating, terminals
 from envmgr.app.operations import OPERATIONS, Operation
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "agents",
     "notes",
     "reload",
+    "scaling",
     "spawning",
     "system",
     "templating",

@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import socket
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from envmgr.drivers import proc, sock_diag
@@ -20,7 +20,7 @@ _ADDRESSES = (
 )
 # A host without IPv6, or without an address of it, has nothing to collide with there.
 _NO_SUCH_FAMILY = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT}
-_LISTEN = "0A"  # tcp_states.h
+_ESTABLISHED, _CLOSE_WAIT, _LISTEN = "01", "08", "0A"  # tcp_states.h
 
 
 class HostSockets:
@@ -33,6 +33,10 @@ class HostSockets:
         an ended server left in TIME_WAIT do not make a port taken: they last a minute, and servers bind over them.
         """
         return _can_bind_all(port, reuse=False) or (_has_remains(port) and _can_bind_all(port, reuse=True))
+
+    def connections(self, ports: Collection[int]) -> int:
+        """See `Sockets.connections`. One whose client has said its last word still waits for the answer."""
+        return sum(at in ports and state in (_ESTABLISHED, _CLOSE_WAIT) for at, state, _ in _rows())
 
     def listener(self, port: int) -> Seen[ProcessIdentity]:
         """See `Sockets.listener`."""

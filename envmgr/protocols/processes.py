@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -65,6 +65,9 @@ class Sockets(Protocol):
 
     def is_free(self, port: int) -> bool:
         """Whether v4 and v6, loopback and wildcard can all be bound just now."""
+
+    def connections(self, ports: Collection[int]) -> int:
+        """How many connections to servers on these ports are open; none when /proc does not tell."""
 
     def listener(self, port: int) -> Seen[ProcessIdentity]:
         """Who listens on a port; Unknown when /proc does not tell (another user's process)."""

@@ -29,6 +29,7 @@ class Actor:
         in_hand: Units that are being stopped and started on purpose; what is seen of them meanwhile says nothing.
         changing: Cancels the change of services under way.
         pending: Cancels the automatic restart that each unit waits for.
+        ends: Generation and launch of the last end of each unit that its restart policy was asked about.
         unfinished: Why a restore of a snapshot that was begun is not finished; empty when there is none. Until then it does not start.
     """
 
@@ -50,6 +51,7 @@ class Actor:
         self.in_hand: set[str] = set()
         self.changing: anyio.CancelScope | None = None
         self.pending: dict[str, anyio.CancelScope] = {}
+        self.ends: dict[str, tuple[int, int]] = {}
         self.unfinished = ""
         self.is_gone = False
         self._changed = anyio.Event()

@@ -12,6 +12,7 @@ from envmgr.model.service import ServiceState
 from envmgr.protocols.store import Transaction
 from envmgr.runtime import restoring, run_when, saving
 from envmgr.runtime.actor import Actor
+from envmgr.runtime.control import Control
 from envmgr.runtime.effects import Performer
 from envmgr.runtime.missed import replay
 from envmgr.runtime.outcomes import Outcome
@@ -23,11 +24,12 @@ log = logging.getLogger(__name__)
 _ROLL_BACK_S = 10.0
 
 
-async def adopt(supervisor: Supervisor, performer: Performer) -> None:
+async def adopt(supervisor: Supervisor, performer: Performer, control: Control) -> None:
     """Take over this host's agents.
 
     Spawns that a crash cut off are rolled back side by side, before anything new is accepted if that takes less than
-    10 s; stops and removals go on. One agent's trouble keeps neither the others nor the daemon from starting.
+    10 s; stops, removals and changes of services go on. One agent's trouble keeps neither the others nor the daemon from
+    starting.
     """
     store = supervisor.systems.store
     records = await store.read(lambda tx: tx.agents())
@@ -49,6 +51,7 @@ async def adopt(supervisor: Supervisor, performer: Performer) -> None:
     for actor in supervisor.actors():
         if actor.state.lifecycle is Lifecycle.RUNNING:
             await _resume(supervisor, performer, actor)
+            control.finish(actor)
     over = (Lifecycle.STOPPED, Lifecycle.ERROR)
     alive = {a.state.id for a in supervisor.actors() if a.state.lifecycle not in over or a.state.holds}
     await shared.tidy(supervisor.systems, supervisor.layout, supervisor.instance, alive=alive)

@@ -24,7 +24,8 @@ async def note(inc: Incarnation, unit: ServiceSpec, *, is_ready: bool) -> None:
         return
     async with inc.balancing:
         (inc.serving.add if is_ready else inc.serving.discard)(unit.name)
-        await blocking.act("file", _write, inc, inc.service(unit.replica_of))
+        for front in (one for one in inc.services if one.name == unit.replica_of):
+            await blocking.act("file", _write, inc, front)
 
 
 async def recall(inc: Incarnation) -> None:

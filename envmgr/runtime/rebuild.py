@@ -47,7 +47,9 @@ async def rebuild(
     )
     if state.generation > 1 or state.lifecycle is not Lifecycle.SPAWNING:
         leases, inc.prior, inc.worktree = await systems.store.read(lambda tx: _remembered(tx, inc))
-        inc.ports.update(leases)
+        # A change of services that a crash cut off may have left ports of units that are gone.
+        units = {unit.name for unit in inc.services}
+        inc.ports.update({key: port for key, port in leases.items() if key[0] in units})
     return inc
 
 

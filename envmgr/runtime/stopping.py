@@ -16,9 +16,11 @@ from envmgr.errors import EnvmgrError
 from envmgr.model.event import NewEvent
 from envmgr.model.lease import StepRecord, StepState
 from envmgr.model.observe import Absent, Present, Unknown
-from envmgr.runtime import sharing
+from envmgr.protocols.store import Transaction
+from envmgr.runtime import restart_history, sharing
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.saga import never
+from envmgr.runtime.settling import change_key
 from envmgr.runtime.steps import shared
 from envmgr.runtime.steps.assistant import end_assistant
 from envmgr.runtime.steps.environment import forget_files
@@ -140,7 +142,13 @@ async def _still_bound(inc: Incarnation, port: int) -> bool:
 
 async def _release(inc: Incarnation) -> None:
     await forget_files(inc)
-    await inc.systems.store.write(lambda tx: tx.release_ports(inc.id))
+
+    def release(tx: Transaction) -> None:
+        tx.release_ports(inc.id)
+        tx.drop(change_key(inc.id))
+        restart_history.forget(tx, inc.id)
+
+    await inc.systems.store.write(release)
 
 
 async def _remove_if_clean(inc: Incarnation) -> None:

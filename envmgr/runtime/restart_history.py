@@ -1,0 +1,41 @@
+"""What restart policies remember, in the store: a restart of the daemon refills no budget."""
+
+from __future__ import annotations
+
+import json
+
+from envmgr.core.restart import History
+from envmgr.model.ids import AgentId
+from envmgr.protocols.store import Transaction
+
+
+def read(tx: Transaction, agent: AgentId, unit: str) -> History:
+    """Of one unit; empty for one that was never restarted."""
+    text = tx.get(_key(agent, unit))
+    if text is None:
+        return History()
+    said = json.loads(text)
+    return History(restarts=tuple(said["restarts"]), attempt=said["attempt"])
+
+
+def write(tx: Transaction, agent: AgentId, unit: str, history: History) -> None:
+    """Replace it."""
+    said = {"restarts": history.restarts, "attempt": history.attempt}
+    tx.put(_key(agent, unit), json.dumps(said))
+
+
+def begin_anew(tx: Transaction, agent: AgentId, unit: str) -> None:
+    """Somebody started it on purpose: the next delay is the first one again. What was counted stays counted."""
+    history = read(tx, agent, unit)
+    if history.attempt:
+        write(tx, agent, unit, History(restarts=history.restarts))
+
+
+def forget(tx: Transaction, agent: AgentId) -> None:
+    """The agent is stopped: its next start owes nothing to this one."""
+    for key in tx.under(_key(agent, "")):
+        tx.drop(key)
+
+
+def _key(agent: AgentId, unit: str) -> str:
+    return f"restarts/{agent}/{unit}"

@@ -1,0 +1,94 @@
+"""Start units again that ended by themselves, as their restart policies say."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Mapping
+
+import anyio
+from anyio.abc import TaskGroup
+
+from envmgr.core.restart import Again, End, StaysDown, after_end
+from envmgr.errors import Conflict, EnvmgrError
+from envmgr.model.event import NewEvent
+from envmgr.model.service import RestartPolicy, ServiceKind, ServiceSpec
+from envmgr.protocols.keepers import Held
+from envmgr.protocols.store import Transaction
+from envmgr.runtime import restart_history
+from envmgr.runtime.actor import Actor
+from envmgr.runtime.control import Control
+from envmgr.runtime.incarnation import Incarnation
+from envmgr.runtime.supervisor import Supervisor
+
+log = logging.getLogger(__name__)
+
+
+class Restarts:
+    """Hears of ends from `Health`. A service without a policy stays down; so does one that was stopped on purpose."""
+
+    def __init__(self, supervisor: Supervisor, control: Control, group: TaskGroup) -> None:
+        self._supervisor = supervisor
+        self._control = control
+        self._group = group
+
+    def ended(self, actor: Actor, inc: Incarnation, unit: ServiceSpec, held: Held, ready_s: float) -> None:
+        """A unit ended by itself; the same end may be told more than once."""
+        launch = (inc.generation, held.launch)
+        if unit.restart is None or unit.kind is ServiceKind.TASK or actor.ends.get(unit.name) == launch:
+            return
+        actor.ends[unit.name] = launch
+        self._group.start_soon(self._follow, actor, inc, unit, unit.restart, _end(unit, held, ready_s))
+
+    async def _follow(
+        self, actor: Actor, inc: Incarnation, unit: ServiceSpec, policy: RestartPolicy, end: End
+    ) -> None:
+        verdict = await self._judge(inc, unit, policy, end)
+        if isinstance(verdict, StaysDown):
+            if verdict.gave_up:
+                await self._tell(inc, "service.gave-up", {"service": unit.name, "reason": verdict.reason})
+            return
+        why, attempt = f"it {end.words}", verdict.history.attempt
+        data = {"service": unit.name, "why": why, "after_s": round(verdict.delay_s, 2), "attempt": attempt}
+        await self._tell(inc, "service.restarting", data)
+        with anyio.CancelScope() as scope:
+            actor.pending[unit.name] = scope
+            await anyio.sleep(verdict.delay_s)
+        if actor.pending.get(unit.name) is scope:
+            del actor.pending[unit.name]
+        if scope.cancelled_caught:
+            return
+        try:
+            await self._control.revive(actor, unit.name)
+        except Conflict as error:  # the agent is being stopped, or a change has taken the unit away
+            log.info("not restarted", extra={"agent": inc.id, "service": unit.name, "why": error.message})
+        except EnvmgrError as error:
+            await self._tell(inc, "service.gave-up", {"service": unit.name, "reason": error.message})
+
+    async def _judge(
+        self, inc: Incarnation, unit: ServiceSpec, policy: RestartPolicy, end: End
+    ) -> Again | StaysDown:
+        now = inc.systems.now()
+
+        def judge(tx: Transaction) -> Again | StaysDown:
+            history = restart_history.read(tx, inc.id, unit.name)
+            verdict = after_end(policy, history, end, now=now, draw=random.random())
+            if isinstance(verdict, Again):
+                restart_history.write(tx, inc.id, unit.name, verdict.history)
+            return verdict
+
+        return await inc.systems.store.write(judge)
+
+    async def _tell(self, inc: Incarnation, kind: str, data: Mapping[str, object]) -> None:
+        event = NewEvent(kind=kind, agent=inc.id, generation=inc.generation, data=data)
+        await self._supervisor.record(event)
+
+
+def _end(unit: ServiceSpec, held: Held, ready_s: float) -> End:
+    how = f"signal {held.exit_signal}" if held.exit_signal else f"status {held.exit_code}"
+    return End(
+        is_success=held.exit_code is not None and held.exit_code in unit.success_exit_codes,
+        is_fatal=bool(held.error) or held.exit_code in unit.fatal_exit_codes,
+        ready_s=ready_s,
+        words=f"could not be executed ({held.error})" if held.error else f"ended with {how}",
+    )
