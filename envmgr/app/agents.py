@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -11,15 +13,15 @@ import anyio
 from envmgr.app import text, views
 from envmgr.app.context import App
 from envmgr.app.operations import Touch, operation
-from envmgr.app.present import agent_view, event_view, what_next
+from envmgr.app.present import agent_view, event_view, snapshot_view, what_next
 from envmgr.app.shapes import Ask, View, argument, option, supplied
 from envmgr.errors import Conflict, EnvmgrError, NotFound, SpawnRolledBack, StopFailed, UsageError
 from envmgr.model.agent import AgentState, Desired, Lifecycle
 from envmgr.model.event import Event, NewEvent
 from envmgr.model.lease import StepRecord, StepState
 from envmgr.model.stimulus import StopRequested
-from envmgr.protocols.store import AgentRecord, Snapshot, Transaction
-from envmgr.runtime import removal
+from envmgr.protocols.store import AgentRecord, Snapshot, SnapshotKind, Transaction
+from envmgr.runtime import removal, restoring
 from envmgr.runtime.actor import Actor
 
 _DECISIONS = 6
@@ -61,6 +63,7 @@ class RemoveAgents(SomeAgents):
     """Which agents to remove."""
 
     stop: bool = option("Stop them first if they run", default=False)
+    volumes: bool = option("Keep a copy of their volumes, for `undo`", default=True)
     discard: str = option(
         "Name of the agent whose uncommitted or unpushed work may go (a snapshot is kept)", default=""
     )
@@ -213,6 +216,8 @@ async def rm(ask: RemoveAgents, app: App) -> RemovedList:
             await _refuse_loss(app, actor, ask)
     removed = []
     for actor in actors:
+        if not ask.volumes:
+            await supervisor.systems.store.write(partial(removal.leave_volumes, agent=actor.state.id))
         await supervisor.remove(actor, cause="rm")
         await actor.gone()
         if not actor.is_gone:
@@ -247,13 +252,21 @@ async def _refuse_loss(app: App, actor: Actor, ask: RemoveAgents) -> None:
 
 async def _farewell(app: App, actor: Actor) -> views.RemovedView:
     snapshots = await app.agents.systems.store.read(lambda tx: tx.snapshots())
-    mine = [s for s in snapshots if s.agent == actor.state.id and not s.restored]
+    mine = [s for s in snapshots if s.agent == actor.state.id and _can_come_back(s)]
     name = actor.state.name
     if not mine:
         return views.RemovedView(name=name, message=f"removed {name}; it had no worktree")
-    return views.RemovedView(
-        name=name, snapshot=mine[-1].ref, message=f"removed {name}; bring it back with `envmgr undo {name}`"
+    kept = len([s for s in snapshots if s.agent == actor.state.id and s.kind is SnapshotKind.MANUAL])
+    also = f"; its {kept} snapshots are kept (`envmgr snapshot list {name}`)" if kept else ""
+    size = f" and {text.size(mine[-1].bytes)} of volumes" if mine[-1].volumes else ""
+    message = (
+        f"removed {name}; bring it back with `envmgr undo {name}`{f', files{size}' if size else ''}{also}"
     )
+    return views.RemovedView(name=name, snapshot=mine[-1].ref, message=message)
+
+
+def _can_come_back(snapshot: Snapshot) -> bool:
+    return snapshot.kind is SnapshotKind.REMOVAL and not snapshot.restored
 
 
 @operation(
@@ -265,11 +278,12 @@ async def _farewell(app: App, actor: Actor) -> views.RemovedView:
     command="undo",
 )
 async def undo(ask: Undo, app: App) -> views.UndoView:
-    """Bring a removed agent back: branch, worktree and uncommitted changes as they were; it is stopped."""
+    """Bring a removed agent back: branch, worktree, uncommitted changes and volumes as they were; it is stopped."""
     supervisor = app.agents
-    snapshots = [s for s in await supervisor.systems.store.read(lambda tx: tx.snapshots()) if not s.restored]
+    known = await supervisor.systems.store.read(lambda tx: tx.snapshots())
+    snapshots = [s for s in known if _can_come_back(s)]
     if ask.list:
-        return views.UndoView(snapshots=[_snapshot_view(s) for s in snapshots])
+        return views.UndoView(snapshots=[snapshot_view(s) for s in snapshots])
     matching = [s for s in snapshots if ask.agent in ("", s.name, str(s.id))]
     if not matching:
         raise NotFound(
@@ -291,7 +305,10 @@ async def undo(ask: Undo, app: App) -> views.UndoView:
         owner=f"{supervisor.instance}/{snapshot.agent}",
     )
     now = supervisor.systems.now()
-    generation = int(snapshot.ref.rpartition("/")[2].partition("-")[0])
+    generation = snapshot.generation
+    # What a fork was made from may be gone; it has come back by itself.
+    is_origin_there = snapshot.spec.origin and any(s.id == snapshot.spec.origin.snapshot for s in known)
+    spec = snapshot.spec if is_origin_there else replace(snapshot.spec, origin=None)
     state = AgentState(
         id=snapshot.agent,
         name=snapshot.name,
@@ -303,27 +320,22 @@ async def undo(ask: Undo, app: App) -> views.UndoView:
     receipt = {"path": str(worktree.path), "branch": worktree.branch, "base": worktree.base, "new": True}
 
     def bring_back(tx: Transaction) -> None:
-        tx.insert_agent(AgentRecord(state=state, spec=snapshot.spec, created_at=now))
+        tx.insert_agent(AgentRecord(state=state, spec=spec, created_at=now))
         step = StepRecord(step="worktree", order=0, state=StepState.FINISHED, receipt=receipt)
         tx.journal(snapshot.agent, generation, step)
         tx.mark_restored(snapshot.id)
+        if snapshot.volumes:
+            restoring.note_down(tx, snapshot.agent, restoring.Restoring(snapshot=snapshot.id))
 
     await supervisor.systems.store.write(bring_back)
-    actor = supervisor.take_over(AgentRecord(state=state, spec=snapshot.spec, created_at=now))
+    actor = supervisor.take_over(AgentRecord(state=state, spec=spec, created_at=now))
     await supervisor.record(
         NewEvent(
             kind="agent.restored", agent=snapshot.agent, generation=generation, data={"ref": snapshot.ref}
         )
     )
-    await supervisor.incarnation(actor)
+    await restoring.finish_one(supervisor, actor)
     return views.UndoView(restored=agent_view(actor, supervisor))
-
-
-def _snapshot_view(snapshot: Snapshot) -> views.SnapshotView:
-    return views.SnapshotView(
-        id=snapshot.id, name=snapshot.name, repo=snapshot.repo, branch=snapshot.branch, ref=snapshot.ref,
-        at=snapshot.at, restored=snapshot.restored,
-    )  # fmt: skip
 
 
 def _undo_text(result: views.UndoView, style: text.Style) -> str:

@@ -6,6 +6,7 @@ from envmgr.app import views
 from envmgr.model.agent import Activity, AgentState, Desired, Lifecycle
 from envmgr.model.event import Event
 from envmgr.model.service import ServiceSpec
+from envmgr.protocols.store import Snapshot
 from envmgr.runtime import rendering
 from envmgr.runtime.actor import Actor
 from envmgr.runtime.supervisor import Supervisor
@@ -30,9 +31,13 @@ def agent_view(actor: Actor, supervisor: Supervisor) -> views.AgentView:
         repo=spec.repo,
         branch=spec.workspace.branch,
         worktree=str(inc.path) if inc else "",
+        origin=f"{spec.origin.agent}, snapshot {spec.origin.snapshot}" if spec.origin else "",
         conditions=[
-            views.ConditionView(type=c.type, subject=c.subject, reason=c.reason, since=c.since)
-            for c in state.conditions
+            *(
+                views.ConditionView(type=c.type, subject=c.subject, reason=c.reason, since=c.since)
+                for c in state.conditions
+            ),
+            *_half_restored(actor),
         ],
         services=[_service(actor, service) for service in spec.services],
     )
@@ -51,6 +56,29 @@ def _service(actor: Actor, service: ServiceSpec) -> views.ServiceView:
         detail=outcome.detail if outcome else "",
         ports={p.name: inc.port(service.name, p.name) for p in leased if inc and not is_over},
         urls=[rendering.url(inc, service, p) for p in leased if inc and not is_over],
+    )
+
+
+def _half_restored(actor: Actor) -> list[views.ConditionView]:
+    if not actor.unfinished:
+        return []
+    return [views.ConditionView(type="HalfRestored", reason=actor.unfinished, since=actor.state.since)]
+
+
+def snapshot_view(snapshot: Snapshot) -> views.SnapshotView:
+    """A snapshot with what is inside."""
+    return views.SnapshotView(
+        id=snapshot.id,
+        name=snapshot.name,
+        label=snapshot.label,
+        kind=snapshot.kind.value,
+        repo=snapshot.repo,
+        branch=snapshot.branch,
+        ref=snapshot.ref,
+        at=snapshot.at,
+        restored=snapshot.restored,
+        volumes=[views.SavedVolumeView(name=v.name, bytes=v.bytes) for v in snapshot.volumes],
+        bytes=snapshot.bytes,
     )
 
 

@@ -1,15 +1,28 @@
 """All operations. Importing this module declares them."""
 
-from envmgr.app import agents, notes, reload, scaling, spawning, system, templating, terminals
+from envmgr.app import (
+    agents,
+    forking,
+    notes,
+    reload,
+    scaling,
+    snapshots,
+    spawning,
+    system,
+    templating,
+    terminals,
+)
 from envmgr.app.operations import OPERATIONS, Operation
 
 __all__ = [
     "OPERATIONS",
     "Operation",
     "agents",
+    "forking",
     "notes",
     "reload",
     "scaling",
+    "snapshots",
     "spawning",
     "system",
     "templating",

@@ -26,7 +26,7 @@ from envmgr.runtime.actor import Actor
 from envmgr.runtime.bus import Subscription
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
-_MOST = 50
+MOST = 50
 
 
 class SpawnAgent(Ask):
@@ -40,7 +40,7 @@ class SpawnAgent(Ask):
     profile: list[str] = option("Profile of the template to choose; may be repeated", default=[])
     prompt: str | None = option("First prompt")
     prompt_file: str | None = option("File that holds the first prompt, `-` for standard input")
-    count: int = option("How many agents", short="-n", default=1, ge=1, le=_MOST)
+    count: int = option("How many agents", short="-n", default=1, ge=1, le=MOST)
     wait: bool = option("Wait until the agents run", default=True)
     dry_run: bool = option("Print the plan and change nothing", default=False)
     repo: str = supplied("Folder inside the repository", "cwd", default="")
@@ -62,7 +62,7 @@ async def spawn(ask: SpawnAgent, app: App) -> AsyncIterator[views.SpawnItem]:
     If a step fails everything it made is taken back, and the step and the reason are named. Agents of one
     call do not depend on each other: those that came up stay.
     """
-    _need_tools()
+    need_tools()
     supervisor = app.agents
     repo = await supervisor.systems.workspaces.find(Path(ask.repo))
     params = _params(ask.param)
@@ -85,11 +85,11 @@ async def spawn(ask: SpawnAgent, app: App) -> AsyncIterator[views.SpawnItem]:
             actors.append(actor)
             yield views.SpawnItem(kind="accepted", name=actor.state.name, agent=agent_view(actor, supervisor))
         if ask.wait:
-            async for item in _progress(app, actors, subscription):
+            async for item in progress(app, actors, subscription):
                 yield item
 
 
-def _need_tools() -> None:
+def need_tools() -> None:
     """Missing ones are noticed here, not when half of an agent exists."""
     for tool in ("git", "tmux"):
         if shutil.which(tool) is None:
@@ -139,16 +139,20 @@ def _resolve(app: App, ask: SpawnAgent, name: str, repo: Path, params: dict[str,
         environment=ask.environment,
         base=ask.base,
         branch=ask.branch,
-        prompt=_prompt(ask),
+        prompt=prompt_of(ask.prompt, ask.prompt_file, folder=ask.repo),
         profiles=ask.profile,
     )
 
 
-def _prompt(ask: SpawnAgent) -> str | None:
-    """Raises UsageError for a file that cannot be read, an empty prompt, or both a prompt and a file."""
-    if ask.prompt_file is not None and ask.prompt is not None:
+def prompt_of(prompt: str | None, file: str | None, *, folder: str) -> str | None:
+    """The prompt that was given, itself or in a file; None when none was.
+
+    Raises:
+        UsageError: The file cannot be read, the prompt is empty, or both were given.
+    """
+    if file is not None and prompt is not None:
         raise UsageError("both --prompt and --prompt-file are given", hint="Give one of them.")
-    prompt = ask.prompt if ask.prompt_file is None else _read(Path(ask.repo) / ask.prompt_file)
+    prompt = prompt if file is None else _read(Path(folder) / file)
     if prompt is not None and not prompt.strip():
         raise UsageError(
             "the prompt is empty", hint="Write what the assistant is to do, or leave the option out."
@@ -166,7 +170,7 @@ def _read(path: Path) -> str:
         ) from error
 
 
-async def _progress(
+async def progress(
     app: App, actors: Sequence[Actor], subscription: Subscription
 ) -> AsyncIterator[views.SpawnItem]:
     """Steps as they happen, then each agent's end."""
@@ -228,19 +232,26 @@ def _names(ask: SpawnAgent, *, taken: set[str]) -> list[str]:
         UsageError: The name has characters that do not belong in paths, branches and session names.
         Conflict: The given name is taken.
     """
-    if ask.name is not None and not _NAME.fullmatch(ask.name):
+    if ask.name is not None and ask.count == 1:
+        refuse_name(ask.name, taken)
+        return [ask.name]
+    if ask.name is not None:
+        refuse_name(ask.name, set())
+    return list(itertools.islice(_free_names(ask, taken), ask.count))
+
+
+def refuse_name(name: str, taken: set[str]) -> None:
+    """Raise UsageError if no agent can be called like that, Conflict if one is."""
+    if not _NAME.fullmatch(name):
         raise UsageError(
-            f"{ask.name!r} cannot be an agent's name",
+            f"{name!r} cannot be an agent's name",
             hint="Use 1 to 40 of a-z, 0-9, - and _, beginning with a letter or digit.",
         )
-    if ask.name is not None and ask.count == 1:
-        if ask.name in taken:
-            raise Conflict(
-                f"an agent named {ask.name} exists",
-                hint=f"Start it again with `envmgr start {ask.name}`, remove it, or choose another --name.",
-            )
-        return [ask.name]
-    return list(itertools.islice(_free_names(ask, taken), ask.count))
+    if name in taken:
+        raise Conflict(
+            f"an agent named {name} exists",
+            hint=f"Start it again with `envmgr start {name}`, remove it, or choose another --name.",
+        )
 
 
 def _free_names(ask: SpawnAgent, taken: set[str]) -> Iterator[str]:

@@ -54,6 +54,7 @@ class AgentView(View):
     repo: str
     branch: str
     worktree: str
+    origin: str = Field(default="", description="What it was forked from; empty for others")
     conditions: list[ConditionView] = []
     services: list[ServiceView] = []
 
@@ -133,16 +134,45 @@ class RemovedView(View):
     message: str
 
 
+class SavedVolumeView(View):
+    """The copy of a volume in a snapshot."""
+
+    name: str
+    bytes: int
+
+
 class SnapshotView(View):
-    """Saved work of a removed agent."""
+    """Saved work of an agent."""
 
     id: int
-    name: str
+    name: str = Field(description="The agent's")
+    label: str = Field(default="", description="The snapshot's own name")
+    kind: str = Field(
+        default="removal", description="manual, removal, fork, or restore: taken before a restore"
+    )
     repo: str
     branch: str
-    ref: str
+    ref: str = Field(description="Git ref that holds the files")
     at: float
     restored: bool
+    volumes: list[SavedVolumeView] = []
+    bytes: int = Field(default=0, description="Of the volumes; files are kept by git")
+
+
+class SnapshotList(View):
+    """Snapshots, oldest first."""
+
+    snapshots: list[SnapshotView]
+
+
+class RestoredView(View):
+    """The agent after a restore, and how to take the restore back."""
+
+    agent: AgentView
+    snapshot: SnapshotView
+    before: int = Field(
+        default=0, description="Number of the snapshot of what was there; 0 when it was taken earlier"
+    )
 
 
 class UndoView(View):

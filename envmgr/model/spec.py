@@ -131,9 +131,14 @@ class Retention:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """The snapshot an agent begins from, for forks: files with uncommitted work, and volumes instead of their seeds."""
+    """The snapshot an agent begins from, for forks: files with uncommitted work, and volumes instead of their seeds.
+
+    Attributes:
+        agent: Name that the agent had whose state it is.
+    """
 
     snapshot: int
+    agent: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

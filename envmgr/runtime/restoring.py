@@ -24,7 +24,7 @@ from envmgr.protocols.store import Snapshot, SnapshotKind, Transaction
 from envmgr.protocols.workspaces import Worktree
 from envmgr.runtime import removal, saving, volumes
 from envmgr.runtime.actor import Actor
-from envmgr.runtime.incarnation import Incarnation
+from envmgr.runtime.incarnation import Incarnation, Systems
 from envmgr.runtime.saga import never
 from envmgr.runtime.supervisor import Supervisor
 
@@ -97,8 +97,13 @@ def note_down(tx: Transaction, agent: AgentId, note: Restoring) -> None:
 
 
 async def pending(inc: Incarnation) -> Restoring | None:
-    """The restore that was begun and not finished, if there is one."""
-    text = await inc.systems.store.read(lambda tx: tx.get(f"{_NOTES}{inc.id}"))
+    """The restore of an agent that was begun and not finished, if there is one."""
+    return await pending_for(inc.systems, inc.id)
+
+
+async def pending_for(systems: Systems, agent: AgentId) -> Restoring | None:
+    """The same, for an agent that may be gone."""
+    text = await systems.store.read(lambda tx: tx.get(f"{_NOTES}{agent}"))
     return Restoring(**json.loads(text)) if text else None
 
 
@@ -118,6 +123,8 @@ async def finish(inc: Incarnation, *, reach: Callable[[str], None] = never) -> N
             f"snapshot {note.snapshot} is gone", hint="Restore another one: `envmgr snapshot list`."
         )
     await _put_back(inc, snapshot, reach)
+    if snapshot.kind is SnapshotKind.REMOVAL:  # it has come back: its volumes are needed no more
+        await saving.drop_volumes(inc.systems, inc.layout, snapshot)
 
 
 async def mark(supervisor: Supervisor) -> None:
@@ -134,16 +141,27 @@ async def finish_all(supervisor: Supervisor) -> None:
     """Then bring them to their end, which may take as long as copying volumes does."""
     for actor in [a for a in supervisor.actors() if a.unfinished]:
         try:
-            async with actor.busy:
-                await finish(await supervisor.incarnation(actor), reach=supervisor.reach)
-            actor.unfinished = ""
+            await finish_one(supervisor, actor)
         except EnvmgrError as error:
             log.error("restore not finished", extra={"agent": actor.state.id, "why": error.message})
-            actor.unfinished = error.message
         except Exception:  # one agent owns its boundary here
             log.exception("restore not finished", extra={"agent": actor.state.id})
-            actor.unfinished = "it could not be finished; the daemon's log tells why"
         await supervisor.record(_finished(actor))
+
+
+async def finish_one(supervisor: Supervisor, actor: Actor) -> None:
+    """Finish what was begun on an agent, if anything was; until then it does not start."""
+    actor.unfinished = "it is being finished"
+    with anyio.CancelScope(shield=True):
+        try:
+            async with actor.busy:
+                await finish(await supervisor.incarnation(actor), reach=supervisor.reach)
+        except BaseException as error:
+            actor.unfinished = (
+                error.message if isinstance(error, EnvmgrError) else "the daemon's log tells why"
+            )
+            raise
+    actor.unfinished = ""
 
 
 def _finished(actor: Actor) -> NewEvent:

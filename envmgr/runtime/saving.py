@@ -12,7 +12,7 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -102,6 +102,20 @@ async def discard(systems: Systems, layout: Layout, snapshot: Snapshot) -> None:
     def forget(tx: Transaction) -> None:
         tx.put(note.key, json.dumps(asdict(note)))
         tx.delete_snapshot(snapshot.id)
+
+    await systems.store.write(forget)
+    await _forget(systems, layout, note)
+
+
+async def drop_volumes(systems: Systems, layout: Layout, snapshot: Snapshot) -> None:
+    """Delete the copies of its volumes; the files stay."""
+    if not snapshot.volumes:
+        return
+    note = _Note(repo="", ref="", folder=snapshot.folder)
+
+    def forget(tx: Transaction) -> None:
+        tx.put(note.key, json.dumps(asdict(note)))
+        tx.replace_snapshot(replace(snapshot, folder="", volumes=()))
 
     await systems.store.write(forget)
     await _forget(systems, layout, note)
@@ -277,7 +291,7 @@ def _record(tx: Transaction, snapshot: Snapshot, note: _Note) -> Snapshot:
 async def _forget(systems: Systems, layout: Layout, note: _Note) -> None:
     """Files, ref and note of a snapshot that is none (any more)."""
     await blocking.act("file", shutil.rmtree, layout.snapshots / note.folder, ignore_errors=True)
-    if await anyio.Path(note.repo).exists():
+    if note.ref and await anyio.Path(note.repo).exists():
         repo = await systems.workspaces.find(Path(note.repo))
         await systems.workspaces.drop_snapshot(repo, note.ref)
     await systems.store.write(lambda tx: tx.drop(note.key))

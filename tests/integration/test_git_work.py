@@ -329,7 +329,7 @@ async def test_restoring_over_a_branch_or_folder_that_exists_again_is_refused(tm
             ground.repo, path=worktree.path, branch="agent/one", head=ground.base, ref=ref, owner=OWNER
         )
 
-    with pytest.raises(Conflict, match="exists again"):
+    with pytest.raises(Conflict, match="exists already"):
         await restore()
     git(ground.main, "branch", "-D", "agent/one")
     write(worktree.path, {"mine": "m\n"})

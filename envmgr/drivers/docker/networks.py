@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -120,6 +120,11 @@ class Volumes:
         what = f"removing volume {name}"
         await self._calls.act(drop, what=what)
         await self._calls.gone(lambda client: client.inspect_volume(name), what=what, again=drop)
+
+    async def volume_bytes(self, volumes: Collection[str]) -> int:
+        """See `Engine.volume_bytes`. The engine counts all its volumes, file by file, so this has the patience of a change."""
+        counted = await self._calls.act(lambda client: client.df()["Volumes"] or (), what="counting volumes")
+        return sum(max(0, each["UsageData"]["Size"]) for each in counted if each["Name"] in volumes)
 
     async def _volume_labels(self, name: str) -> Labels:
         match await self._calls.seen(

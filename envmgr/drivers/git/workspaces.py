@@ -138,7 +138,9 @@ class GitWorkspaces:
     ) -> Worktree:
         saved = await snapshots.read(repo.root, ref)
         if await repository.branch_tip(repo, branch) is not None:
-            raise Conflict(f"the branch {branch} exists again", hint="Restore under another branch name.")
+            raise Conflict(
+                f"the branch {branch} exists already", hint="Rename or delete it, or choose another name."
+            )
         claim = Claim(owner=owner, base=base or saved.base, branch=branch)
         worktree = await self._make(repo, path=path, claim=claim, start=head)
         await snapshots.apply(worktree, saved)

@@ -15,7 +15,11 @@ from envmgr.interfaces.cli import running
 
 # Any throughout: entries of the manifest are JSON.
 _TYPES: dict[str, type] = {"string": str, "integer": int, "number": float, "boolean": bool}
-_GROUPS = {"template": "Look at templates, check and explain them.", "daemon": "The daemon of this user."}
+_GROUPS = {
+    "template": "Look at templates, check and explain them.",
+    "snapshot": "Save an agent's files and volumes, and put them back.",
+    "daemon": "The daemon of this user.",
+}
 _EPILOGUE = 'Every command takes --json. Completion: eval "$(_ENVMGR_COMPLETE=bash_source envmgr)"'
 
 

@@ -28,7 +28,7 @@ def run(entry: Mapping[str, Any], given: dict[str, Any]) -> int:
 
         return run_here(entry["name"], asked, as_json=as_json, style=terminal())
     client.ensure()
-    if entry["name"] == "agent.spawn" and not asked["dry_run"]:
+    if entry["name"] in ("agent.spawn", "agent.fork") and not asked.get("dry_run"):
         return watching.spawn(lambda: _lines(entry, asked), count=asked["count"], as_json=as_json)
     finish = finishing.FINISHERS.get(entry["name"])
     if finish is not None and not as_json:
@@ -58,17 +58,24 @@ def _ask(entry: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
 def _confirm(entry: Mapping[str, Any], is_sure: bool, given: Mapping[str, Any]) -> None:  # noqa: FBT001
     if is_sure:
         return
-    agents = given.get("agents") or []
+    named = [word for p in entry["params"] if p["argument"] for word in _words(given[p["name"]])]
     command = " ".join(entry["command"])
-    if not agents and not given.get("all"):
+    if not named and not given.get("all"):
         return  # refused anyway, with a better reason
     if not sys.stdin.isatty():
-        line = " ".join([command, *(agents or ["--all"]), "--yes"])
+        line = " ".join([command, *(named or ["--all"]), "--yes"])
         raise UsageError(f"`envmgr {command}` needs a yes", hint=f"Say `envmgr {line}`.")
-    what = ", ".join(agents) or "all agents"
+    what = ", ".join(named) or "all agents"
     import click
 
     click.confirm(f"{command} {what}?", abort=True, err=True)
+
+
+def _words(value: object) -> list[str]:
+    """Of an argument: several, one, or none."""
+    return (
+        [str(word) for word in value] if isinstance(value, (list, tuple)) else [str(value)] if value else []
+    )
 
 
 def _request(entry: Mapping[str, Any], asked: Mapping[str, Any], accept: str) -> client.Response:
