@@ -56,6 +56,9 @@ def _service(actor: Actor, service: ServiceSpec) -> views.ServiceView:
         detail=outcome.detail if outcome else "",
         ports={p.name: inc.port(service.name, p.name) for p in leased if inc and not is_over},
         urls=[rendering.url(inc, service, p) for p in leased if inc and not is_over],
+        instances=[
+            _service(actor, unit) for unit in (inc.services if inc else ()) if unit.replica_of == service.name
+        ],
     )
 
 

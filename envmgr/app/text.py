@@ -162,11 +162,16 @@ def agent_details(agent: views.AgentView, style: Style) -> str:
         subject = f" {condition.subject}" if condition.subject else ""
         lines.append(style.paint(f"  ! {condition.type}{subject}: {clean(condition.reason)}", "amber"))
     for service in agent.services:
-        glyph = _SERVICE.get(service.state, "○")
-        where = ", ".join(service.urls) or ", ".join(f"{k}={v}" for k, v in service.ports.items())
-        detail = f" ({clean(service.detail)})" if service.detail else ""
-        lines.append(f"  {glyph} {service.name:<10} {service.state}{detail}  {where}".rstrip())
+        lines.append(_service_line(service))
+        lines += [f"  {_service_line(instance)}" for instance in service.instances]
     return "\n".join(lines) + "\n"
+
+
+def _service_line(service: views.ServiceView) -> str:
+    glyph = _SERVICE.get(service.state, "○")
+    where = ", ".join(service.urls) or ", ".join(f"{k}={v}" for k, v in service.ports.items())
+    detail = f" ({clean(service.detail)})" if service.detail else ""
+    return f"  {glyph} {service.name:<10} {service.state}{detail}  {where}".rstrip()
 
 
 def agent_line(agent: views.AgentView, style: Style) -> str:

@@ -35,6 +35,7 @@ class ServiceView(View):
     detail: str = ""
     ports: dict[str, int] = {}
     urls: list[str] = []
+    instances: list[ServiceView] = Field(default=[], description="Of a replicated service, lowest index first")
 
 
 class AgentView(View):
