@@ -23,6 +23,7 @@ from envmgr.model.stimulus import ActivityReported
 from envmgr.protocols.store import Transaction
 from envmgr.runtime import delivery, rendering, sharing
 from envmgr.runtime.actor import Actor
+from envmgr.runtime.runners import needs_runner
 from envmgr.runtime.steps.assistant import last_screen
 from envmgr.runtime.steps.environment import public_env
 
@@ -238,9 +239,9 @@ async def logs(ask: Logs, app: App) -> AsyncIterator[views.LogLine]:
     if ask.service == "agent":
         yield views.LogLine(service="agent", text=await last_screen(inc) + "\n")
         return
-    names = [s.name for s in inc.services if s.command and ask.service in ("", s.name)]
+    names = [s.name for s in inc.services if needs_runner(s) and ask.service in ("", s.name)]
     if not names:
-        known = ", ".join(s.name for s in inc.services if s.command) or "none"
+        known = ", ".join(s.name for s in inc.services if needs_runner(s)) or "none"
         raise NotFound(
             f"{actor.state.name} has no log of {ask.service or 'any service'}",
             hint=f"Services: {known}. The assistant's screen: `envmgr logs {actor.state.name} agent`.",

@@ -283,6 +283,14 @@ async def left(inc: Incarnation) -> Sequence[str]:
     return (*(f"container {c.name}" for c in containers), *(f"network {n.name}" for n in networks))
 
 
+async def remove_images(inc: Incarnation) -> None:
+    """Remove the images that were built for an agent alone; those with a tag of the template's stay."""
+    for service in inc.spec.services:
+        spec = service.container
+        if spec is not None and spec.build is not None and not spec.image and not service.is_shared:
+            await inc.systems.containers.remove_image(image_name(inc.id, service.name))
+
+
 def _answer(seen: Seen[Sequence[T]]) -> Sequence[T]:
     match seen:
         case Present(value):

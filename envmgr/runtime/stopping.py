@@ -17,7 +17,7 @@ from envmgr.model.event import NewEvent
 from envmgr.model.lease import StepRecord, StepState
 from envmgr.model.observe import Absent, Present, Unknown
 from envmgr.protocols.store import Transaction
-from envmgr.runtime import restart_history, sharing
+from envmgr.runtime import engine_runner, restart_history, sharing
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.saga import never
 from envmgr.runtime.settling import change_key
@@ -108,7 +108,7 @@ async def _end_people(inc: Incarnation) -> None:
 
 
 async def verify(inc: Incarnation) -> None:
-    """Stopped means: no process of the agent, every leased port bindable, no session.
+    """Stopped means: no process and no container of the agent, every leased port bindable, no session.
 
     Raises:
         EnvmgrError: Names the survivors.
@@ -124,6 +124,7 @@ async def verify(inc: Incarnation) -> None:
             left.append(f"session {inc.session}")
         case Unknown(reason):
             left.append(f"session unknown: {reason}")
+    left += await engine_runner.left(inc)
     for (service, name), port in inc.ports.items():
         spec = inc.service(service)
         is_leased = not spec.is_shared and any(p.name == name and p.number is None for p in spec.ports)

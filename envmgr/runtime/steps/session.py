@@ -15,6 +15,7 @@ from envmgr.model.observe import Absent, Present, Unknown
 from envmgr.protocols.terminals import Terminal
 from envmgr.runtime import sharing
 from envmgr.runtime.incarnation import GIT_RUNS, Incarnation
+from envmgr.runtime.runners import needs_runner
 from envmgr.runtime.saga import Receipt, Step
 
 GATE = "gate"
@@ -97,11 +98,21 @@ async def _end_panes(inc: Incarnation, terminal: Terminal) -> None:
             await inc.systems.processes.end(inc.marks(*roots, part="person"), signal="SIGHUP", grace_s=2.0)
 
 
+_SHELL = 'cd "$1" && . "$2"; exec "${SHELL:-/bin/sh}"'
+
+
+async def furnish_panes(inc: Incarnation) -> None:
+    """Windows that people open have the agent's environment as it is at that moment: they read its file."""
+    if inc.terminal is not None:
+        shell = ("/bin/sh", "-c", _SHELL, "sh", str(inc.path), str(inc.home / "env"))
+        await inc.systems.terminals.furnish(inc.terminal, shell)
+
+
 async def show_services(inc: Incarnation) -> None:
     """Viewers in the `services` window (they follow logs, they own nothing) and the monitor on demand."""
     if inc.terminal is None:
         return
-    logs = {s.name: sharing.log(inc, s) for s in inc.services if s.command}
+    logs = {s.name: sharing.log(inc, s) for s in inc.services if needs_runner(s)}
     viewers = {name: ("tail", "-n", "200", "-F", str(path)) for name, path in logs.items()}
     if viewers:
         await inc.systems.terminals.show(inc.terminal, viewers)
