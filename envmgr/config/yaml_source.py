@@ -2,12 +2,16 @@
 
 Built from the parser's events and not from ruamel's loaders: this keeps the marks, has no recursion that deep input could
 exhaust, and stops reading a hostile file at the limit instead of after it.
+
+Who reads another format from YAML reads it here, too (`config.files.read`, or `read_yaml` for text at hand), and is then safe
+from hostile files: at most 1 MiB (`files.read_text`), 50,000 values and 40 levels, both counted after aliases and `<<` are
+expanded, and a second at most for anything within these bounds.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,19 +23,27 @@ from envmgr.config.problems import BadFile, Mark, Problem
 
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_LONG_TAG = re.compile(r"(?:^|(?<=[\s,\[{]))!\S{10000}")  # the parser's time for one grows with its square
 # YAML 1.2.2, 10.3.2: no `yes`, no `on`, no sexagesimals.
 _WORDS: dict[str, Atom] = {"": None, "~": None}
 _WORDS |= dict.fromkeys(("null", "Null", "NULL"))
 _WORDS |= dict.fromkeys(("true", "True", "TRUE"), True) | dict.fromkeys(("false", "False", "FALSE"), False)
 
 
-def read_yaml(text: str, file: str) -> Node:
+def read_yaml(text: str, file: str, *, tags: MutableMapping[Mark, str] | None = None) -> Node:
     """Parse one document; an empty one is an empty table.
+
+    Args:
+        text: The document.
+        file: Its name in marks.
+        tags: Takes the document's own tags (`!word`) by the place of the tagged value; without it tags are refused.
 
     Raises:
         ConfigError: With line and column.
     """
-    builder = _Builder(file)
+    builder = _Builder(file, tags)
+    if long := _LONG_TAG.search(text):
+        raise BadFile([Problem(mark=builder.place(text, long.start()), message="a tag that is far too long")])
     try:
         for event in YAML(typ="safe", pure=True).parse(text):
             builder.take(event)
@@ -88,12 +100,14 @@ class _Open:
 class _Builder:
     """Takes events in order; `root` is there at the end."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, tags: MutableMapping[Mark, str] | None) -> None:
         self.root: Node | None = None
         self._file = file
+        self._tags = tags
         self._stack: list[_Open] = []
         self._anchors: dict[str, Node] = {}
-        self._sizes: dict[int, int] = {}
+        # by identity; with the node, as a freed one would leave its id to another
+        self._extents: dict[int, tuple[Node, int, int]] = {}
         self._count = 0
 
     # Any: the marks and events of ruamel.yaml are untyped.
@@ -113,7 +127,7 @@ class _Builder:
         """One event of the parser."""
         match event:
             case events.ScalarEvent():
-                self._refuse_tag(event)
+                self._take_tag(event)
                 value = atom(event.value) if event.implicit[0] else event.value
                 self._add(Leaf(self._mark(event.start_mark), value, event.value), event, anchor=event.anchor)
             case events.AliasEvent():
@@ -123,7 +137,7 @@ class _Builder:
                     )
                 self._add(self._anchors[event.anchor], event, anchor=None)
             case events.MappingStartEvent() | events.SequenceStartEvent():
-                self._refuse_tag(event)
+                self._take_tag(event)
                 if len(self._stack) >= MAX_DEPTH:
                     raise self.error(event.start_mark, f"nested more than {MAX_DEPTH} deep")
                 is_table = isinstance(event, events.MappingStartEvent)
@@ -137,19 +151,25 @@ class _Builder:
                     event.start_mark, "more than one document", "Keep one; put the other into its own file."
                 )
 
-    def _refuse_tag(self, event: Any) -> None:
-        if event.tag:
+    def _take_tag(self, event: Any) -> None:
+        if event.tag and self._tags is not None and not str(event.tag).startswith("tag:"):
+            self._tags[self._mark(event.start_mark)] = str(event.tag)
+        elif event.tag:
             tag = str(event.tag).replace("tag:yaml.org,2002:", "!!")
             raise self.error(
-                event.start_mark, f"tag {tag} is not allowed", "Quote the value to make it text."
+                event.start_mark, f"tag {tag[:40]} is not allowed", "Quote the value to make it text."
             )
 
     def _add(self, node: Node, event: Any, *, anchor: str | None) -> None:
-        self._count += self._size(node)
+        size, depth = self._extent(node)
+        self._count += size
         if self._count > MAX_NODES:
             raise self.error(
                 event.start_mark, f"more than {MAX_NODES:,} values", "Aliases count each time they are used."
             )
+        if len(self._stack) + depth > MAX_DEPTH:
+            hint = "Aliases count with all that is in them."
+            raise self.error(event.start_mark, f"nested more than {MAX_DEPTH} deep", hint)
         if anchor:
             self._anchors[anchor] = node
         if not self._stack:
@@ -159,16 +179,18 @@ class _Builder:
         else:
             self._stack[-1].items.append(node)
 
-    def _size(self, node: Node) -> int:
-        """Values below, aliases counted in full. Remembered by identity: the nodes live as long as the builder."""
-        if id(node) not in self._sizes:
-            inner: Iterator[Node] = iter(())
-            if isinstance(node, Table):
-                inner = iter(node.items.values())
-            elif isinstance(node, Items):
-                inner = iter(node.items)
-            self._sizes[id(node)] = 1 + sum(self._size(item) for item in inner)
-        return self._sizes[id(node)]
+    def _extent(self, node: Node) -> tuple[int, int]:
+        """Number of values and levels, aliases counted in full; what is in the node was measured before it."""
+        if isinstance(node, Leaf):
+            return 1, 0
+        if id(node) not in self._extents:
+            inner = node.items.values() if isinstance(node, Table) else node.items
+            extents = [self._extent(item) for item in inner]
+            size = 1 + sum(size for size, _ in extents)
+            depth = 1 + max((depth for _, depth in extents), default=0)
+            self._extents[id(node)] = (node, size, depth)
+        _, size, depth = self._extents[id(node)]
+        return size, depth
 
     def _pair(self, here: _Open, node: Node, event: Any) -> None:
         if here.key is None:

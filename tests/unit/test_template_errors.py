@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -248,6 +249,49 @@ def test_an_alias_bomb_is_stopped_at_the_limit(desk: Desk) -> None:
     assert "more than 50,000 values" in desk.findings(HEAD + "\n".join(lines))[0]
 
 
+@proves("TMPL-023")
+def test_depth_that_aliases_pile_up_is_stopped_at_the_limit(desk: Desk) -> None:
+    deep = "[" * 15 + "{}" + "]" * 15
+    lines = ["x-0: &a0 " + deep.format("1")]
+    lines += [f"x-{n}: &a{n} " + deep.format(f"*a{n - 1}") for n in range(1, 50)]
+
+    assert desk.findings(HEAD + "\n".join(lines)) == ["4:25: nested more than 40 deep"]
+
+
+@proves("TMPL-023")
+def test_a_nameless_merge_does_not_hide_its_size(desk: Desk) -> None:
+    big = "{" + ",".join(f"k{n}: 1" for n in range(1000)) + "}"
+    lines = [f"x-{n}: {{<<: {big}}}" for n in range(60)]
+
+    assert desk.findings(HEAD + "\n".join(lines))[0].endswith("more than 50,000 values")
+
+
+@proves("TMPL-023")
+@pytest.mark.parametrize(
+    "bomb",
+    ["!" * 10**6, "!" + "a" * 10**6, "x: !!" + "a" * 10**6, "- " * 10**5, "{" * 10**5, "? " * 10**5],
+)
+def test_a_hostile_file_is_refused_at_once(desk: Desk, bomb: str) -> None:
+    began = time.perf_counter()
+
+    findings = desk.findings(HEAD + bomb)
+
+    assert len(findings) == 1
+    assert len(findings[0]) < 200
+    assert time.perf_counter() - began < 5
+
+
+@proves("TMPL-023")
+def test_ten_thousand_services_are_refused_at_once(desk: Desk) -> None:
+    lines = [f"  s{n}: {{command: x}}\n" for n in range(10_000)]
+
+    assert desk.findings(WHOLE + "services:\n" + "".join(lines))[0].endswith("more than 50,000 values")
+    assert desk.findings(WHOLE + "services:\n" + "".join(lines[:501])) == [
+        "4:3: 501 services are more than the 500 one agent can have"
+    ]
+
+
+@proves("TMPL-023")
 def test_a_huge_file_is_not_read(desk: Desk) -> None:
     assert desk.findings("#" * (1024 * 1024 + 1))[0].endswith("larger than 1 MiB")
 

@@ -19,6 +19,7 @@ from envmgr.config.templates.source_lints import lint_source
 from envmgr.errors import ConfigError
 
 _MAX_PARENTS = 32
+_MAX_SERVICES = 500
 _READY_ALIASES = ("readiness_probe", "healthcheck")
 _AGENT = ("name", "slug", "branch")
 _REPO = ("name", "root")
@@ -61,6 +62,7 @@ def load(path: Path, *, name: str, show: Callable[[Path], str], find: Finder) ->
     found: list[Problem] = []
     files: list[Path] = []
     tree = prepared(merged(path, show=show, find=find, problems=found, files=files))
+    _refuse_masses(tree)
     document, more = examine(tree)
     more += _misnamed(tree, name)
     raise_errors([*found, *more])
@@ -75,6 +77,13 @@ def load(path: Path, *, name: str, show: Callable[[Path], str], find: Finder) ->
         warnings=tuple(p for p in [*found, *more] if p.is_warning),
         files=tuple(files),
     )
+
+
+def _refuse_masses(tree: Table) -> None:
+    services = tree.get("services")
+    if isinstance(services, Table) and len(services.items) > _MAX_SERVICES:
+        message = f"{len(services.items)} services are more than the {_MAX_SERVICES} one agent can have"
+        raise BadFile([Problem(mark=services.mark, path="services", message=message)])
 
 
 def _misnamed(tree: Table, name: str) -> list[Problem]:
