@@ -1,21 +1,26 @@
-"""Find what envmgr left behind: processes, listening ports, sockets, tmux servers, worktrees.
+"""Find what envmgr left behind: processes, listening ports, sockets, tmux servers, worktrees, and things in the engine.
 
 Looks at the system itself, never at envmgr's own records, so that a wrong record cannot hide a leak.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
+from envmgr.model.ids import LABEL_STATE
+
 STATE_VARIABLE = "ENVMGR_STATE_DIR"
 PORTS = range(20000, 30000)
+_ENGINE_S = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -23,24 +28,27 @@ class Finding:
     """One thing that is still there.
 
     Attributes:
-        kind: `process`, `listener`, `tmux`, `socket` or `worktree`.
-        what: Enough to find it by hand: pid and command, address, or path.
+        kind: `process`, `listener`, `tmux`, `socket`, `worktree`, `container`, `network`, `volume` or `image`; or
+            `unknown`, when the engine did not answer.
+        what: Enough to find it by hand: pid and command, address, path, or name.
     """
 
     kind: str
     what: str
 
 
-def audit(*roots: Path, repositories: Iterable[Path] = ()) -> list[Finding]:
+def audit(*roots: Path, repositories: Iterable[Path] = (), engine: bool = True) -> list[Finding]:
     """List everything under `roots` that is alive or registered; empty means nothing was left.
 
     Ours is a process that says so in its environment (`ENVMGR_STATE_DIR` at or below a root), works in a folder
-    below a root, or listens on a Unix socket below one. The caller and its ancestors are never findings.
+    below a root, or listens on a Unix socket below one. In the container engine it is what carries a label with such a
+    state directory. The caller and its ancestors are never findings.
     Blocks, for some milliseconds per hundred processes.
 
     Args:
         roots: State directories, and whatever other folders envmgr was given.
         repositories: Where worktrees may still be registered although their folder is gone.
+        engine: Whether to look into the container engine, too.
     """
     real = [root.resolve() for root in roots]
     processes = list(_processes(real))
@@ -50,6 +58,7 @@ def audit(*roots: Path, repositories: Iterable[Path] = ()) -> list[Finding]:
             *_listeners(processes),
             *_files(real),
             *_registrations(real, repositories),
+            *(_in_engine(real) if engine else ()),
         }
     )
 
@@ -139,3 +148,39 @@ def _registrations(roots: list[Path], repositories: Iterable[Path]) -> Iterator[
             path = field.removeprefix("worktree ")
             if path != field and _is_under(path, roots) and Path(path).resolve() != repository.resolve():
                 yield Finding(kind="worktree", what=path)
+
+
+def _in_engine(roots: list[Path]) -> Iterator[Finding]:
+    address = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+    if address.startswith("unix:") and not Path(address.removeprefix("unix://")).exists():
+        return
+    import docker  # slow, and of no use to who has no engine
+    import docker.errors
+    import requests
+
+    try:
+        client = docker.APIClient(base_url=address, version="auto", timeout=_ENGINE_S)
+        with contextlib.closing(client):
+            for kind, found in _labelled(client):
+                if _is_under((found.get("Labels") or {}).get(LABEL_STATE, ""), roots):
+                    yield Finding(kind=kind, what=_name(kind, found))
+    except (docker.errors.DockerException, requests.RequestException) as error:
+        yield Finding(kind="unknown", what=f"the container engine did not answer: {error}")
+
+
+def _labelled(client: Any) -> Iterator[tuple[str, dict[str, Any]]]:  # the SDK ships no types
+    wanted = {"label": [LABEL_STATE]}
+    yield from (("container", each) for each in client.containers(all=True, filters=wanted))
+    yield from (("network", each) for each in client.networks(filters=wanted))
+    yield from (("volume", each) for each in client.volumes(filters=wanted)["Volumes"] or ())
+    yield from (("image", each) for each in client.images(filters=wanted))
+
+
+def _name(kind: str, found: dict[str, Any]) -> str:
+    match kind:
+        case "container":
+            return f"{found['Names'][0].removeprefix('/')} ({found['State']})"
+        case "image":
+            return str((found["RepoTags"] or [found["Id"]])[0])
+        case _:
+            return str(found["Name"])

@@ -70,18 +70,23 @@ def nothing_in_engine(labels: Mapping[str, str], *, grace_s: float = 5.0) -> Ite
 
 def clear(labels: Mapping[str, str]) -> None:
     """Remove everything with these labels."""
+    for each in existing(labels):
+        kind, _, name = each.partition(": ")
+        remove(kind, name)
+
+
+def remove(kind: str, name: str) -> None:
+    """Remove a container (killed if it runs), network, volume or image, whoever uses it; fine if it is gone."""
     import docker.errors
 
     client = engine().api
-    for each in existing(labels):
-        kind, _, name = each.partition(": ")
-        with suppress(docker.errors.APIError):
-            match kind:
-                case "container":
-                    client.remove_container(name, force=True, v=True)
-                case "network":
-                    client.remove_network(name)
-                case "volume":
-                    client.remove_volume(name, force=True)
-                case _:
-                    client.remove_image(name, force=True)
+    with suppress(docker.errors.APIError):
+        match kind:
+            case "container":
+                client.remove_container(name, force=True, v=True)
+            case "network":
+                client.remove_network(name)
+            case "volume":
+                client.remove_volume(name, force=True)
+            case _:
+                client.remove_image(name, force=True)

@@ -16,9 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from envmgr.testing.audit import audit
+from tests.support import docker
 from tests.support.wait import eventually
 
 _DEADLINE_S = 60.0
+# What a stopped agent keeps until it is removed.
+_MAY_STAY = ("worktree", "volume", "image")
 SLEEPER = "envmgr: 1\nname: {name}\nagent:\n  kind: command\n  command: [sleep, '1000']\n"
 
 
@@ -184,7 +187,7 @@ def host(**env: str) -> Iterator[Host]:
                 here.end()
             raise
         here.end()
-        left = [x for x in here.leftovers() if not x.startswith("worktree")]
+        left = [x for x in here.leftovers() if not x.startswith(_MAY_STAY)]
         assert not left, left
     finally:
         _kill_left(folder)
@@ -197,3 +200,5 @@ def _kill_left(folder: Path) -> None:
         if found.kind in ("process", "tmux"):
             with suppress(ProcessLookupError):
                 os.kill(int(found.what.split()[0]), signal.SIGKILL)
+        if found.kind in ("container", "network", "volume", "image"):
+            docker.remove(found.kind, found.what.split()[0])

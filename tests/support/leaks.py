@@ -49,8 +49,8 @@ def nothing_left(folder: Path, *, grace_s: float = 2.0) -> Iterator[None]:
 
 
 def living(folder: Path) -> list[Finding]:
-    """The audit without what may stay on disk: sockets nobody serves and worktrees."""
-    return [found for found in audit(folder) if found.kind in {"process", "tmux", "listener"}]
+    """The audit without the engine and what may stay on disk: sockets nobody serves and worktrees."""
+    return [found for found in audit(folder, engine=False) if found.kind in {"process", "tmux", "listener"}]
 
 
 def _left(mark: str, before: set[psutil.Process], folder: Path) -> list[psutil.Process]:
