@@ -196,7 +196,7 @@ class Control:
                 async with actor.busy:
                     self._refuse_unless_running(actor)
                     inc = await self._supervisor.incarnation(actor)
-                    if environment:
+                    if environment and not inc.environment:  # as after a restart of the daemon
                         actor.environment = inc.environment = environment
                     with anyio.CancelScope() as actor.changing:
                         result.append(await act(inc))
