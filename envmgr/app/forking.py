@@ -174,5 +174,5 @@ def _essence(spec: AgentSpec) -> tuple[object, ...]:
 
 
 def _mentions(spec: AgentSpec, name: str) -> bool:
-    word = rf"(?<![a-z0-9_-]){re.escape(name)}(?![a-z0-9_-])"
+    word = rf"(?<![a-z0-9]){re.escape(name)}(?![a-z0-9])"
     return re.search(word, repr(_essence(spec))) is not None

@@ -76,7 +76,7 @@ async def create(ask: CreateSnapshot, app: App) -> views.SnapshotView:
         snapshot = await saving.save(
             inc, kind=SnapshotKind.MANUAL, label=ask.name, only=only, reach=app.agents.reach
         )
-    await _record(app, actor, "snapshot.created", snapshot)
+    await app.agents.record(_event("snapshot.created", actor, snapshot))
     return snapshot_view(snapshot)
 
 
@@ -184,7 +184,7 @@ async def _restore(app: App, actor: Actor, snapshot: Snapshot) -> Snapshot | Non
             actor.unfinished = error.message if await restoring.pending(inc) else ""
             raise
         actor.unfinished = ""
-    await _record(app, actor, "snapshot.restored", snapshot)
+    await app.agents.record(_event("snapshot.restored", actor, snapshot))
     return before
 
 
@@ -276,10 +276,9 @@ def _named(known: Sequence[Snapshot], reference: str) -> Snapshot:
     return found[-1]
 
 
-async def _record(app: App, actor: Actor, kind: str, snapshot: Snapshot) -> None:
+def _event(kind: str, actor: Actor, snapshot: Snapshot) -> NewEvent:
     data = {"snapshot": snapshot.id, "label": snapshot.label, "bytes": snapshot.bytes}
-    event = NewEvent(kind=kind, agent=actor.state.id, generation=actor.state.generation, data=data)
-    await app.agents.record(event)
+    return NewEvent(kind=kind, agent=actor.state.id, generation=actor.state.generation, data=data)
 
 
 def _saved_text(result: views.SnapshotView) -> str:

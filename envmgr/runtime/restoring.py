@@ -165,13 +165,11 @@ async def finish_one(supervisor: Supervisor, actor: Actor) -> None:
 
 
 def _finished(actor: Actor) -> NewEvent:
-    outcome = "failed" if actor.unfinished else "finished"
-    return NewEvent(
-        kind=f"restore.{outcome}",
-        agent=actor.state.id,
-        generation=actor.state.generation,
-        data={"reason": actor.unfinished},
-    )
+    state = actor.state
+    if actor.unfinished:
+        data = {"reason": actor.unfinished}
+        return NewEvent(kind="restore.failed", agent=state.id, generation=state.generation, data=data)
+    return NewEvent(kind="restore.finished", agent=state.id, generation=state.generation)
 
 
 def _drop(tx: Transaction, key: str) -> None:

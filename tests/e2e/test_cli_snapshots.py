@@ -264,7 +264,6 @@ def test_a_fork_has_its_own_name_wherever_the_template_uses_it(shared: Host) -> 
 
     shared.template("named", _NAMED % "other")
     refused = shared.run("fork", "origin", "--name", "third")
-    shared.template("sleeper", "envmgr: 1\nagent: {kind: command, command: [sleep, '999']}\n")
     shared.ok("stop", "origin", "second")
 
     assert refused.code == 3
