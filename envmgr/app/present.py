@@ -5,11 +5,15 @@ from __future__ import annotations
 from envmgr.app import views
 from envmgr.model.agent import Activity, AgentState, Desired, Lifecycle
 from envmgr.model.event import Event
+from envmgr.model.ids import image_name
 from envmgr.model.service import ServiceSpec
 from envmgr.protocols.store import Snapshot
-from envmgr.runtime import rendering
+from envmgr.runtime import owning, rendering, sharing
 from envmgr.runtime.actor import Actor
+from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.supervisor import Supervisor
+
+_ID_CHARS = 12
 
 
 def agent_view(actor: Actor, supervisor: Supervisor) -> views.AgentView:
@@ -39,11 +43,11 @@ def agent_view(actor: Actor, supervisor: Supervisor) -> views.AgentView:
             ),
             *_half_restored(actor),
         ],
-        services=[_service(actor, service) for service in spec.services],
+        services=[_service(actor, service, supervisor) for service in spec.services],
     )
 
 
-def _service(actor: Actor, service: ServiceSpec) -> views.ServiceView:
+def _service(actor: Actor, service: ServiceSpec, supervisor: Supervisor) -> views.ServiceView:
     inc = actor.incarnation
     outcome = actor.services.get(service.name)
     known = "stopped" if actor.state.lifecycle is Lifecycle.STOPPED else "unknown"
@@ -56,9 +60,39 @@ def _service(actor: Actor, service: ServiceSpec) -> views.ServiceView:
         detail=outcome.detail if outcome else "",
         ports={p.name: inc.port(service.name, p.name) for p in leased if inc and not is_over},
         urls=[rendering.url(inc, service, p) for p in leased if inc and not is_over],
+        container=_container(inc, service) if inc and not is_over else None,
         instances=[
-            _service(actor, unit) for unit in (inc.services if inc else ()) if unit.replica_of == service.name
+            _service(actor, unit, supervisor)
+            for unit in (inc.services if inc else ())
+            if unit.replica_of == service.name
         ],
+        shared_by=_sharers(actor, service, supervisor) if service.is_shared else [],
+    )
+
+
+def _sharers(actor: Actor, service: ServiceSpec, supervisor: Supervisor) -> list[str]:
+    """Agents of the repository that use the same instance just now."""
+    return sorted(
+        other.state.name
+        for other in supervisor.actors()
+        if other.spec.repo == actor.spec.repo
+        and (other.state.lifecycle in (Lifecycle.SPAWNING, Lifecycle.RUNNING) or other.state.holds)
+        and any(s.is_shared and s.name == service.name for s in other.spec.services)
+    )
+
+
+def _container(inc: Incarnation, service: ServiceSpec) -> views.ContainerView | None:
+    """As last seen; the engine is not asked."""
+    if service.container is None or inc.systems.watch is None:
+        return None
+    owner = sharing.runs_in(inc, service)
+    seen = (c for c in inc.systems.watch.of(owner.id) if owning.unit_of(owner, c) == service.name)
+    found = next(seen, None)
+    return views.ContainerView(
+        id=found.id[:_ID_CHARS] if found else "",
+        name=owning.container(owner, service.name),
+        image=service.container.image or image_name(owner.id, service.replica_of or service.name),
+        published={f"{port}/{kind}": host for (port, kind), host in found.published.items()} if found else {},
     )
 
 

@@ -22,7 +22,9 @@ from envmgr.app.shapes import Ask, option
 from envmgr.app.tail import Tail
 from envmgr.errors import EnvmgrError, Unavailable
 from envmgr.model.agent import Lifecycle
+from envmgr.model.ids import AgentId
 from envmgr.model.observe import Unknown
+from envmgr.runtime import sharing
 
 _LOW_DISK_BYTES = 2**30
 _OLDEST_TMUX = (3, 2)
@@ -67,7 +69,24 @@ async def info(ask: Nothing, app: App) -> views.DaemonView:
         started_at=app.started_at,
         agents=len(app.agents.actors()),
         troubles=await _troubles_of_systems(app),
+        shared=await _shared(app),
     )
+
+
+async def _shared(app: App) -> list[views.SharedView]:
+    names = {actor.state.id: actor.state.name for actor in app.agents.actors()}
+    shares = await app.agents.systems.store.read(sharing.everything)
+    return [
+        views.SharedView(
+            service=share.service,
+            repo=share.repo,
+            runs=share.is_up,
+            holders=sorted(names.get(AgentId(holder), holder) for holder in share.holders),
+            volumes=share.in_container,
+            id=share.id,
+        )
+        for share in shares
+    ]
 
 
 async def _troubles_of_systems(app: App) -> list[str]:
@@ -269,9 +288,24 @@ async def _daemon_checks(app: App) -> AsyncIterator[views.CheckView]:
             check="terminals", ok=False, found=trouble,
             fix=f"look at the server: tmux -S {app.state_dir}/tmux.sock list-sessions; if it is stopped, `kill -CONT` its pid",
         )  # fmt: skip
+    for one in status.shared:
+        yield _share(one)
     if status.running:
         for check in await anyio.to_thread.run_sync(_agent_checks):
             yield check
+
+
+def _share(one: views.SharedView) -> views.CheckView:
+    """Without holders it must not run; what it keeps in the engine is the person's to remove."""
+    if one.holders:
+        found = f"in {one.repo} for {', '.join(one.holders)}"
+    else:
+        kept = f"; its volumes: docker volume ls -f name=envmgr-{one.id}" if one.volumes else ""
+        found = f"in {one.repo}, {'still runs for nobody' if one.runs else 'used by nobody'}{kept}"
+    return views.CheckView(
+        check=f"{one.service} (shared)", ok=bool(one.holders) or not one.runs, found=found,
+        fix="envmgr daemon stop; the next command ends it",
+    )  # fmt: skip
 
 
 def _agent_checks() -> list[views.CheckView]:

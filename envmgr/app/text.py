@@ -171,7 +171,8 @@ def _service_line(service: views.ServiceView) -> str:
     glyph = _SERVICE.get(service.state, "○")
     where = ", ".join(service.urls) or ", ".join(f"{k}={v}" for k, v in service.ports.items())
     detail = f" ({clean(service.detail)})" if service.detail else ""
-    return f"  {glyph} {service.name:<10} {service.state}{detail}  {where}".rstrip()
+    shared = f"  shared by {', '.join(service.shared_by)}" if service.shared_by else ""
+    return f"  {glyph} {service.name:<10} {service.state}{detail}  {where}{shared}".rstrip()
 
 
 def agent_line(agent: views.AgentView, style: Style) -> str:

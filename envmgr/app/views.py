@@ -26,6 +26,15 @@ class EvidenceView(View):
     age_s: float
 
 
+class ContainerView(View):
+    """The container a service runs in."""
+
+    id: str = Field(description="Empty while there is none, or none was seen")
+    name: str
+    image: str
+    published: dict[str, int] = Field(default={}, description="Port inside, as `5432/tcp`: port on this host")
+
+
 class ServiceView(View):
     """A service of an agent."""
 
@@ -35,7 +44,26 @@ class ServiceView(View):
     detail: str = ""
     ports: dict[str, int] = {}
     urls: list[str] = []
-    instances: list[ServiceView] = Field(default=[], description="Of a replicated service, lowest index first")
+    shared_by: list[str] = Field(
+        default=[], description="Agents that use the same instance; empty unless it is shared"
+    )
+    container: ContainerView | None = Field(default=None, description="None for what runs on the host")
+    instances: list[ServiceView] = Field(
+        default=[], description="Of a replicated service, lowest index first"
+    )
+
+
+class SharedView(View):
+    """A service that agents of a repository share."""
+
+    service: str
+    repo: str
+    runs: bool
+    holders: list[str] = Field(default=[], description="Names of the agents that use it")
+    volumes: bool = Field(
+        default=False, description="Whether it runs in the engine and may have left volumes there"
+    )
+    id: str = Field(description="In the names of its container and volumes")
 
 
 class AgentView(View):
@@ -229,6 +257,7 @@ class DaemonView(View):
     started_at: float = 0.0
     agents: int = 0
     troubles: list[str] = []
+    shared: list[SharedView] = []
 
 
 class VersionView(View):
