@@ -1,0 +1,1 @@
+"""Descriptions in other formats (compose, devcontainer, Procfile, process-compose) as templates of ours."""
