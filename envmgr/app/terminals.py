@@ -21,7 +21,7 @@ from envmgr.model.agent import Activity, Lifecycle, Source
 from envmgr.model.event import Event
 from envmgr.model.stimulus import ActivityReported
 from envmgr.protocols.store import Transaction
-from envmgr.runtime import delivery, rendering, sharing
+from envmgr.runtime import delivery, owning, rendering, sharing
 from envmgr.runtime.actor import Actor
 from envmgr.runtime.runners import needs_runner
 from envmgr.runtime.steps.assistant import last_screen
@@ -55,6 +55,7 @@ class Execute(OneAgent):
     """What to run in the agent's environment."""
 
     command: list[str] = argument("Command and arguments, after --", min_length=1)
+    service: str = option("Inside of this service's container, or with its environment", default="")
     environment: dict[str, str] = supplied("Environment of the asking person", "environment", default={})
 
 
@@ -176,7 +177,21 @@ async def execute(ask: Execute, app: App) -> views.EnvView:
     view = await _env(whole, app)
     if not Path(view.worktree).is_dir():
         raise Conflict(f"{view.name} has no worktree", hint=f"Start it with `envmgr start {view.name}`.")
-    return view
+    return await _within(ask, app, view) if ask.service else view
+
+
+async def _within(ask: Execute, app: App, view: views.EnvView) -> views.EnvView:
+    inc = await app.agents.incarnation(app.agents.find(ask.agent))
+    service = next((s for s in inc.services if s.name == ask.service and needs_runner(s)), None)
+    if service is None:
+        known = ", ".join(s.name for s in inc.services if needs_runner(s)) or "none"
+        raise NotFound(f"{view.name} has no service {ask.service}", hint=f"It has: {known}.")
+    if service.container is not None:
+        owner = sharing.runs_in(inc, service)
+        return view.model_copy(update={"container": owning.container(owner, service.name)})
+    env = rendering.service_env(inc, service, await inc.secrets(ask.environment))
+    folder = inc.path / service.cwd
+    return view.model_copy(update={"worktree": str(folder), "env": {**env, **inc.marker("person")}})
 
 
 async def _env(ask: Environment, app: App) -> views.EnvView:

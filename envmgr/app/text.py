@@ -172,7 +172,9 @@ def _service_line(service: views.ServiceView) -> str:
     where = ", ".join(service.urls) or ", ".join(f"{k}={v}" for k, v in service.ports.items())
     detail = f" ({clean(service.detail)})" if service.detail else ""
     shared = f"  shared by {', '.join(service.shared_by)}" if service.shared_by else ""
-    return f"  {glyph} {service.name:<10} {service.state}{detail}  {where}{shared}".rstrip()
+    inside = service.container
+    box = f"  container {inside.id} of {inside.image}" if inside is not None and inside.id else ""
+    return f"  {glyph} {service.name:<10} {service.state}{detail}  {where}{shared}{box}".rstrip()
 
 
 def agent_line(agent: views.AgentView, style: Style) -> str:

@@ -224,6 +224,7 @@ class EnvView(View):
     name: str
     worktree: str
     env: dict[str, str]
+    container: str = Field(default="", description="Where a command is to run; empty for the host")
 
 
 class UrlView(View):

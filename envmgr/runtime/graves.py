@@ -7,13 +7,16 @@ tombstone's name is closed, and the tombstone goes when the name was absent twic
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 import anyio
 
 from envmgr.errors import EnvmgrError
+from envmgr.model.ids import LABEL_AGENT, LABEL_GENERATION
 from envmgr.model.lease import Tombstone
-from envmgr.model.observe import Absent, Present
+from envmgr.model.observe import Absent, Present, Seen, Unknown
+from envmgr.protocols.engine import Container, Found
 from envmgr.protocols.store import Transaction
 from envmgr.runtime.incarnation import Systems
 
@@ -21,6 +24,9 @@ log = logging.getLogger(__name__)
 
 _EVERY_S = 2.0
 _ABSENT_TIMES = 2
+
+
+Close = Callable[[], Awaitable[None]]
 
 
 class Graves:
@@ -43,16 +49,43 @@ class Graves:
             await anyio.sleep(_EVERY_S)
 
     async def _visit(self, grave: Tombstone) -> None:
-        match await self._systems.terminals.look(grave.name, owner=grave.data.get("owner", "")):
-            case Present(terminal):
+        match await self._look(grave):
+            case Present(close):
                 self._absent.pop(grave.name, None)
-                await self._systems.terminals.close(terminal)
-                log.info("late session closed", extra={"agent": grave.agent, "session": grave.name})
+                await close()
+                log.info("what came late was closed", extra={"agent": grave.agent, "what": grave.name})
             case Absent():
                 times = self._absent[grave.name] = self._absent.get(grave.name, 0) + 1
                 if times >= _ABSENT_TIMES:
                     del self._absent[grave.name]
                     await self._systems.store.write(partial(_exhume, grave=grave))
+
+    async def _look(self, grave: Tombstone) -> Seen[Close]:
+        """Whether what lies there is up again, with the way to end it. What is not ours any more counts as absent."""
+        if grave.kind == "session":
+            terminals = self._systems.terminals
+            match await terminals.look(grave.name, owner=grave.data.get("owner", "")):
+                case Present(terminal):
+                    return Present(partial(terminals.close, terminal))
+                case nothing:
+                    return nothing
+        engine = self._systems.containers
+        labels = {LABEL_AGENT: grave.agent, LABEL_GENERATION: str(grave.generation)}
+        if grave.kind == "container":
+            return _by_name(grave.name, await engine.containers(labels), engine.remove)
+        return _by_name(grave.name, await engine.networks(labels), engine.remove_network)
+
+
+def _by_name(
+    name: str,
+    seen: Seen[Sequence[Container]] | Seen[Sequence[Found]],
+    remove: Callable[[str], Awaitable[None]],
+) -> Seen[Close]:
+    match seen:
+        case Present(found):
+            return Present(partial(remove, name)) if any(one.name == name for one in found) else Absent()
+        case Absent() | Unknown() as nothing:
+            return nothing
 
 
 def _exhume(tx: Transaction, grave: Tombstone) -> None:

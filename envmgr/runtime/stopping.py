@@ -93,7 +93,7 @@ async def _hooks(inc: Incarnation, record: Record, *, before: bool) -> None:
     kind = "pre-stop" if before else "post-stop"
     for task in inc.spec.hooks.pre_stop if before else inc.spec.hooks.post_stop:
         try:
-            await run_task(inc, task.command, task.timeout_s, what=f"{kind} hook")
+            await run_task(inc, task, what=f"{kind} hook")
         except EnvmgrError as error:
             text = f"{error.message}; the stop goes on"
             await record(

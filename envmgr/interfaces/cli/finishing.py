@@ -22,8 +22,14 @@ def attach(result: Mapping[str, Any], asked: Mapping[str, Any]) -> int:
 
 
 def execute(result: Mapping[str, Any], asked: Mapping[str, Any]) -> int:
-    """Become the command, in the agent's worktree and environment."""
+    """Become the command, in the agent's worktree and environment, or docker's client that runs it in a container."""
     os.chdir(result["worktree"])
+    if container := result.get("container"):
+        is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+        return _become(
+            ["docker", "exec", "-i", *(["-t"] if is_terminal else []), container, *asked["command"]],
+            dict(os.environ),
+        )
     keep = {k: os.environ[k] for k in ("TERM", "COLORTERM", "NO_COLOR") if k in os.environ}
     return _become(asked["command"], {**result["env"], **keep})
 

@@ -6,9 +6,10 @@ from functools import partial
 
 from envmgr.errors import ConfigError, Conflict, Unavailable
 from envmgr.model.observe import Absent, Present, Unknown
-from envmgr.model.spec import Origin
+from envmgr.model.spec import Origin, TaskCommand
 from envmgr.protocols.workspaces import Workspaces, Worktree
-from envmgr.runtime import rendering
+from envmgr.runtime import rendering, sharing
+from envmgr.runtime.engine_runner import EngineRunner
 from envmgr.runtime.incarnation import GIT_RUNS, Incarnation
 from envmgr.runtime.saga import Receipt, Step
 
@@ -134,7 +135,7 @@ class SetUp(Step):
         """Run `workspace.setup`, then `hooks.on_create`."""
         tasks = (*self._inc.spec.workspace.setup, *self._inc.spec.hooks.on_create)
         for task in tasks:
-            await run_task(self._inc, task.command, task.timeout_s, what="set-up")
+            await run_task(self._inc, task, what="set-up")
         return {"commands": len(tasks)}
 
     async def undo(self, receipt: Receipt | None) -> None:
@@ -153,29 +154,42 @@ class RunHooks(Step):
         """Run them in order."""
         tasks = self._inc.spec.hooks.on_start
         for task in tasks:
-            await run_task(self._inc, task.command, task.timeout_s, what="on_start")
+            await run_task(self._inc, task, what="on_start")
         return {"commands": len(tasks)}
 
     async def undo(self, receipt: Receipt | None) -> None:
         """Nothing: its processes ended with each command's group."""
 
 
-async def run_task(inc: Incarnation, text: str | tuple[str, ...], timeout_s: float, *, what: str) -> None:
-    """Run a command of the template in the worktree with the agent's environment.
+async def run_task(inc: Incarnation, task: TaskCommand, *, what: str) -> None:
+    """Run a command of the template in the worktree with the agent's environment, or inside of one of its containers.
 
     Raises:
-        Unavailable: It failed or took longer than `timeout_s` seconds; carries the end of its output.
+        Unavailable: It failed or took too long; carries the end of its output.
     """
-    secrets = await inc.secrets()
-    argv = rendering.command(text, "/bin/sh", rendering.values(inc, secrets))
-    env = rendering.assistant_env(inc, secrets, part="task")
-    code, output = await inc.systems.execute(argv, inc.path, env, timeout_s)
+    code, output = await (_inside(inc, task) if task.inside else _beside(inc, task))
     if code:
-        shown = text if isinstance(text, str) else " ".join(text)
+        shown = task.command if isinstance(task.command, str) else " ".join(task.command)
+        where = f" in {task.inside}" if task.inside else ""
         raise Unavailable(
-            f"{what} command `{shown}` exited with {code}: {output.strip()[-400:] or 'no output'}",
+            f"{what} command `{shown}`{where} exited with {code}: {output.strip()[-400:] or 'no output'}",
             hint="Mend the command in the template, or run it by hand in the repository to see why.",
         )
+
+
+async def _beside(inc: Incarnation, task: TaskCommand) -> tuple[int, str]:
+    secrets = await inc.secrets()
+    argv = rendering.command(task.command, "/bin/sh", rendering.values(inc, secrets))
+    env = rendering.assistant_env(inc, secrets, part="task")
+    return await inc.systems.execute(argv, inc.path, env, task.timeout_s)
+
+
+async def _inside(inc: Incarnation, task: TaskCommand) -> tuple[int, str]:
+    """With the environment and the working directory of the container."""
+    service = inc.service(task.inside)
+    known = rendering.values(inc, await inc.secrets(), service.name, viewer=service)
+    argv = rendering.command(task.command, service.shell, known)
+    return await EngineRunner(sharing.runs_in(inc, service)).execute(service.name, argv, task.timeout_s)
 
 
 def _receipt(worktree: Worktree, *, is_new: bool) -> Receipt:
