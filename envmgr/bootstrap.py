@@ -34,6 +34,7 @@ from envmgr.drivers.keeper.logfile import LogFile
 from envmgr.drivers.processes import ProcProcesses
 from envmgr.drivers.sockets import HostSockets
 from envmgr.drivers.tmux.sessions import TmuxTerminals
+from envmgr.drivers.watch import FileWatcher
 from envmgr.errors import Unobservable
 from envmgr.model.agent import Lifecycle
 from envmgr.model.ids import AgentId, InstanceId
@@ -47,6 +48,7 @@ from envmgr.runtime.adopt import adopt
 from envmgr.runtime.bus import Bus
 from envmgr.runtime.container_watch import ContainerWatch
 from envmgr.runtime.control import Control
+from envmgr.runtime.drift import DriftLoop
 from envmgr.runtime.effects import Performer
 from envmgr.runtime.graves import Graves
 from envmgr.runtime.health import Health
@@ -117,6 +119,9 @@ async def daemon() -> AsyncIterator[App]:
             await adopt(supervisor, performer, app.control)
             group.start_soon(restoring.finish_all, supervisor)
             group.start_soon(Sampler(supervisor).run)
+            watcher = FileWatcher(polls=settings.watch.polling)
+            app.drift = DriftLoop(supervisor, app.templates, watcher, environment=dict(os.environ))
+            group.start_soon(app.drift.run)
             group.start_soon(Graves(systems).run)
             group.start_soon(Retention(systems).run)
             app.supervisor, app.stopping, app.started_at = supervisor, anyio.Event(), time.time()

@@ -122,6 +122,12 @@ class SpawnRolledBack(EnvmgrError):
     code, exit, http = "spawn.rolled_back", 8, 424
 
 
+class ApplyFailed(EnvmgrError):
+    """A plan was carried out in part; `details` say what was done and what was not."""
+
+    code, exit, http = "apply.failed", 8, 424
+
+
 class StopFailed(EnvmgrError):
     """A stop ended with survivors, named in `details`."""
 

@@ -10,6 +10,7 @@ import anyio
 from envmgr.errors import Unavailable
 from envmgr.protocols.templates import TemplateSource
 from envmgr.runtime.control import Control
+from envmgr.runtime.drift import DriftLoop
 from envmgr.runtime.supervisor import Supervisor
 
 
@@ -19,6 +20,7 @@ class App:
 
     Attributes:
         supervisor, control: None outside the daemon; operations that need agents then refuse.
+        drift: Compares agents with their templates; None outside the daemon.
         stopping: Set to end the daemon.
         worktree_root: Folder of all worktrees.
     """
@@ -29,8 +31,16 @@ class App:
     templates: TemplateSource
     supervisor: Supervisor | None = None
     control: Control | None = None
+    drift: DriftLoop | None = None
     stopping: anyio.Event | None = None
     started_at: float = 0.0
+
+    @property
+    def drifts(self) -> DriftLoop:
+        """Who looks for drift."""
+        if self.drift is None:
+            raise Unavailable("this needs the daemon", hint="Run `envmgr daemon start`.")
+        return self.drift
 
     @property
     def agents(self) -> Supervisor:

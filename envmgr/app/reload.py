@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from pydantic import Field
 
 from envmgr.app import text
 from envmgr.app.agents import OneAgent
 from envmgr.app.context import App
-from envmgr.app.operations import operation
-from envmgr.app.shapes import View, supplied
-from envmgr.errors import IllegalTransition
+from envmgr.app.operations import Touch, operation
+from envmgr.app.shapes import Ask, View, argument, option, supplied
+from envmgr.errors import ApplyFailed, Conflict, IllegalTransition
 from envmgr.model.agent import Lifecycle
 from envmgr.model.change import Fate, FieldChange, Impact, Plan, UnitChange
-from envmgr.runtime import reload
+from envmgr.runtime import applying, footing, reload
 from envmgr.runtime.actor import Actor
 
 _MARKS = {Fate.ADDED: "+", Fate.REMOVED: "-", Fate.CHANGED: "~", Fate.FOLLOWS: "~"}
@@ -76,6 +76,172 @@ async def plan(ask: OfAgent, app: App) -> ReloadView:
     inc = await app.agents.incarnation(actor)
     found = await reload.propose(app.templates, actor, inc, environment=ask.environment)
     return reload_view(found.plan)
+
+
+class Apply(OfAgent):
+    """Which plan to carry out."""
+
+    yes: bool = option("Also what parts a service from its volume", short="-y", default=False)
+    plan: str = option(
+        "Only if this is still the plan: its fingerprint, as `envmgr plan` prints it", default=""
+    )
+
+
+class StepView(View):
+    """What was done to one unit."""
+
+    unit: str
+    done: str = Field(description="started, stopped, restarted, recreated, signal, exec, failed or skipped")
+    failure: str = ""
+
+
+class AppliedView(View):
+    """What was done; units that are not named were not touched."""
+
+    agent: str
+    plan: str = Field(description="Fingerprint; empty when there was no difference")
+    steps: list[StepView] = []
+    message: str
+
+
+@operation(
+    "agent.apply",
+    route="POST /v1/agents/{agent}/apply",
+    gives=AppliedView,
+    text=lambda result, style: applied_text(result, style),
+    touch=Touch.WRITE,
+    command="apply",
+)
+async def apply(ask: Apply, app: App) -> AppliedView:
+    """Bring a running agent to what its template says now: exactly what `envmgr plan AGENT` prints, or nothing.
+
+    Units that the plan does not name keep their processes. The assistant is never restarted.
+    """
+    actor = app.agents.find(ask.agent)
+    refuse_moving(actor)
+    inc = await app.agents.incarnation(actor)
+    found = await reload.propose(app.templates, actor, inc, environment=ask.environment)
+    _refuse_other(found.plan, ask)
+    steps: tuple[applying.Step, ...] = ()
+    if not found.plan.is_empty:
+        steps = await applying.carry_out(
+            app.agents, app.services, actor, found, environment=ask.environment
+        )
+    if actor.state.lifecycle is Lifecycle.RUNNING:
+        await footing.record(inc)  # what it stands on now counts
+        await app.drifts.look(actor)
+    _refuse_failed(actor.state.name, steps)
+    return AppliedView(
+        agent=actor.state.name,
+        plan="" if found.plan.is_empty else found.plan.fingerprint,
+        steps=[StepView(unit=s.unit, done=s.done, failure=s.failure) for s in steps],
+        message=_message(found.plan, steps, actor),
+    )
+
+
+def _refuse_other(found: Plan, ask: Apply) -> None:
+    """Nothing but the plan that was seen, and nothing that parts data from its service without a yes."""
+    if ask.plan and ask.plan != found.fingerprint:
+        raise Conflict(
+            f"the plan is {'empty' if found.is_empty else found.fingerprint} now, not {ask.plan}",
+            hint=f"Look at it again: `envmgr plan {found.agent}`.",
+            details={"plan": reload_view(found).model_dump()},
+        )
+    if found.consents and not ask.yes:
+        raise Conflict(
+            f"this needs a yes: {'; '.join(found.consents)}",
+            hint=f"If that is meant: `envmgr apply {found.agent} --yes`. No data is deleted either way.",
+            details={"consents": list(found.consents)},
+        )
+
+
+def _refuse_failed(name: str, steps: Sequence[applying.Step]) -> None:
+    failed = [step for step in steps if step.failure]
+    if failed:
+        done = ", ".join(f"{step.unit} {step.done}" for step in steps if not step.failure) or "nothing"
+        raise ApplyFailed(
+            f"{'; '.join(f'{step.unit}: {step.failure}' for step in failed)}. Done: {done}",
+            hint=f"Mend the template and apply again, or try `envmgr restart {name} {failed[0].unit}`.",
+            details={
+                "done": {step.unit: step.done for step in steps if not step.failure},
+                "failed": {step.unit: step.failure for step in failed},
+            },
+        )
+
+
+def _message(found: Plan, steps: Sequence[applying.Step], actor: Actor) -> str:
+    if found.is_empty:
+        return "no difference"
+    if actor.state.lifecycle is not Lifecycle.RUNNING:
+        return "it starts with the new configuration"
+    return "done" if steps else "taken over; no process was touched"
+
+
+def applied_text(result: AppliedView, style: text.Style) -> str:
+    """`envmgr apply`."""
+    steps = "".join(f"  {step.unit}: {step.done}\n" for step in result.steps)
+    return text.clean(f"{steps}{style.paint(result.agent, 'bold')}: {result.message}\n")
+
+
+class OneOrAll(Ask):
+    """Whose drift."""
+
+    agent: str = argument(
+        "Name, id, or a unique beginning of either; all running agents when left out", default=""
+    )
+
+
+class DriftView(View):
+    """One sort of drift of one agent."""
+
+    agent: str
+    drift: str = Field(description="config, runtime or environment")
+    reason: str
+    next: str = Field(description="What a person can do")
+
+
+class DriftListView(View):
+    """All that was found; empty when what runs is what was launched and what the templates say."""
+
+    drifts: list[DriftView]
+
+
+@operation(
+    "agent.drift",
+    route="POST /v1/drift",
+    gives=DriftListView,
+    text=lambda result, style: drift_text(result, style),
+    command="drift",
+)
+async def drift(ask: OneOrAll, app: App) -> DriftListView:
+    """Look for drift now: edited templates, containers and processes changed behind our back, new lock files, a base that moved on.
+
+    Nothing is repaired: that is for `envmgr plan` and `envmgr apply`, or for you.
+    """
+    if ask.agent:
+        actors = [app.agents.find(ask.agent)]
+        refuse_moving(actors[0])
+    else:
+        actors = list(app.agents.actors())
+    running = [actor for actor in actors if actor.state.lifecycle is Lifecycle.RUNNING]
+    return DriftListView(
+        drifts=[
+            DriftView(agent=actor.state.name, drift=found.drift.value, reason=found.reason, next=found.next)
+            for actor in running
+            for found in await app.drifts.look(actor)
+        ]
+    )
+
+
+def drift_text(result: DriftListView, style: text.Style) -> str:
+    """`envmgr drift`."""
+    lines = []
+    for found in result.drifts:
+        lines.append(
+            f"{style.paint(found.agent, 'bold')}  {style.paint(found.drift, 'amber')}  {found.reason}"
+        )
+        lines.append(f"    {found.next}")
+    return text.clean("\n".join(lines) or "no drift") + "\n"
 
 
 def refuse_moving(actor: Actor) -> None:

@@ -34,6 +34,7 @@ class FileWatcher:
     """
 
     def __init__(self, *, polls: bool = False, watch: Callable[..., Any] = watchfiles.watch) -> None:
+        logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it tells of each change
         self._polls = polls
         self._watch = watch
         # Each watch keeps a thread for as long as it lasts: those of other work are not for it.

@@ -77,6 +77,9 @@ class Terminals(Protocol):
     async def show(self, terminal: Terminal, viewers: Mapping[str, Sequence[str]]) -> None:
         """Fill the `services` window with one pane per viewer, titled by its key. Repeating replaces them."""
 
+    async def furnish(self, terminal: Terminal, argv: Sequence[str]) -> None:
+        """What a new window or pane of the session runs when nothing else is said."""
+
     async def look(self, name: str, *, owner: str) -> Seen[Terminal]:
         """Absent only after the server listed its sessions, or surely has no server."""
 

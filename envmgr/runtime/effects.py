@@ -35,7 +35,7 @@ from envmgr.runtime.steps.assistant import AwaitReadiness, StartAssistant, was_l
 from envmgr.runtime.steps.environment import WriteEnvironment
 from envmgr.runtime.steps.ports import LeasePorts
 from envmgr.runtime.steps.services import StartServices
-from envmgr.runtime.steps.session import OpenSession, show_services
+from envmgr.runtime.steps.session import OpenSession, furnish_panes, show_services
 from envmgr.runtime.steps.worktree import AddWorktree, RunHooks, SetUp
 from envmgr.runtime.supervisor import Supervisor
 
@@ -169,6 +169,7 @@ class Performer:
 
     async def _furnish(self, inc: Incarnation) -> None:
         try:
+            await furnish_panes(inc)
             await show_services(inc)
             if not any(a.state.lifecycle is Lifecycle.SPAWNING for a in self.supervisor.actors()):
                 await inc.systems.terminals.prepare()

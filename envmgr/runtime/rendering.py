@@ -105,7 +105,8 @@ def shared(inc: Incarnation, secrets: Mapping[str, str], *, viewer: Viewer = Non
         if not service.replica_of:  # instances come and go; what stays is the port in front of them
             env |= _port_variables(inc, service, service.name, viewer)
     env |= {"ENVMGR_AGENT_NAME": inc.name, "ENVMGR_GENERATION": str(inc.generation)}
-    return env | ({} if is_inside else {"ENVMGR_WORKTREE": str(inc.path)})
+    places = {"ENVMGR_WORKTREE": str(inc.path), "ENVMGR_ENV_FILE": str(inc.home / "env")}
+    return env | ({} if is_inside else places)
 
 
 def exports(

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import re
 import secrets
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -123,6 +124,11 @@ class TmuxTerminals:
                 ["set-option", "-p", "-t", pane, "@envmgr-viewer", title],
                 ["select-layout", "-t", first, "tiled"],
             )
+
+    async def furnish(self, terminal: Terminal, argv: Sequence[str]) -> None:
+        await self._server.act(
+            ["set-option", "-t", f"{terminal.session}:", "default-command", f"exec {shlex.join(argv)}"]
+        )
 
     async def look(self, name: str, *, owner: str) -> Seen[Terminal]:
         _check(name, owner)

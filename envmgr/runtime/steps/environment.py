@@ -14,6 +14,10 @@ from envmgr.runtime.incarnation import GIT_RUNS, Incarnation
 from envmgr.runtime.saga import Receipt, Step
 
 
+# Who reads the file stays the part of the agent that it is; a person's shell becomes a person's.
+_PART = 'export ENVMGR_PART="${ENVMGR_PART:-person}"\n'
+
+
 class WriteEnvironment(Step):
     """Step: `home/env`, mode 0600, without secret values."""
 
@@ -57,7 +61,9 @@ def write_env(inc: Incarnation) -> Path:
     inc.assistant.check(inc.spec.assistant, public_env(inc))
     inc.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = inc.home / "env"
-    write_private(path, export_lines(public_env(inc)))
+    env = public_env(inc)
+    del env["ENVMGR_PART"]
+    write_private(path, export_lines(env) + _PART)
     return path
 
 
