@@ -189,7 +189,7 @@ class Templates:
         def find(parent: str, child: Path) -> Path:
             return self._parent(parent, child, repo)
 
-        return loading.load(found.path, name=found.name, show=show, find=find)
+        return loading.load(found.path, name=found.name, show=show, find=find, top=repo)
 
     def _parent(self, parent: str, child: Path, repo: Path | None) -> Path:
         """A template may build on the one of its own name that it shadows."""

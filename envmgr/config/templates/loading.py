@@ -1,4 +1,4 @@
-"""One template from its files: read, parents merged beneath, checked as far as that goes without a spawn."""
+"""One template from its files: read, defaults merged beneath, checked as far as that goes without a spawn."""
 
 from __future__ import annotations
 
@@ -7,20 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from envmgr.config.checking import as_table, check
-from envmgr.config.files import read
 from envmgr.config.merging import merge, settle
 from envmgr.config.nodes import Leaf, Node, Table, leaves, mark_of
-from envmgr.config.problems import BadFile, Problem, dotted, raise_errors
+from envmgr.config.problems import BadFile, Problem, raise_errors
 from envmgr.config.templates import params
 from envmgr.config.templates.interpolation import Filler, Scope
 from envmgr.config.templates.lints import lint
-from envmgr.config.templates.schema import VERSION, Document, Param
-from envmgr.config.templates.source_lints import lint_source
-from envmgr.errors import ConfigError
+from envmgr.config.templates.reading import Finder, Reader
+from envmgr.config.templates.schema import Document, Param
 
-_MAX_PARENTS = 32
 _MAX_SERVICES = 500
-_READY_ALIASES = ("readiness_probe", "healthcheck")
 _AGENT = ("name", "slug", "branch")
 _REPO = ("name", "root")
 _LATE = ("agent.id", "workspace.path")
@@ -49,23 +45,27 @@ class Template:
     files: tuple[Path, ...] = ()
 
 
-Finder = Callable[[str, Path], Path]
-"""File of a parent: its name or path as written, and the file that names it. Raises NotFound."""
-
-
-def load(path: Path, *, name: str, show: Callable[[Path], str], find: Finder) -> Template:
+def load(
+    path: Path, *, name: str, show: Callable[[Path], str], find: Finder, top: Path | None = None
+) -> Template:
     """Read, merge and check.
+
+    Args:
+        path: The file.
+        name: What the template is called.
+        show: A file as people see it.
+        find: See `Finder`.
+        top: Top of the repository; None outside of one.
 
     Raises:
         ConfigError: With every error of the file in `details.errors`.
     """
-    found: list[Problem] = []
-    files: list[Path] = []
-    tree = prepared(merged(path, show=show, find=find, problems=found, files=files))
+    reader = Reader(show=show, find=find, top=top)
+    tree = prepared(reader.merged(path))
     _refuse_masses(tree)
     document, more = examine(tree)
     more += _misnamed(tree, name)
-    raise_errors([*found, *more])
+    raise_errors([*reader.problems, *more])
     assert document is not None, "without errors there is a document"
     return Template(
         name=name,
@@ -74,8 +74,8 @@ def load(path: Path, *, name: str, show: Callable[[Path], str], find: Finder) ->
         description=document.description,
         tree=tree,
         params=document.params,
-        warnings=tuple(p for p in [*found, *more] if p.is_warning),
-        files=tuple(files),
+        warnings=tuple(p for p in [*reader.problems, *more] if p.is_warning),
+        files=tuple(dict.fromkeys(reader.files)),
     )
 
 
@@ -92,99 +92,6 @@ def _misnamed(tree: Table, name: str) -> list[Problem]:
         return []
     message = f"name {node.text!r} has no effect: the template is found as {name!r}, after its file"
     return [Problem(mark=node.mark, path="name", message=message, hint="Rename the file.", is_warning=True)]
-
-
-def merged(
-    path: Path,
-    *,
-    show: Callable[[Path], str],
-    find: Finder,
-    problems: list[Problem],
-    files: list[Path],
-    chain: tuple[Path, ...] = (),
-) -> Table:
-    """The file on top of its parents, oldest first. What is wrong and does not end the reading goes to `problems`."""
-    tree = read(path, show(path))
-    files.append(path.absolute())
-    if not isinstance(tree, Table):
-        raise BadFile(
-            [Problem(mark=tree.mark, message="a template is a map of keys", hint="Begin with `envmgr: 1`.")]
-        )
-    problems.extend(_version(tree))
-    problems.extend(lint_source(tree))
-    tree = _without_aliases(tree, problems)
-    chain = (*chain, path)
-    base: Node = Table(tree.mark, {}, {})
-    for leaf in _parents(tree):
-        parent = _parent(leaf, path, find)
-        if parent in chain or len(chain) > _MAX_PARENTS:
-            names = " -> ".join(show(file) for file in (*chain, parent))
-            raise BadFile(
-                [Problem(mark=leaf.mark, path="extends", message=f"templates extend each other: {names}")]
-            )
-        above = merged(parent, show=show, find=find, problems=problems, files=files, chain=chain)
-        base = merge(base, _without(above, "name"))
-    return as_table(merge(base, tree))
-
-
-def _parents(tree: Table) -> list[Leaf]:
-    extends = tree.get("extends")
-    return [leaf for _, leaf in leaves(extends) if isinstance(leaf.value, str)] if extends else []
-
-
-def _parent(leaf: Leaf, path: Path, find: Finder) -> Path:
-    try:
-        return find(leaf.text, path)
-    except ConfigError:
-        raise
-    except Exception as error:  # told with the place that names it; NotFound has no file and line
-        if not hasattr(error, "message"):
-            raise
-        hint = str(getattr(error, "hint", ""))
-        raise BadFile(
-            [Problem(mark=leaf.mark, path="extends", message=f"extends: {error}", hint=hint)]
-        ) from error
-
-
-def _without(tree: Table, key: str) -> Table:
-    kept = {name: node for name, node in tree.items.items() if name != key}
-    return Table(tree.mark, kept, {name: tree.keys[name] for name in kept})
-
-
-def _version(tree: Table) -> list[Problem]:
-    node = tree.get("envmgr")
-    if node is None:
-        message = "the template does not say its format"
-        return [
-            Problem(mark=tree.mark, path="envmgr", message=message, hint=f"Begin with `envmgr: {VERSION}`.")
-        ]
-    if isinstance(node, Leaf) and node.value == VERSION and node.value is not True:
-        return []
-    text = node.text if isinstance(node, Leaf) else "that"
-    message = f"envmgr: {text} is a format this version does not know"
-    return [Problem(mark=node.mark, path="envmgr", message=message, hint=f"Write `envmgr: {VERSION}`.")]
-
-
-def _without_aliases(tree: Table, problems: list[Problem]) -> Table:
-    """Other words for `ready` become `ready`, so that merging sees one key."""
-    services = tree.get("services")
-    if not isinstance(services, Table):
-        return tree
-    renamed = {name: _renamed(node, ("services", name), problems) for name, node in services.items.items()}
-    items = {**tree.items, "services": Table(services.mark, renamed, services.keys)}
-    return Table(tree.mark, items, tree.keys)
-
-
-def _renamed(node: Node, at: tuple[str, str], problems: list[Problem]) -> Node:
-    if not isinstance(node, Table):
-        return node
-    given = [key for key in ("ready", *_READY_ALIASES) if key in node.items]
-    if len(given) > 1:
-        message = f"{dotted(at)} has both {given[0]!r} and {given[1]!r}, which mean the same"
-        problems.append(Problem(mark=node.keys[given[1]], path=dotted(at), message=message, hint="Keep one."))
-    names = {key: "ready" if key in _READY_ALIASES else key for key in node.items}
-    items = {names[key]: item for key, item in node.items.items()}
-    return Table(node.mark, items, {names[key]: mark for key, mark in node.keys.items()})
 
 
 def prepared(tree: Table) -> Table:

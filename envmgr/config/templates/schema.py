@@ -179,6 +179,10 @@ def _kind(value: str) -> str:
     return name
 
 
+def _one_or_list(value: object) -> object:
+    return value if isinstance(value, list) else [value]
+
+
 def _one_or_many(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
@@ -243,10 +247,29 @@ class Gc(Strict):
     """`keep` the agent's volumes until it is removed, or `remove` them at each stop."""
 
 
+def _import(value: object) -> object:
+    return {"path": value} if isinstance(value, str) else value
+
+
+class Import(Strict):
+    """A description in another format that becomes part of the template. A bare text means `path`."""
+
+    format: Literal["", "compose", "devcontainer", "procfile", "process-compose"] = ""
+    """Without it told by the file."""
+    path: Annotated[Strings, Field(min_length=1)]
+    """File, relative to the top of the repository; for compose a list, later ones on top."""
+    services: tuple[str, ...] = ()
+    """Only these, as the file calls them, with what they depend on; without it all."""
+    profiles: tuple[str, ...] = ()
+    """Profiles of the file whose services always take part; the others become profiles of the template."""
+    overrides: dict[str, Any] = Field(default_factory=dict)
+    """Keys of a template that are merged over what the file says, such as `services: {db: {ready: ...}}`."""
+
+
 class Document(Strict):
     """A template."""
 
-    later: ClassVar = frozenset({"import", "recovery"})
+    later: ClassVar = frozenset({"recovery"})
 
     envmgr: Annotated[Any, WithJsonSchema({"const": VERSION})]
     """Version of this format: 1."""
@@ -256,6 +279,12 @@ class Document(Strict):
     """A sentence for `envmgr template list`."""
     extends: Strings = ()
     """Templates this one builds on, oldest first: a path (relative to this file) or a template name."""
+    import_: Annotated[
+        tuple[Annotated[Import, BeforeValidator(_import)], ...],
+        BeforeValidator(_one_or_list),
+        Field(alias="import"),
+    ] = ()
+    """Descriptions in other formats; the keys of the template lie on top of them."""
     params: dict[Word, Param] = Field(default_factory=dict)
     """Inputs of spawn."""
     env: Env = Field(default_factory=dict)

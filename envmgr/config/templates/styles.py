@@ -33,7 +33,7 @@ def style(path: Path) -> Style:
             return _in_service(tuple(rest))
         case ("params", _, "default") | ("params", _, "values", _):
             return Style.RAW
-        case ("envmgr" | "name" | "description" | "extends" | "params", *_):
+        case ("envmgr" | "name" | "description" | "extends" | "import" | "params", *_):
             return Style.VERBATIM
         case ("env", _) | ("agent", "env", _):
             return Style.TEXT
