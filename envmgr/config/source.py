@@ -12,7 +12,7 @@ from envmgr.config.init import writing
 from envmgr.config.problems import Problem
 from envmgr.config.settings import Settings
 from envmgr.config.templates.catalog import Templates
-from envmgr.config.templates.environment import inherited
+from envmgr.config.variables import inherited
 from envmgr.errors import ConfigError
 from envmgr.model.spec import AgentSpec, Asked, PortsPolicy
 from envmgr.model.template import Explained, Finding, Proposal, TemplateEntry

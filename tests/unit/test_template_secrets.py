@@ -5,7 +5,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from envmgr.config.templates.environment import read_env_file, secrets
+from envmgr.config.templates.environment import secrets
+from envmgr.config.variables import read_env_file
 from envmgr.errors import ConfigError
 from envmgr.model.spec import AgentSpec, SecretRef, SecretSource
 from tests.support.requirements import proves

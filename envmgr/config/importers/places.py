@@ -11,7 +11,7 @@ from envmgr.config.files import read_text
 from envmgr.config.importers.asking import wrong
 from envmgr.config.nodes import Node
 from envmgr.config.problems import Mark
-from envmgr.config.templates.environment import read_env_file
+from envmgr.config.variables import read_env_file
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ from envmgr.config.importers.asking import wrong
 from envmgr.config.importers.findings import Report
 from envmgr.config.nodes import Leaf
 from envmgr.config.problems import Mark
-from envmgr.config.templates.interpolation import looks_secret
+from envmgr.config.variables import looks_secret
 from envmgr.core.placeholders import Literal, Part, Reference, Variable
 
 _START = re.compile(r"\$(?:\$|\{|(?P<name>[A-Za-z_][A-Za-z0-9_]*))")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from envmgr.config.nodes import Items, Leaf, Node, Table, text_leaf
 from envmgr.config.problems import Mark, Path, Problem, did_you_mean, dotted
 from envmgr.config.templates.styles import Style, style
+from envmgr.config.variables import looks_secret
 from envmgr.core.placeholders import (
     BadPlaceholder,
     Literal,
@@ -23,13 +24,6 @@ from envmgr.core.placeholders import (
     references,
     render,
 )
-
-_SECRET = re.compile(r"(^|_)(KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?)$", re.IGNORECASE)
-
-
-def looks_secret(name: str) -> bool:
-    """Whether a variable of this name usually holds a secret."""
-    return bool(_SECRET.search(name)) and not name.upper().endswith("PUBLIC_KEY")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

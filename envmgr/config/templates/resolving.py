@@ -12,10 +12,11 @@ from envmgr.config.problems import BadFile, Mark, Problem, raise_errors
 from envmgr.config.templates import params as inputs
 from envmgr.config.templates.answers import Answers, Resolved
 from envmgr.config.templates.building import build
-from envmgr.config.templates.environment import entry_of, inherited, read_env_file
-from envmgr.config.templates.interpolation import Filler, Scope, looks_secret
+from envmgr.config.templates.environment import entry_of
+from envmgr.config.templates.interpolation import Filler, Scope
 from envmgr.config.templates.loading import Template, checked, scope_for
 from envmgr.config.templates.selecting import refuse_unknown
+from envmgr.config.variables import inherited, looks_secret, read_env_file
 from envmgr.core.placeholders import escape
 from envmgr.errors import ConfigError
 from envmgr.model.spec import AgentSpec, PortsPolicy, SecretRef, SecretSource

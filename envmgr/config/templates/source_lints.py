@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 
 from envmgr.config.nodes import Items, Leaf, Node, Table, leaves
 from envmgr.config.problems import Path, Problem, dotted
-from envmgr.config.templates.interpolation import looks_secret
 from envmgr.config.templates.styles import Style, style
+from envmgr.config.variables import looks_secret
 
 _SHELLS = re.compile(r"(?:.*/)?(?:ba|da|k|z|a)?sh")
 _SCRIPT_OPTION = re.compile(r"-[a-z]*c[a-z]*")

@@ -7,7 +7,7 @@ import re
 from envmgr.config.importers.request import Request
 from envmgr.config.nodes import Leaf, Table
 from envmgr.config.problems import Mark
-from envmgr.config.templates.interpolation import looks_secret
+from envmgr.config.variables import looks_secret
 from envmgr.core.placeholders import Literal, Part, Reference, Variable, parse
 
 _ANY = re.compile(r"\$\{(?P<name>[A-Za-z]+)(?::(?P<argument>[^}:]*)(?::(?P<default>[^}]*))?)?\}")

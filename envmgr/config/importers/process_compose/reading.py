@@ -16,7 +16,7 @@ from envmgr.config.importers.request import Request
 from envmgr.config.importers.variables import scan
 from envmgr.config.nodes import Leaf, Node, Table, text_leaf
 from envmgr.config.problems import BadFile, Mark, Problem, did_you_mean
-from envmgr.config.templates.environment import inherited
+from envmgr.config.variables import inherited
 from envmgr.core.placeholders import Literal, Part, Variable, escape
 
 _CONDITIONS = {
