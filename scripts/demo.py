@@ -20,6 +20,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,7 @@ class Demo:
     def clean_up(self) -> None:
         """Whatever happened: end what runs, look for leaks, delete the folder."""
         if self.state.exists() and not self.summary["ok"]:
-            subprocess.run(self.command("down", "--agents"), env=self.env, capture_output=True, check=False)
+            self._end_everything()
         repositories = [self.project] if (self.project / ".git").exists() else []
         deadline = time.monotonic() + LEAKS_S
         # Worktrees stay by design when agents are only stopped; here they go with the folder, unless all went well.
@@ -132,6 +133,17 @@ class Demo:
         self.summary["leaks"] = [f"{leak.kind}: {leak.what}" for leak in leaks]
         self.summary["ok"] = self.summary["ok"] and not leaks
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _end_everything(self) -> None:
+        """Removed, not only stopped, for volumes stay with a stopped agent; each step also when another fails."""
+        self._quietly("stop", "--all")
+        with suppress(DemoFailed, ValueError, KeyError):
+            for agent in self.agents():
+                self._quietly("rm", agent["name"], "--yes", "--no-volumes", "--discard", agent["name"])
+        self._quietly("down", "--agents")
+
+    def _quietly(self, *words: str) -> None:
+        subprocess.run(self.command(*words), env=self.env, capture_output=True, check=False)
 
     def show(self, *words: str) -> None:
         """Print a command, then run it for everybody to see."""
