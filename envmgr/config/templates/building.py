@@ -6,6 +6,7 @@ from pathlib import Path
 
 from envmgr.config.problems import BadFile, Mark, Problem
 from envmgr.config.templates import schema
+from envmgr.config.templates.agent_schema import Agent
 from envmgr.config.templates.answers import Answers, Resolved
 from envmgr.config.templates.container_building import volumes
 from envmgr.config.templates.loading import Template
@@ -100,7 +101,7 @@ def _tasks(tasks: tuple[schema.Task, ...]) -> tuple[TaskCommand, ...]:
     )
 
 
-def _assistant(agent: schema.Agent, answers: Answers, services: Services) -> AssistantSpec:
+def _assistant(agent: Agent, answers: Answers, services: Services) -> AssistantSpec:
     return AssistantSpec(
         kind=agent.kind,
         command=agent.command or (SHELL if agent.kind == "command" else ""),
@@ -116,7 +117,7 @@ def _assistant(agent: schema.Agent, answers: Answers, services: Services) -> Ass
     )
 
 
-def _prompt(agent: schema.Agent, answers: Answers) -> str | None:
+def _prompt(agent: Agent, answers: Answers) -> str | None:
     """Late form. What a person typed or a file says is meant as it stands, dollars and all."""
     if answers.prompt is not None:
         return escape(answers.prompt)

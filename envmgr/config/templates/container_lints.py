@@ -8,8 +8,9 @@ from envmgr.config.problems import Path, Problem, did_you_mean
 from envmgr.config.templates.container_building import words
 from envmgr.config.templates.container_schema import ContainerKeys
 from envmgr.config.templates.places import Places
+from envmgr.config.templates.probe_schema import Check
 from envmgr.config.templates.schema import Document, Task
-from envmgr.config.templates.service_schema import Check, Service
+from envmgr.config.templates.service_schema import Service
 
 _OF_CONTAINERS = tuple(name for name in ContainerKeys.model_fields if name not in ("image", "build"))
 _OF_THE_HOST = {"cwd": "Use 'workdir'.", "shell": "Write `command: [sh, -c, ...]`."}

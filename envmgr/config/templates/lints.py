@@ -11,10 +11,11 @@ from envmgr.config.templates.container_lints import lint_containers
 from envmgr.config.templates.edge_lints import lint_edges
 from envmgr.config.templates.places import Places
 from envmgr.config.templates.port_lints import lint_ports
+from envmgr.config.templates.probe_schema import Check
 from envmgr.config.templates.running_lints import lint_running
 from envmgr.config.templates.schema import Document
 from envmgr.config.templates.selecting import lint_selection
-from envmgr.config.templates.service_schema import Check, Service
+from envmgr.config.templates.service_schema import Service
 
 
 def lint(document: Document, tree: Table, *, chosen: Collection[str] | None = None) -> list[Problem]:

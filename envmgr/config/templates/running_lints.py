@@ -7,10 +7,11 @@ from itertools import accumulate
 
 from envmgr.config.problems import Path, Problem
 from envmgr.config.templates.places import Places
+from envmgr.config.templates.probe_schema import Check
 from envmgr.config.templates.running_building import restart_policy
 from envmgr.config.templates.running_schema import Reaction, Restart
 from envmgr.config.templates.schema import Document
-from envmgr.config.templates.service_schema import Check, Service
+from envmgr.config.templates.service_schema import Service
 from envmgr.core.restart import delay
 from envmgr.model.service import RestartPolicy
 

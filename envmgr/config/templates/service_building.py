@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from envmgr.config.templates import probe_schema as probing
 from envmgr.config.templates import service_schema as said
 from envmgr.config.templates.container_building import container, words
 from envmgr.config.templates.running_building import as_it_runs
@@ -105,7 +106,7 @@ def _usual(service: said.Service) -> Condition:
     return Condition.READY if service.ready else Condition.STARTED
 
 
-def _readiness(ready: said.Ready, service: said.Service) -> Readiness:
+def _readiness(ready: probing.Ready, service: said.Service) -> Readiness:
     return Readiness(
         probe=_probe(ready, service),
         period_s=ready.period,
@@ -118,7 +119,7 @@ def _readiness(ready: said.Ready, service: said.Service) -> Readiness:
     )
 
 
-def _probe(check: said.Check, service: said.Service) -> Probe:
+def _probe(check: probing.Check, service: said.Service) -> Probe:
     if check.http:
         http = check.http
         return HttpProbe(
