@@ -168,6 +168,8 @@ start_engine() {
     # Where another engine or a firewall forwards nothing by default, our containers still reach each other.
     iptables -w -C "${OWN_RULE[@]}" 2>/dev/null || iptables -w -I "${OWN_RULE[@]}"
     echo '{}' >"$OWN_ENGINE/daemon.json" # not the system's settings
+    # An engine with address pools of its own that remembers a default network removes docker0, whosever that is.
+    rm -rf "$CACHE/docker/network"
     # A session of its own, so that Ctrl-C reaches the tests first and the engine at the end.
     setsid dockerd --host "$DOCKER_HOST" --data-root "$CACHE/docker" --exec-root "$OWN_ENGINE/exec" \
         --pidfile "$OWN_ENGINE/pid" --config-file "$OWN_ENGINE/daemon.json" --bridge envmgr-own \
