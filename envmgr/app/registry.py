@@ -3,6 +3,7 @@
 from envmgr.app import (
     agents,
     forking,
+    importing,
     notes,
     reload,
     scaling,
@@ -19,6 +20,7 @@ __all__ = [
     "Operation",
     "agents",
     "forking",
+    "importing",
     "notes",
     "reload",
     "scaling",

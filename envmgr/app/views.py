@@ -340,6 +340,31 @@ class SchemaView(View):
     schema_: dict[str, object] = Field(alias="schema")
 
 
+class ImportFindingView(View):
+    """Something of an imported file that comes out otherwise than it was said there."""
+
+    file: str
+    line: int
+    column: int
+    severity: str = Field(description="changed, dropped or unsupported")
+    key: str
+    says: str
+    service: str = ""
+
+
+class ImportView(View):
+    """A template made from files of another format, or only the report about it."""
+
+    name: str
+    format: str
+    path: str
+    text: str
+    written: bool
+    checked: bool = Field(description="Only the report was asked for")
+    ok: bool = Field(description="False: it was only checked, and something would be lost")
+    findings: list[ImportFindingView]
+
+
 class InitView(View):
     """The template that was (or would be) written."""
 

@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from envmgr.config import units
+from envmgr.model.service import Rate
 
 _REFERENCE = {"type": "string", "pattern": r"\$\{"}
 
@@ -80,7 +81,8 @@ def _inside(value: str) -> str:
     return value
 
 
-Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
+SLUG = r"^[a-z0-9][a-z0-9_-]{0,39}$"
+Slug = Annotated[str, Field(pattern=SLUG)]
 Word = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,39}$")]
 EnvName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Duration = Annotated[
@@ -124,6 +126,27 @@ Signal = Annotated[str, AfterValidator(_signal)]
 Inside = Annotated[str, AfterValidator(_inside)]
 EnvText = Annotated[str, WithJsonSchema({"type": ["string", "number", "boolean", "null"]})]
 Env = dict[EnvName, EnvText]
+
+
+_BARE_NUMBERS = ("factor", "jitter", "cpus")
+
+
+def written(key: str, value: object) -> str:
+    """A value of the schema in the form in which a file says it."""
+    match value:
+        case bool():
+            return str(value).lower()
+        case float() if key not in _BARE_NUMBERS:
+            return units.duration(value)
+        case float():
+            return f"{value:g}"
+        case int() if key == "max_size":
+            return f"{value // 10**6}MB"
+        case Rate(count=count, window_s=window_s):
+            return f"{count}/{units.duration(window_s)}"
+        case tuple():
+            return ", ".join(written(key, item) for item in value)
+    return str(value)
 
 
 def fields_of(

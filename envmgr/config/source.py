@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import ItemsView, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from envmgr.config import settings as configuration
+from envmgr.config.fields import SLUG
+from envmgr.config.importers import importing, proposing
+from envmgr.config.importers.findings import Finding as Remark
 from envmgr.config.init import writing
+from envmgr.config.init.writing import assistant
 from envmgr.config.problems import Problem
 from envmgr.config.settings import Settings
 from envmgr.config.templates.catalog import Templates
 from envmgr.config.variables import inherited
-from envmgr.errors import ConfigError
+from envmgr.errors import ConfigError, NotFound, UsageError
 from envmgr.model.spec import AgentSpec, Asked, PortsPolicy
-from envmgr.model.template import Explained, Finding, Proposal, TemplateEntry
+from envmgr.model.template import (
+    Explained,
+    Finding,
+    ImportedTemplate,
+    ImportFinding,
+    ImportWish,
+    Proposal,
+    TemplateEntry,
+)
 
 
 class TemplateFiles:
@@ -103,6 +116,30 @@ class TemplateFiles:
         """See `TemplateSource.schema`."""
         return self._usual.json_schema()
 
+    def imported(self, wish: ImportWish, cwd: Path) -> ImportedTemplate:
+        """See `TemplateSource.imported`."""
+        files = [_existing(cwd, file) for file in wish.files]
+        top = _top(cwd) or files[0].parent
+        if wish.name and not re.fullmatch(SLUG, wish.name):
+            raise UsageError(f"{wish.name!r} is not a template's name", hint="Use a-z, 0-9, - and _.")
+
+        def show(path: Path) -> str:
+            return str(path.relative_to(top)) if path.is_relative_to(top) else str(path)
+
+        found = importing.read(
+            files, top=top, show=show, format=wish.format, profiles=wish.profiles, services=wish.services
+        )
+        name = wish.name or proposing.name_for(found)
+        shown = [show(file) for file in files]
+        return ImportedTemplate(
+            name=name,
+            format=found.format,
+            path=str(top / writing.PLACE.with_name(f"{name}.yaml")),
+            text=proposing.template(found, name=name, sources=shown, agent=list(assistant())),
+            findings=tuple(_import_finding(finding) for finding in found.findings),
+            is_lossless=found.is_lossless,
+        )
+
     def propose(self, repo: Path) -> Proposal:
         """See `TemplateSource.propose`."""
         top = _top(repo)
@@ -151,6 +188,28 @@ def _top(folder: Path | None) -> Path | None:
         return None
     folder = folder.resolve()
     return next((place for place in (folder, *folder.parents) if (place / ".git").exists()), None)
+
+
+def _existing(cwd: Path, file: str) -> Path:
+    path = (cwd / Path(file).expanduser()).resolve()
+    if not path.is_file():
+        raise NotFound(
+            f"no file {file}",
+            hint="Name a compose file, devcontainer.json, Procfile or process-compose.yaml.",
+        )
+    return path
+
+
+def _import_finding(finding: Remark) -> ImportFinding:
+    return ImportFinding(
+        file=finding.mark.file,
+        line=finding.mark.line,
+        column=finding.mark.column,
+        severity=finding.severity.value,
+        key=finding.key,
+        says=finding.says,
+        service=finding.service,
+    )
 
 
 def _finding(problem: Problem) -> Finding:

@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Protocol
 
 from envmgr.model.spec import AgentSpec
-from envmgr.model.template import Explained, Finding, Proposal, TemplateEntry
+from envmgr.model.template import (
+    Explained,
+    Finding,
+    ImportedTemplate,
+    ImportWish,
+    Proposal,
+    TemplateEntry,
+)
 
 
 class TemplateSource(Protocol):
@@ -48,6 +55,15 @@ class TemplateSource(Protocol):
 
     def schema(self) -> Mapping[str, object]:
         """JSON Schema for editors."""
+
+    def imported(self, wish: ImportWish, cwd: Path) -> ImportedTemplate:
+        """A template from files of another format (relative to `cwd`); nothing is written.
+
+        Raises:
+            NotFound: No such file.
+            ConfigError: A file cannot be understood; file and line of everything that is wrong.
+            UsageError: The format is unknown or cannot be told.
+        """
 
     def propose(self, repo: Path) -> Proposal:
         """A fitting template for a repository; nothing is written."""

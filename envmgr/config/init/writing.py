@@ -137,15 +137,20 @@ def _service(draft: Draft) -> Iterator[str]:
         yield f"      {draft.name.upper().replace('-', '_')}_URL: http://127.0.0.1:${{ports.http}}/"
 
 
-def _agent(signs: Signs) -> Iterator[str]:
-    first = next((draft.name for draft in signs.services if draft.is_sure and draft.kind == "process"), "")
-    yield ""
-    yield "agent:"
+def assistant() -> Iterator[str]:
+    """Lines that choose an assistant that is installed."""
     if assistants()["claude_code"]:
         yield "  kind: claude_code"
         yield "  # permission_mode: acceptEdits"
     else:
         yield "  kind: command  # your shell; `claude_code` once Claude Code is installed"
+
+
+def _agent(signs: Signs) -> Iterator[str]:
+    first = next((draft.name for draft in signs.services if draft.is_sure and draft.kind == "process"), "")
+    yield ""
+    yield "agent:"
+    yield from assistant()
     if first:
         yield f"  depends_on: [{first}]"
     if signs.tests:
