@@ -20,13 +20,14 @@ from envmgr.model.ids import AgentId
 from envmgr.model.service import ServiceKind, ServiceSpec, ServiceState
 from envmgr.model.spec import AgentSpec
 from envmgr.protocols.store import Transaction
-from envmgr.runtime import restart_history
+from envmgr.runtime import restart_history, run_when, sharing
 from envmgr.runtime.actor import Actor
 from envmgr.runtime.health import Health
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.leasing import claim_ports
 from envmgr.runtime.saga import never
 from envmgr.runtime.settling import Act, Done, Moves, Settling, as_before, change_key, endings
+from envmgr.runtime.steps import shared
 from envmgr.runtime.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
@@ -75,6 +76,8 @@ class Control:
 
         async def act(inc: Incarnation) -> tuple[Done, ...]:
             chosen = _chosen(inc, names)
+            for task in (unit.name for unit in inc.services if unit.name in chosen):
+                await run_when.forget(inc, task)  # it was asked for: it runs whatever it stands on
             more = followers(inc.services, chosen) if with_followers else frozenset()
             again = tuple(unit.name for unit in inc.services if unit.name in chosen | more)
             return await self._carry_out(actor, inc, None, Moves(restart=again), cause)
@@ -240,16 +243,27 @@ class Control:
         old = as_before(inc, moves, before)
         if spec is not None:
             actor.spec = inc.spec = spec
-        return await self._move(actor, inc, moves, old)
+        done = await self._move(actor, inc, moves, old)
+        await self._part(actor, inc, old)
+        return done
+
+    async def _part(self, actor: Actor, inc: Incarnation, old: Incarnation) -> None:
+        """Leave the shared services that the agent no longer uses."""
+        try:
+            await shared.leave(old, staying=[s.name for s in sharing.shared_services(inc)])
+        except EnvmgrError as error:  # tried again when the agent stops
+            await self._tell(actor, "notice", {"text": f"a shared service was not ended: {error.message}"})
 
     async def _lease(self, inc: Incarnation, spec: AgentSpec) -> None:
         """Ports for new units, before anything else changes."""
         trial = replace(inc, spec=spec, ports=dict(inc.ports))
         try:
             await claim_ports(trial)
+            await shared.hold(trial)
         except EnvmgrError:
             kept = set(inc.ports)
             await inc.systems.store.write(partial(_release, agent=inc.id, kept=kept))
+            await shared.leave(trial, staying=[s.name for s in sharing.shared_services(inc)])
             raise
         inc.ports.update(trial.ports)
 

@@ -75,19 +75,26 @@ def _differs(tx: Transaction, service: str, holders: Collection[str]) -> Conflic
     )
 
 
-async def leave(inc: Incarnation) -> None:
+async def leave(inc: Incarnation, *, staying: Collection[str] = ()) -> None:
     """The agent needs its shared services no more; those that nobody else holds are ended, verified. May be repeated.
+
+    Args:
+        staying: Names of those that it still uses.
 
     Raises:
         EnvmgrError: What the last one could not end; it stays recorded, and is ended by the next one who leaves or at the
             next start of the daemon.
     """
-    for service in sharing.shared_services(inc):
-        own = sharing.common(inc, service)
+    known = {own.id: own for own in (sharing.common(inc, s) for s in sharing.shared_services(inc))}
+    needed = {rules.shared_id(str(inc.repo.common_dir), name) for name in staying}
+    for share in await inc.systems.store.read(sharing.everything):
+        if share.id in needed or not (share.id in known or inc.id in share.holders):
+            continue
+        own = known.get(share.id) or _bare(share, inc.systems, inc.layout, inc.instance)
         async with inc.systems.turns.of(own.id):
-            share = await inc.systems.store.write(partial(_part, shared=own.id, agents={inc.id}))
-            if share is not None:
-                await _end(own, share)
+            left = await inc.systems.store.write(partial(_part, shared=own.id, agents={inc.id}))
+            if left is not None:
+                await _end(own, left)
 
 
 def _part(tx: Transaction, *, shared: AgentId, agents: Collection[str]) -> Share | None:
