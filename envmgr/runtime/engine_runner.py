@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from functools import partial
 from typing import TypeVar
 
 import anyio
 
 from envmgr.errors import Conflict, EnvmgrError, NotFound, PortTaken, Unavailable, Unobservable
-from envmgr.model.container import Scope
-from envmgr.model.ids import LABEL_AGENT, LABEL_GENERATION, LABEL_INSTANCE, image_name
+from envmgr.model.ids import LABEL_AGENT, LABEL_GENERATION, LABEL_INSTANCE
 from envmgr.model.observe import Absent, Present, ProcessIdentity, Seen, Unknown
 from envmgr.model.service import ServiceKind, ServiceSpec
 from envmgr.protocols.engine import Container, ContainerLaunch, Found, Progress
 from envmgr.protocols.keepers import Held
 from envmgr.runtime import container_launch, owning, shared_networks, volumes
 from envmgr.runtime.incarnation import Incarnation
+from envmgr.runtime.supplies import Supplies, bury, sure
 
 T = TypeVar("T")
 _GONE = Container(id="", name="", image="", labels={}, state="dead")
@@ -29,8 +28,7 @@ class EngineRunner:
         self._inc = inc
         self._engine = inc.systems.containers
         self._watch = inc.systems.container_watch
-        self._made: dict[str, str] = {}
-        self._locks: dict[str, anyio.Lock] = {}
+        self._supplies = Supplies(inc)
 
     async def prepare(self, units: Sequence[str]) -> None:
         """See that the engine answers, and remove what an older generation left there.
@@ -63,10 +61,9 @@ class EngineRunner:
         """
         assert service.container is not None, "only containers run in the engine"
         try:
-            image = await self._once(f"image/{service.name}", lambda: self._image(service, say))
-            for network in service.container.networks:
-                await self._once(f"network/{network}", partial(self._network, network))
-            await self._volumes(service)
+            image = await self._supplies.image(service, say)
+            await self._supplies.networks(service)
+            await self._supplies.volumes(service)
             container = await self._run(container_launch.build(self._inc, service, secrets, image=image))
         except PortTaken:
             raise
@@ -77,50 +74,11 @@ class EngineRunner:
         self._watch.note(container)
         return await self._held(service, container)
 
-    async def _once(self, what: str, make: Callable[[], Awaitable[str]]) -> str:
-        """Units that start side by side share images and networks."""
-        async with self._locks.setdefault(what, anyio.Lock()):
-            if what not in self._made:
-                self._made[what] = await make()
-            return self._made[what]
-
-    async def _image(self, service: ServiceSpec, say: Progress | None) -> str:
-        spec = service.container
-        assert spec is not None, "only containers have images"
-        recipe = spec.build
-        if recipe is None:
-            return await self._once(
-                f"image {spec.image} {spec.platform} {spec.pull}",
-                lambda: self._engine.image(spec.image, pull=spec.pull, platform=spec.platform, tell=say),
-            )
-        tag = spec.image or image_name(self._inc.id, service.replica_of or service.name)
-        labels = {name: value for name, value in owning.new(self._inc).items() if name != LABEL_GENERATION}
-        return await self._once(
-            f"build {tag}",
-            lambda: self._engine.build(tag, recipe, root=self._inc.path, labels=labels, tell=say),
-        )
-
-    async def _network(self, name: str) -> str:
-        network = owning.network(self._inc, name)
-        await self._engine.ensure_network(network, owning.new(self._inc))
-        return network
-
-    async def _volumes(self, service: ServiceSpec) -> None:
-        """The agent's own with their seeds, those of the repository as they are."""
-        spec = service.container
-        assert spec is not None, "only containers mount volumes"
-        if any(mount.source for mount in spec.mounts):
-            await volumes.ensure_volumes(self._inc, service)
-        shared = {v.name for v in self._inc.spec.volumes if v.scope is Scope.SHARED}
-        for name in shared.intersection(mount.source for mount in spec.mounts):
-            await self._engine.ensure_volume(
-                owning.shared_volume(self._inc, name), owning.of_repository(self._inc)
-            )
-
     async def _run(self, what: ContainerLaunch) -> Container:
         """Run it, in place of a container of another configuration that this unit had before."""
         try:
-            return await self._engine.run(what)
+            with sure(self._inc, "container", what.name):
+                return await self._engine.run(what)
         except PortTaken:
             raise
         except Conflict:
@@ -243,6 +201,7 @@ class EngineRunner:
         if self._inc.spec.retention.volumes == "remove":
             await volumes.remove(self._inc)
         self._watch.drop_outputs(self._inc.home)
+        await bury(self._inc)
 
     async def _remove(self, container: str) -> None:
         await self._engine.remove(container)
@@ -281,14 +240,6 @@ async def left(inc: Incarnation) -> Sequence[str]:
     except Unobservable as error:
         return (f"containers unknown: {error.message}",)
     return (*(f"container {c.name}" for c in containers), *(f"network {n.name}" for n in networks))
-
-
-async def remove_images(inc: Incarnation) -> None:
-    """Remove the images that were built for an agent alone; those with a tag of the template's stay."""
-    for service in inc.spec.services:
-        spec = service.container
-        if spec is not None and spec.build is not None and not spec.image and not service.is_shared:
-            await inc.systems.containers.remove_image(image_name(inc.id, service.name))
 
 
 def _answer(seen: Seen[Sequence[T]]) -> Sequence[T]:

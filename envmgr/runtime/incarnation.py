@@ -80,10 +80,15 @@ class Systems:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """Where things of this installation live."""
+    """Where things of this installation live.
+
+    Attributes:
+        keep_free_bytes: What a large copy must leave on its disk.
+    """
 
     state_dir: Path
     worktree_root: Path
+    keep_free_bytes: int = 2**28
 
     def home(self, agent: AgentId) -> Path:
         """The agent's private folder: configuration, keeper, logs."""
@@ -115,6 +120,7 @@ class Incarnation:
         environment: The spawning person's environment, for secrets; memory only, lost with the daemon.
         prior: The worktree of an earlier generation, to be used again.
         was_inhabited: An assistant was started, so the worktree may hold work.
+        unsure: Kind and name of what the engine was asked to make and gave no answer about; it may still appear.
         serving: Instances of replicated services that can take connections, as last seen.
         balancing: Held while a balancer is told about them.
         pane_pid: Process of the agent pane, from the moment in which it waits at the gate.
@@ -137,6 +143,7 @@ class Incarnation:
     was_inhabited: bool = False
     pane_pid: int = 0
     is_frozen: bool = False
+    unsure: set[tuple[str, str]] = field(default_factory=set)
     serving: set[str] = field(default_factory=set)
     balancing: anyio.Lock = field(default_factory=anyio.Lock)
     _units: tuple[AgentSpec, tuple[ServiceSpec, ...]] | None = None

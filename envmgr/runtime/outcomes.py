@@ -59,3 +59,12 @@ def ended(agent: str, service: ServiceSpec, held: Held, log: str) -> ServiceFail
         hint=hint,
         details={"service": service.name, "exit_code": held.exit_code, "log": log},
     )
+
+
+def never_ready(agent: str, service: ServiceSpec, why: str, log: str) -> ServiceFailed:
+    """The error for a unit that did not become ready in time; `why` is what its probe saw last."""
+    return ServiceFailed(
+        f"{service.name} was not ready within {start_deadline(service):g} s: {why}{last_words(log)}",
+        hint=f"Look at `envmgr logs {agent} {service.name}`; mend it, or raise `ready.deadline`.",
+        details={"log": log},
+    )

@@ -20,7 +20,7 @@ from envmgr.model.service import (
     ServiceSpec,
     TcpProbe,
 )
-from envmgr.runtime import viewpoint
+from envmgr.runtime import notify, viewpoint
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.viewpoint import Viewer
 
@@ -130,6 +130,8 @@ def exports(
 def service_env(inc: Incarnation, service: ServiceSpec, secrets: Mapping[str, str]) -> dict[str, str]:
     """The whole environment of one service: in its container, if it has one, else on the host."""
     env = _service_env(inc, service, secrets, viewer=service)
+    if notify.is_awaited(service):
+        env[notify.VARIABLE] = notify.address(inc, service.name)
     if service.container is None:
         return env | inc.marker(f"service:{service.name}")
     # No whole marker: what runs in a container is ended by the engine, never by a look at the host's processes.

@@ -13,10 +13,12 @@ from envmgr.core.replicas import FRONTS
 from envmgr.errors import EnvmgrError, PortTaken, Unavailable
 from envmgr.model.service import Condition, Dependency, ServiceKind, ServiceSpec, ServiceState
 from envmgr.protocols.keepers import Held
-from envmgr.runtime import balancing, probes, rendering, run_when, tenancy
+from envmgr.runtime import balancing, notify, probes, rendering, run_when, tenancy
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.leasing import claim_ports, may_move
-from envmgr.runtime.outcomes import Outcome, ServiceFailed, ended, last_words, start_deadline
+from envmgr.runtime.notify import Notified
+from envmgr.runtime.outcomes import Outcome, ServiceFailed, ended, never_ready, start_deadline
+from envmgr.runtime.progress import sparing
 from envmgr.runtime.runners import Runner, Runners
 from envmgr.runtime.subjects import excerpt, port_thief, subject
 
@@ -48,6 +50,7 @@ class ServiceRun:
         self._tell = tell
         self._held: dict[str, Held] = {}
         self._launched: dict[str, float] = {}
+        self._notified: dict[str, Notified | None] = {}
         self._outcomes: dict[str, Outcome] = dict(standing or {})
         self._changed = anyio.Event()
 
@@ -212,7 +215,16 @@ class ServiceRun:
         if standing is not None and standing.skip:
             self._set(service.name, ServiceState.DONE, standing.skip)
             return
-        held = await self._runners.of(service).launch(service, self._secrets, self._progress(service))
+        with notify.listening(self._inc, service) as self._notified[service.name]:
+            await self._run(service)
+            if service.kind is ServiceKind.TASK:
+                await run_when.remember(self._inc, service, self._secrets, standing)
+                code = self._held[service.name].exit_code
+                self._set(service.name, ServiceState.DONE, f"exited with {code}")
+
+    async def _run(self, service: ServiceSpec) -> None:
+        say = sparing(partial(self._tell, service.name, ServiceState.STARTING))
+        held = await self._runners.of(service).launch(service, self._secrets, say)
         self._keep(held)
         self._launched[service.name] = time.monotonic()
         self._wake()
@@ -223,13 +235,8 @@ class ServiceRun:
             )
         if service.kind is ServiceKind.TASK:
             await self._await_task(service)
-            await run_when.remember(self._inc, service, self._secrets, standing)
-            self._set(service.name, ServiceState.DONE, f"exited with {self._held[service.name].exit_code}")
-            return
-        await self._await_ready(service, held)
-
-    def _progress(self, service: ServiceSpec) -> Callable[[str], None]:
-        return lambda line: self._tell(service.name, ServiceState.STARTING, line)
+        else:
+            await self._await_ready(service, held)
 
     async def _await_task(self, service: ServiceSpec) -> None:
         with anyio.move_on_after(service.timeout_s) as allowed:
@@ -263,11 +270,7 @@ class ServiceRun:
             elapsed = time.monotonic() - started
             if elapsed > deadline_s:
                 words = await excerpt(self._held.get(service.name))
-                raise ServiceFailed(
-                    f"{service.name} was not ready within {deadline_s:g} s: {why}{last_words(words)}",
-                    hint=f"Look at `envmgr logs {self._inc.name} {service.name}`; mend it, or raise `ready.deadline`.",
-                    details={"log": words},
-                )
+                raise never_ready(self._inc.name, service, why, words)
             # 4 % of the time it has taken so far, so that the last look comes soon after it listens
             await self._sleep_alive(service, min(_SLOWEST_S, max(_FIRST_DELAY_S, elapsed * _SLOPE)), held)
         if held is not None and service.is_shared:
@@ -287,7 +290,8 @@ class ServiceRun:
             raise ended(self._inc.name, service, held, await excerpt(held))
 
     def _subject(self, service: ServiceSpec) -> probes.Subject:
-        return subject(self._inc, service, self._held.get(service.name), self._secrets)
+        notified = self._notified.get(service.name)
+        return subject(self._inc, service, self._held.get(service.name), self._secrets, notified=notified)
 
     async def _move(self, service: ServiceSpec, taken: PortTaken) -> None:
         """Lease another port in place of one that somebody else took between bind test and bind (R-32)."""

@@ -13,6 +13,7 @@ from envmgr.protocols.processes import Marks
 from envmgr.runtime import probes, rendering, sharing
 from envmgr.runtime.container_view import ContainerView
 from envmgr.runtime.incarnation import Incarnation
+from envmgr.runtime.notify import Notified
 
 _EXCERPT_BYTES = 4096
 _EXCERPT_LINES = 12
@@ -20,9 +21,17 @@ _EXCERPT_S = 5.0
 
 
 def subject(
-    inc: Incarnation, service: ServiceSpec, held: Held | None, secrets: Mapping[str, str]
+    inc: Incarnation,
+    service: ServiceSpec,
+    held: Held | None,
+    secrets: Mapping[str, str],
+    *,
+    notified: Notified | None = None,
 ) -> probes.Subject:
     """What the probes of a service look at; the owner check is off for external services.
+
+    Args:
+        notified: Hears of the present launch while it starts; later its word stands.
 
     It is off for containers, too: the engine itself listens on their published ports, and said so when it took them.
     """
@@ -34,7 +43,13 @@ def subject(
     in_container = service.container is not None
     is_ours = service.kind is not ServiceKind.EXTERNAL and not in_container
     checks_owner = is_ours and (service.ready is None or service.ready.owner)
+
+    async def has_said_so() -> probes.Answer:
+        is_ready = notified is None or notified.is_ready()
+        return probes.Answer(is_ready=is_ready, why="" if is_ready else "it has not said READY=1")
+
     return probes.Subject(
+        notified=has_said_so,
         container=ContainerView(sharing.runs_in(inc, service), service) if in_container else None,
         ports={port.name: inc.port(service.name, port.name) for port in service.ports},
         shell=service.shell,

@@ -1,0 +1,116 @@
+"""What containers need before they start: images, networks, volumes."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import anyio
+
+from envmgr.errors import EnvmgrError, Unobservable
+from envmgr.model.container import Scope
+from envmgr.model.ids import LABEL_GENERATION, image_name
+from envmgr.model.lease import Tombstone
+from envmgr.model.service import ServiceSpec
+from envmgr.protocols.engine import Progress
+from envmgr.protocols.store import Transaction
+from envmgr.runtime import owning, volumes
+from envmgr.runtime.incarnation import Incarnation
+
+
+class Supplies:
+    """Those of one generation; each image and each network is looked after once."""
+
+    def __init__(self, inc: Incarnation) -> None:
+        self._inc = inc
+        self._engine = inc.systems.containers
+        self._made: dict[str, str] = {}
+        self._locks: dict[str, anyio.Lock] = {}
+
+    async def _once(self, what: str, make: Callable[[], Awaitable[str]]) -> str:
+        """Units that start side by side share images and networks."""
+        async with self._locks.setdefault(what, anyio.Lock()):
+            if what not in self._made:
+                self._made[what] = await make()
+            return self._made[what]
+
+    async def image(self, service: ServiceSpec, say: Progress | None) -> str:
+        """Find, fetch or build what it runs; returns the id."""
+        spec = service.container
+        assert spec is not None, "only containers have images"
+        recipe = spec.build
+        if recipe is None:
+            return await self._once(
+                f"image {spec.image} {spec.platform} {spec.pull}",
+                lambda: self._engine.image(spec.image, pull=spec.pull, platform=spec.platform, tell=say),
+            )
+        tag = spec.image or image_name(self._inc.id, service.replica_of or service.name)
+        labels = {name: value for name, value in owning.new(self._inc).items() if name != LABEL_GENERATION}
+        return await self._once(
+            f"build {tag}",
+            lambda: self._engine.build(tag, recipe, root=self._inc.path, labels=labels, tell=say),
+        )
+
+    async def networks(self, service: ServiceSpec) -> None:
+        """Those it takes part in."""
+        assert service.container is not None, "only containers have networks"
+        for network in service.container.networks:
+            await self._once(f"network {network}", partial(self._network, network))
+
+    async def _network(self, name: str) -> str:
+        network = owning.network(self._inc, name)
+        with sure(self._inc, "network", network):
+            await self._engine.ensure_network(network, owning.new(self._inc))
+        return network
+
+    async def volumes(self, service: ServiceSpec) -> None:
+        """The agent's own with their seeds, those of the repository as they are."""
+        spec = service.container
+        assert spec is not None, "only containers mount volumes"
+        if any(mount.source for mount in spec.mounts):
+            await volumes.ensure_volumes(self._inc, service)
+        shared = {v.name for v in self._inc.spec.volumes if v.scope is Scope.SHARED}
+        for name in shared.intersection(mount.source for mount in spec.mounts):
+            await self._engine.ensure_volume(
+                owning.shared_volume(self._inc, name), owning.of_repository(self._inc)
+            )
+
+
+@contextmanager
+def sure(inc: Incarnation, kind: str, name: str) -> Iterator[None]:
+    """Without an answer it may still be made, after everything else has been taken back."""
+    inc.unsure.add((kind, name))
+    try:
+        yield
+    except Unobservable:
+        raise
+    except EnvmgrError:
+        inc.unsure.discard((kind, name))
+        raise
+    inc.unsure.discard((kind, name))
+
+
+async def bury(inc: Incarnation) -> None:
+    """Watch for what may still come."""
+    names = sorted(inc.unsure)
+    inc.unsure.clear()
+    graves = [
+        Tombstone(kind=kind, name=name, agent=inc.id, generation=inc.generation, since=inc.systems.now())
+        for kind, name in names
+    ]
+
+    def bury(tx: Transaction) -> None:
+        for grave in graves:
+            tx.bury(grave)
+
+    if graves:
+        await inc.systems.store.write(bury)
+
+
+async def remove_images(inc: Incarnation) -> None:
+    """Remove the images that were built for an agent alone; those with a tag of the template's stay."""
+    for service in inc.spec.services:
+        spec = service.container
+        if spec is not None and spec.build is not None and not spec.image and not service.is_shared:
+            await inc.systems.containers.remove_image(image_name(inc.id, service.name))
