@@ -35,8 +35,7 @@ class Archives(Containers, Volumes):
         what, part = f"exporting volume {volume}", target.with_name(f"{target.name}.part")
         try:
             async with self._carrier(volume, image) as container:
-                # With /. the names in the tar begin at the volume's own root.
-                path = f"/containers/{container}/archive?path={_TARGET}/."
+                path = f"/containers/{container}/archive?path={_TARGET}"
                 async with (
                     stream.ask(self._calls, "GET", path, what=what, patience_s=_HEAD_S) as answer,
                     await anyio.open_file(part, "wb") as file,
@@ -54,7 +53,9 @@ class Archives(Containers, Volumes):
         """See `Engine.import_volume`. After a failure some of it may be there; make the volume anew then."""
         what = f"filling volume {volume}"
         size = (await blocking.look("file", self._calls.deadline_s, source.stat)).st_size
-        path = "/containers/{}/archive?path=" + _TARGET
+        # Unpacked above the volume, whose folder is the first entry: the engine passes over an entry for the folder it
+        # unpacks into, and owner and mode of the volume's root would be lost. Databases refuse such a folder.
+        path = "/containers/{}/archive?path=/"
         headers = {"Content-Type": "application/x-tar"}
         try:
             async with (
