@@ -37,6 +37,14 @@ def rate(value: object) -> tuple[int, float]:
     return int(count), seconds(window)
 
 
+def duration(value_s: float) -> str:
+    """The short form of a number of seconds."""
+    for unit, length in (("h", 3600.0), ("m", 60.0)):
+        if value_s >= length and value_s % length == 0:
+            return f"{value_s / length:g}{unit}"
+    return f"{value_s * 1000:g}ms" if 0 < value_s < 1 else f"{value_s:g}s"
+
+
 def size_bytes(value: object) -> int:
     """`512MB` (10^6), `1GiB` (2^30). Raises ValueError with what to write instead."""
     text = str(value).strip()

@@ -86,7 +86,7 @@ def test_explain_names_the_line_of_the_imported_file(desk: Desk) -> None:
     explained = desk.templates.explain(template, repo=desk.repo, params={}, environment={})
 
     found = {one.path: one.origin for one in explained}
-    assert found["services.db.image"] == "compose.yaml:3"
+    assert found["services.db.image"] == "compose.yaml:3 (import)"
 
 
 @pytest.mark.parametrize(

@@ -414,9 +414,31 @@ def test_explain_names_the_line_of_each_value(desk: Desk) -> None:
     explained = desk.templates.explain(template, repo=desk.repo, params={"q": "2"}, environment={})
 
     found = {one.path: (one.value, one.origin) for one in explained}
-    assert found["services.web.command"] == ("x 1", ".envmgr/templates/base.yaml:3")
+    assert found["services.web.command"] == ("x 1", ".envmgr/templates/base.yaml:3 (extends, params.p)")
     assert found["services.web.cwd"] == ("src", ".envmgr/templates/t.yaml:4")
     assert found["services.web.stop.grace"] == ("10s", "default")
     assert found["workspace.branch"] == ("agent/agent", "default")
     assert found["params.p"] == ("1", ".envmgr/templates/t.yaml:3")
     assert found["params.q"] == ("2", "--param")
+
+
+@proves("TMPL-025")
+def test_explain_says_what_brings_a_line_into_play(desk: Desk) -> None:
+    desk.write(HEAD + "services:\n  db: {image: postgres}\n", "base.yaml")
+    template = desk.load(
+        HEAD
+        + "extends: base\nparams: {m: {default: 1GB}}\ndefaults: {stop: {grace: 4s}, restart: always}\n"
+        + "services:\n  db: {limits: {memory: '${params.m}'}}\n  t: {kind: task, command: x}\nagent: {}\n"
+    )
+
+    explained = desk.templates.explain(template, repo=desk.repo, params={}, environment={})
+
+    found = {one.path: (one.value, one.origin) for one in explained}
+    assert found["services.db.image"] == ("postgres", ".envmgr/templates/base.yaml:3 (extends)")
+    assert found["services.db.kind"] == ("container", "image")
+    assert found["services.db.stop.grace"] == ("4s", ".envmgr/templates/t.yaml:4 (defaults)")
+    assert found["services.db.limits.memory"] == ("1GB", ".envmgr/templates/t.yaml:6 (params.m)")
+    assert found["services.db.restart.budget"] == ("5/10m", "default")
+    assert "services.db.cwd" not in found
+    assert "services.t.pull" not in found
+    assert found["services.t.timeout"] == ("10m", "default")

@@ -33,6 +33,7 @@ class Template:
         params: Its inputs.
         warnings: What is allowed but probably not meant.
         files: Every file that was read for it, absolute.
+        imports: Those of them that are in another format, as people see them.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Template:
     params: dict[str, Param] = field(default_factory=dict)
     warnings: tuple[Problem, ...] = ()
     files: tuple[Path, ...] = ()
+    imports: frozenset[str] = frozenset()
 
 
 def load(
@@ -76,6 +78,7 @@ def load(
         params=document.params,
         warnings=tuple(p for p in [*reader.problems, *more] if p.is_warning),
         files=tuple(dict.fromkeys(reader.files)),
+        imports=frozenset(reader.imports),
     )
 
 

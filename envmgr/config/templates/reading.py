@@ -31,6 +31,7 @@ class Reader:
         top: Top of the repository; None outside of one.
         problems: What is wrong and does not end the reading.
         files: Every file that was read, absolute.
+        imports: Those of them that are in another format, as people see them.
     """
 
     show: Callable[[Path], str]
@@ -38,6 +39,7 @@ class Reader:
     top: Path | None = None
     problems: list[Problem] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
+    imports: set[str] = field(default_factory=set)
 
     def merged(self, path: Path, chain: tuple[Path, ...] = ()) -> Table:
         """The file on top of its imports, these on top of its parents, oldest first."""
@@ -110,6 +112,7 @@ class Reader:
             )
             raise BadFile([problem]) from error
         self.files.extend(found.files)
+        self.imports.update(self.show(file) for file in found.files)
         for finding in found.findings:
             message = f"{finding.severity}: {finding.key}: {finding.says}"
             self.problems.append(

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from envmgr.config.checking import unwrapped
-from envmgr.config.fields import fields_of
+from envmgr.config.fields import fields_of, written
 from envmgr.config.templates.schema import Document
 
 _INTRO = """\
@@ -94,13 +94,13 @@ def _sections(model: type[BaseModel], at: str, seen: set[type[BaseModel]]) -> It
         below, suffix = _below(field.annotation)
         if below is not None:
             inner.append((below, f"{at}.{key}{suffix}".lstrip(".")))
-        yield f"| `{key}` | {_default(field)} | {_cell(field.description or '')} |"
+        yield f"| `{key}` | {_default(key, field)} | {_cell(field.description or '')} |"
     for below, path in inner:
         yield from _sections(below, path, seen)
 
 
 # Any: pydantic's FieldInfo and annotations.
-def _default(field: Any) -> str:
+def _default(key: str, field: Any) -> str:
     if field.is_required():
         return "required"
     value = field.default
@@ -111,11 +111,8 @@ def _default(field: Any) -> str:
         or isinstance(value, BaseModel)
     ):
         return ""
-    if isinstance(value, float):
-        return f"`{value:g}s`"
-    if isinstance(value, bool):
-        return f"`{str(value).lower()}`"
-    return f"`{list(value) if isinstance(value, tuple) else value}`"
+    text = written(key, value)
+    return f"`[{text}]`" if isinstance(value, tuple) else f"`{text}`"
 
 
 def _cell(text: str) -> str:
