@@ -15,11 +15,12 @@ from envmgr.app.text import Style, clean
 from envmgr.core.replicas import MOST, can_replicate, clashes
 from envmgr.errors import Conflict, NotFound, Unavailable, UsageError
 from envmgr.model.agent import Lifecycle
-from envmgr.model.service import ServiceSpec
+from envmgr.model.service import ServiceKind, ServiceSpec
 from envmgr.model.spec import AgentSpec
 from envmgr.runtime.actor import Actor
 from envmgr.runtime.settling import Act, Done
 
+_KINDS = {ServiceKind.TASK: "a task", ServiceKind.EXTERNAL: "an external service"}
 _COLOURS = {Act.FAILED.value: "red", Act.SKIPPED.value: "amber", Act.STOPPED.value: "muted"}
 
 
@@ -117,7 +118,7 @@ def _counts(actor: Actor, words: Sequence[str]) -> Mapping[str, int]:
 
 def _count(actor: Actor, service: ServiceSpec, number: str) -> int:
     if not can_replicate(service):
-        what = "shared by all agents" if service.is_shared else f"a {service.kind.value} service"
+        what = "shared by all agents" if service.is_shared else _KINDS[service.kind]
         raise Conflict(
             f"{service.name} is {what}: there is always one of it",
             hint="Processes and containers of the agent's own can be scaled.",

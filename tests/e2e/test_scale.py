@@ -144,7 +144,7 @@ def test_a_service_that_was_not_replicated_is_replaced_once_and_keeps_its_port(h
     [
         (["web=2"], 4, "Its services are: api, other, prepare, outside."),
         (["api"], 2, "SERVICE=N"),
-        (["prepare=2"], 5, "a task service"),
+        (["prepare=2"], 5, "prepare is a task"),
         (["outside=2"], 5, "an external service"),
     ],
 )  # fmt: skip
