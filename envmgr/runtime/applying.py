@@ -18,6 +18,7 @@ from envmgr.runtime.reacting import react
 from envmgr.runtime.reload import Proposal
 from envmgr.runtime.settling import Act
 from envmgr.runtime.supervisor import Supervisor
+from envmgr.runtime.supplies import Supplies
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +44,7 @@ async def carry_out(
         environment: Of the person who asks, for secrets, when that of the spawn is not known any more.
 
     Raises:
-        ConfigError: A secret of the new spec is missing.
+        ConfigError: A secret or an image of the new spec is missing.
         Conflict: The agent has changed meanwhile, or a port cannot be had.
         IllegalTransition: The agent is neither running nor at rest.
     """
@@ -70,7 +71,7 @@ async def _while_running(
     control: Control, actor: Actor, inc: Incarnation, found: Proposal, environment: Mapping[str, str]
 ) -> tuple[Step, ...]:
     plan = found.plan
-    await replace(inc, spec=found.spec).secrets(environment)  # a missing one is told before anything is done
+    await _foresee(inc, found, environment)
     anew = [u.unit for u in plan.units if u.fate in (Fate.CHANGED, Fate.FOLLOWS) and u.starts_anew]
     recreated = {name for name in anew if not _is_plain_restart(plan, name)}
     done = await control.settle(
@@ -91,6 +92,18 @@ async def _while_running(
         for one in done
     ]
     return (*steps, *await _tell(inc, plan))
+
+
+async def _foresee(inc: Incarnation, found: Proposal, environment: Mapping[str, str]) -> None:
+    """What can be missing is missed before anything is done: secrets and images."""
+    trial = replace(inc, spec=found.spec)
+    await trial.secrets(environment)
+    changed = {u.unit for u in found.plan.units if u.impact.rank >= Impact.RECREATE.rank}
+    boxed = [u for u in trial.services if u.container and u.name in changed and not u.is_shared]
+    if boxed:
+        supplies = Supplies(trial)
+        for unit in boxed:
+            await supplies.image(unit, None)
 
 
 def _is_plain_restart(plan: Plan, name: str) -> bool:
