@@ -8,6 +8,7 @@ import pytest
 
 from envmgr.config.templates.catalog import Origin, Templates, built_in_dirs
 from envmgr.config.templates.reference import keys, markdown
+from envmgr.core.graph import start_order
 from envmgr.errors import NotFound
 from tests.support.requirements import ROOT, proves
 from tests.support.templates import HEAD, WHOLE, Desk
@@ -96,7 +97,7 @@ def test_a_template_is_checked_by_name_or_path(desk: Desk) -> None:
     assert list(desk.templates.check("plain", desk.repo)) == []
 
 
-@pytest.mark.parametrize("name", ["shell", "claude", "web"])
+@pytest.mark.parametrize("name", ["shell", "claude", "web", "fullstack"])
 @proves("TMPL-011")
 def test_built_in_templates_are_sound_and_resolve_without_params(name: str, tmp_path: Path) -> None:
     templates = Templates(None)
@@ -119,6 +120,33 @@ def test_the_web_template_takes_another_server_and_another_agent(tmp_path: Path)
 
     assert spec.services[0].command == "npm run dev -- --port ${ports.http}"
     assert (spec.assistant.kind, spec.assistant.command) == ("claude_code", "")
+
+
+def test_the_fullstack_template_starts_data_first_and_takes_other_images_and_programs(tmp_path: Path) -> None:
+    templates = Templates(None)
+    params = {
+        "postgres": "local/postgres",
+        "python": "/opt/my python",
+        "front": "npm run dev -- --port ${ports.http}",
+    }
+
+    spec = templates.resolve(
+        templates.load("fullstack", None), repo=tmp_path, name="a", slug="a", params=params, environment={}
+    )
+
+    services = {service.name: service for service in spec.services}
+    order = start_order({name: [edge.service for edge in s.depends_on] for name, s in services.items()})
+    assert order == ("postgres", "redis", "migrate", "api", "front")
+    assert [s.container.image for s in services.values() if s.container] == [
+        "local/postgres",
+        "redis:7-alpine",
+    ]
+    assert services["api"].command == "exec '/opt/my python' api.py"
+    assert services["front"].command == "npm run dev -- --port ${ports.http}"
+    assert [volume.name for volume in spec.volumes] == ["pgdata"]
+    assert services["postgres"].exports == {
+        "DATABASE_URL": "postgres://shop@${services.postgres.host}:${ports.sql}/shop"
+    }
 
 
 def test_built_in_templates_are_those_of_the_checkout() -> None:

@@ -90,7 +90,7 @@ CASES = {
     ),
     "own address in an export": (
         WHOLE
-        + "services:\n  db: {image: x, ports: {p: {container: 1}}, exports: {URL: 'pg://127.0.0.1:${ports.p}'}}\n"
+        + "services:\n  db: {image: x, ports: {p: {container: 1}}, exports: {URL: 'pg://127.0.0.1:5432/x'}}\n"
         "  api: {image: y, depends_on: [db]}\n",
         "4:61: warning: services.db.exports.URL says 127.0.0.1, which inside of api is api itself",
     ),
@@ -147,6 +147,10 @@ FINE = {
     "own address for a process": WHOLE
     + "services:\n  db: {command: x, ports: [p], exports: {URL: 'pg://127.0.0.1:${ports.p}'}}\n"
     "  api: {command: y, depends_on: [db]}\n",
+    "own address in front of a service's port": WHOLE
+    + "services:\n  db: {image: x, ports: {p: {container: 1}}, exports: {URL: 'pg://127.0.0.1:${ports.p}'}}\n"
+    "  api: {image: y, depends_on: [db]}\n",
+    "a container that listens where it is told": WHOLE + "services: {a: {image: x, ports: [http]}}\n",
     "secret of the environment": WHOLE + "secrets: {DB_PASSWORD: env}\n",
     "one port for tcp and udp": WHOLE
     + "services: {a: {image: x, ports: {t: {container: 53}, u: {container: 53, protocol: udp}}}}\n",

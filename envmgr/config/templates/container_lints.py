@@ -70,7 +70,7 @@ def _ports(name: str, service: Service, places: Places) -> Iterator[Problem]:
             for word in _PORT_KEYS:
                 if places.is_written((*at, word)):
                     yield places.key((*at, word), f"services.{name}.ports.{key}: {word!r} is for containers")
-        elif port.container is None:
+        elif port.container is None and port.prefer is not None:
             hint = f"Write `{key}: {{container: {port.prefer or 80}}}`."
             yield places.key(at, f"services.{name}.ports.{key} needs 'container': the port inside", hint)
         elif (other := inner.setdefault((port.container, port.protocol), key)) != key:

@@ -14,7 +14,8 @@ from envmgr.config.templates.service_schema import Edge, Service
 from envmgr.core import graph
 
 _STOP_S = 60.0
-_OWN_ADDRESS = re.compile(r"\b(127\.0\.0\.1|localhost)\b")
+# In front of a service's port the address is understood for each viewer (runtime.viewpoint).
+_OWN_ADDRESS = re.compile(r"\b(?:127\.0\.0\.1|localhost)\b(?!:\$\{(?:services\.[^.}]+\.)?ports\.)")
 
 
 def lint_edges(document: Document, places: Places) -> Iterator[Problem]:

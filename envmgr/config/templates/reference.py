@@ -27,7 +27,7 @@ Templates are looked for in this order; the first of a name is used:
 1. the repository: `.envmgr/templates/NAME.yaml` (or `.yml`, `.toml`), and `.envmgr/template.yaml`, which is called by its `name` or
    `default`;
 2. yours: `templates/` in `~/.config/envmgr`;
-3. the built-in ones: `shell`, `claude`, `web`.
+3. the built-in ones: `shell`, `claude`, `web`, `fullstack`.
 
 Unknown keys are errors. Keys that begin with `x-` are yours: they are ignored everywhere, and are a good place for YAML anchors.
 Durations are written `500ms`, `10s`, `5m`, `1h`; sizes `512MB` (10^6) or `1GiB` (2^30).

@@ -72,7 +72,8 @@ class Port(Strict):
     number: PortNumber | None = None
     """For `kind: external`: where it already listens."""
     container: PortNumber | None = None
-    """For containers: the port inside, which is published at the leased number."""
+    """For containers: the port inside, which is published at the leased number. Without it that is the number inside, too, and the
+    program finds it in its variable."""
     protocol: Literal["tcp", "udp"] = "tcp"
     """For containers: `tcp` or `udp`."""
     bind: str = ""
