@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import docker
 from tests.support.leaks import nothing_left
 
 
@@ -15,3 +16,10 @@ def _nothing_left(tmp_path: Path) -> Iterator[None]:
     # First to be set up, so last to look: after every other fixture has cleaned up.
     with nothing_left(tmp_path):
         yield
+
+
+@pytest.fixture
+def ours() -> Iterator[docker.Ours]:
+    """The container engine's driver on the real engine; what the test made must be gone at its end."""
+    with docker.ours() as here:
+        yield here

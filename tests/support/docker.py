@@ -5,10 +5,13 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from envmgr.model.ids import LABEL_INSTANCE
+from envmgr.drivers.docker import DockerEngine
+from envmgr.model.ids import LABEL_INSTANCE, InstanceId
+from envmgr.protocols.engine import ContainerLaunch
 from tests.support.wait import eventually
 
 BASE = "envmgr-test/base"
@@ -34,6 +37,39 @@ def engine() -> Any:  # the SDK ships no types
 def own_labels(**more: str) -> dict[str, str]:
     """Labels of an instance that only this test uses."""
     return {LABEL_INSTANCE: f"test-{uuid.uuid4().hex[:12]}", **more}
+
+
+@dataclass(frozen=True)
+class Ours:
+    """The driver under test with labels of its own; `name` makes names that no other test uses."""
+
+    engine: DockerEngine
+    labels: dict[str, str]
+
+    def name(self, what: str = "one") -> str:
+        """Unique on the engine."""
+        return f"{self.labels[LABEL_INSTANCE]}-{what}"
+
+    def launch(self, *command: str, image: str = BASE, what: str = "one", **more: Any) -> ContainerLaunch:
+        """A launch with our labels; without words the image's own command."""
+        return ContainerLaunch(
+            name=self.name(what), image=image, labels=self.labels, command=command or None, **more
+        )
+
+
+@contextmanager
+def ours(host: str = "", *, deadline_s: float = 20.0) -> Iterator[Ours]:
+    """The driver on the real engine; what it made must be gone on leaving."""
+    labels = own_labels()
+    driver = DockerEngine(instance=InstanceId(labels[LABEL_INSTANCE]), host=host, deadline_s=deadline_s)
+    try:
+        if host:  # an engine that ends with the test
+            yield Ours(driver, labels)
+        else:
+            with nothing_in_engine(labels):
+                yield Ours(driver, labels)
+    finally:
+        driver.close()
 
 
 def existing(labels: Mapping[str, str]) -> list[str]:

@@ -31,12 +31,6 @@ class Address:
     port: int = 0
     certificates: str = ""
 
-    def is_expected(self) -> bool:
-        """Whether an engine is meant to be there: told so, its socket exists, or it is installed."""
-        if not self.socket or self.socket != _ROOTFUL:
-            return True
-        return Path(self.socket).exists() or bool(shutil.which("dockerd") or shutil.which("docker"))
-
     def tls(self) -> ssl.SSLContext | None:
         """For a stream of our own; None without TLS. Reads the certificates, so it blocks."""
         if not self.certificates:
@@ -47,17 +41,15 @@ class Address:
         return context
 
 
-def find(host: str = "", *, environ: Mapping[str, str] = os.environ) -> Address:
-    """The address that `host`, else `DOCKER_HOST`, names; else the first usual socket that exists.
-
-    Usual are that of the system, of a rootless engine, and of Docker Desktop. docker's contexts are not read.
+def given(host: str = "", *, environ: Mapping[str, str] = os.environ) -> Address | None:
+    """The address that `host`, else `DOCKER_HOST`, names; None when neither names one.
 
     Raises:
         ConfigError: An address of a kind that cannot be used, such as ssh.
     """
     url = host or environ.get("DOCKER_HOST", "")
     if not url:
-        return _local(environ)
+        return None
     parts = urlsplit(url)
     match parts.scheme:
         case "unix" if parts.path:
@@ -68,6 +60,23 @@ def find(host: str = "", *, environ: Mapping[str, str] = os.environ) -> Address:
         f"the container engine's address {url!r} cannot be used",
         hint="Set `docker.host` or DOCKER_HOST to unix://PATH or tcp://HOST:PORT.",
     )
+
+
+def usual(environ: Mapping[str, str] = os.environ) -> Address | None:
+    """The first that exists of the sockets of the system, of a rootless engine and of Docker Desktop. Blocks.
+
+    None when there is none, nor an engine or its command line. docker's contexts are not read.
+    """
+    home, run = environ.get("HOME", ""), environ.get("XDG_RUNTIME_DIR", "")
+    places = [
+        _ROOTFUL,
+        f"{run}/docker.sock" if run else "",
+        f"{home}/.docker/run/docker.sock" if home else "",
+    ]
+    path = next((each for each in places if each and Path(each).exists()), "")
+    if not path and not (shutil.which("dockerd") or shutil.which("docker")):
+        return None
+    return Address(url=f"unix://{path or _ROOTFUL}", socket=path or _ROOTFUL)
 
 
 def _remote(host: str, port: int | None, environ: Mapping[str, str], *, is_https: bool) -> Address:
@@ -81,10 +90,3 @@ def _remote(host: str, port: int | None, environ: Mapping[str, str], *, is_https
         port=port,
         certificates=folder if is_verified else "",
     )
-
-
-def _local(environ: Mapping[str, str]) -> Address:
-    home, run = environ.get("HOME", ""), environ.get("XDG_RUNTIME_DIR", "")
-    usual = [_ROOTFUL, f"{run}/docker.sock" if run else "", f"{home}/.docker/run/docker.sock" if home else ""]
-    path = next((each for each in usual if each and Path(each).exists()), _ROOTFUL)
-    return Address(url=f"unix://{path}", socket=path)

@@ -12,7 +12,7 @@ import anyio
 
 from envmgr.aio import blocking
 from envmgr.drivers.docker import trouble
-from envmgr.drivers.docker.address import Address
+from envmgr.drivers.docker.address import Address, given, usual
 from envmgr.errors import ConfigError, EnvmgrError, NotFound, Unavailable
 from envmgr.model.observe import Absent, Present, Seen, Unknown
 
@@ -33,12 +33,16 @@ class Calls:
     """Asks and tells one engine. Nothing is contacted before the first call.
 
     Args:
-        address: The engine's.
+        host: The engine's address; empty for DOCKER_HOST, else the usual sockets, as they are found at each new
+            connection.
         deadline_s: Seconds until a look gives up; a change may take six times as long.
+
+    Raises:
+        ConfigError: The address cannot be used.
     """
 
-    def __init__(self, address: Address, *, deadline_s: float) -> None:
-        self.address = address
+    def __init__(self, host: str, *, deadline_s: float) -> None:
+        self._given = self._address = given(host)
         self.deadline_s = deadline_s
         self.change_s = deadline_s * _PATIENCE
         self._idle: list[Client] = []
@@ -82,11 +86,17 @@ class Calls:
 
         return await blocking.act("docker", do_in_thread)
 
-    async def version(self) -> str:
-        """The API version both sides speak, such as `1.41`."""
-        if not self._version:
+    async def reach(self) -> tuple[Address, str]:
+        """Where the engine is, and the API version both sides speak, such as `1.41`. For connections of our own."""
+        if not self._version or self._address is None:
             await self.look(lambda client: client.ping(), what="asking for its version")
-        return self._version
+        if self._address is None:
+            raise trouble.down()
+        return self._address, self._version
+
+    async def is_expected(self) -> bool:
+        """Whether an engine is meant to be there: told so, its socket exists, or it is installed."""
+        return self._given is not None or await blocking.look("docker", self.deadline_s, usual) is not None
 
     async def gone(
         self, ask: Callable[[Client], object], *, what: str, again: Callable[[Client], object]
@@ -146,7 +156,10 @@ class Calls:
         with self._lock:
             if self._idle:
                 return self._idle.pop()
-        client = _new_client(self.address, self._version, self.deadline_s)
+        self._address = address = self._given or usual()
+        if address is None:
+            raise trouble.down()
+        client = _new_client(address, self._version, self.deadline_s)
         self._version = client.api_version
         return client
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
+from functools import partial
 from urllib.parse import quote
 
 import anyio
@@ -95,22 +96,18 @@ class Containers:
 
     async def pause(self, container: str) -> None:
         """See `Engine.pause`."""
-
-        def do(client: Client) -> None:
-            if not client.inspect_container(container)["State"]["Paused"]:
-                client.pause(container)
-
-        await self._calls.act(do, what=f"pausing {container}")
+        what = f"pausing {container}"
+        await self._calls.act(
+            lambda client: _unless(client.pause, container, is_fine="already paused"), what=what
+        )
 
     async def unpause(self, container: str) -> None:
         """See `Engine.unpause`."""
-
-        def do(client: Client) -> None:
-            found = _inspect_or_none(client, container)
-            if found is not None and found.state == "paused":
-                client.unpause(container)
-
-        await self._calls.act(do, what=f"unpausing {container}")
+        what = f"unpausing {container}"
+        with suppress(NotFound):
+            await self._calls.act(
+                lambda client: _unless(client.unpause, container, is_fine="is not paused"), what=what
+            )
 
     async def _has_ended(self, container: str, *, within_s: float) -> bool:
         """Wait for its end, not by asking again and again; what counts is a look afterwards."""
@@ -241,25 +238,34 @@ def _inspected(client: Client, ids: Sequence[str]) -> list[Container]:
 
 
 def _signal(client: Client, container: str, signal: str) -> None:
-    import docker.errors
-
-    try:
-        client.kill(container, signal)
-    except docker.errors.APIError as error:
-        # 404: gone; 409: not running, also while it is being created or has just ended.
-        if error.status_code not in (404, 409) and "is not running" not in (error.explanation or ""):
-            raise
+    with suppress_absence():
+        _unless(partial(client.kill, signal=signal), container, is_fine="is not running")
 
 
 def _remove(client: Client, container: str) -> None:
+    with suppress_absence():
+        # A removal that is under way is waited for by the look afterwards.
+        _unless(
+            partial(client.remove_container, v=True, force=True), container, is_fine="already in progress"
+        )
+
+
+def _unless(do: Callable[[str], object], container: str, *, is_fine: str) -> None:
+    """Do it; a refusal with these words means that there is nothing to do."""
     import docker.errors
 
     try:
-        client.remove_container(container, v=True, force=True)
+        do(container)
     except docker.errors.APIError as error:
-        # 409: a removal is under way; the look afterwards waits for it.
-        if error.status_code not in (404, 409):
+        if is_fine not in (error.explanation or ""):
             raise
+
+
+def suppress_absence() -> AbstractContextManager[None]:
+    """Let the engine's "no such thing" pass. Only where the SDK is loaded: in a call's thread."""
+    import docker.errors
+
+    return suppress(docker.errors.NotFound)
 
 
 def _uses(sources: Sequence[str], source: str) -> bool:

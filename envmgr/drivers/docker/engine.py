@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from envmgr.drivers.docker import address, reading
+from envmgr.drivers.docker import reading
 from envmgr.drivers.docker.archives import Archives
 from envmgr.drivers.docker.calls import Calls, Client
 from envmgr.drivers.docker.commands import Commands
@@ -28,7 +28,7 @@ class DockerEngine(Archives, Commands, Images, Networks, Output):
 
     def __init__(self, *, instance: InstanceId, host: str = "", deadline_s: float = 10.0) -> None:
         self._instance = instance
-        self._calls = Calls(address.find(host), deadline_s=deadline_s)
+        self._calls = Calls(host, deadline_s=deadline_s)
 
     async def look(self) -> Seen[EngineFacts]:
         """See `Engine.look`."""
@@ -36,7 +36,7 @@ class DockerEngine(Archives, Commands, Images, Networks, Output):
         def ask(client: Client) -> EngineFacts:
             return reading.facts(client.version(), client.info())
 
-        if not self._calls.address.is_expected():
+        if not await self._calls.is_expected():
             return Absent()
         return await self._calls.seen(ask, what="asking for its version")
 

@@ -6,11 +6,10 @@ import ipaddress
 import zlib
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
-from typing import Any
 
 from envmgr.drivers.docker import reading, trouble
 from envmgr.drivers.docker.calls import Calls, Client
-from envmgr.drivers.docker.containers import attach, label_filter, owned
+from envmgr.drivers.docker.containers import attach, label_filter, owned, suppress_absence
 from envmgr.errors import Conflict, EnvmgrError
 from envmgr.model.observe import Absent, Present, Seen
 from envmgr.protocols.engine import Found, Labels
@@ -62,7 +61,8 @@ class Networks:
         """See `Engine.remove_network`."""
 
         def drop(client: Client) -> None:
-            _ignoring_absence(client.remove_network, name)
+            with suppress_absence():
+                client.remove_network(name)
 
         what = f"removing network {name}"
         await self._calls.act(drop, what=what)
@@ -115,7 +115,8 @@ class Volumes:
         """See `Engine.remove_volume`."""
 
         def drop(client: Client) -> None:
-            _ignoring_absence(client.remove_volume, name)
+            with suppress_absence():
+                client.remove_volume(name)
 
         what = f"removing volume {name}"
         await self._calls.act(drop, what=what)
@@ -180,15 +181,6 @@ def _check_owner(kind: str, name: str, labels: Labels, existing: reading.Documen
             f"there is a {kind} {name} of somebody else",
             hint=f"Look at it with `docker {kind} inspect {name}`, and remove it if nobody needs it.",
         )
-
-
-def _ignoring_absence(remove: Any, name: str) -> None:  # Any: a method of the SDK
-    import docker.errors
-
-    try:
-        remove(name)
-    except docker.errors.NotFound:
-        return
 
 
 def _subnets(name: str) -> Iterator[str]:

@@ -29,7 +29,8 @@ def container(document: Document) -> Container:
         out_of_memory=bool(state.get("OOMKilled")),
         error=state.get("Error") or "",
         started_at=started,
-        ended_at=moment(state.get("FinishedAt", "")) if has_ended else None,
+        # The engine notes a start after the fact; a short life can end before it.
+        ended_at=max(started, moment(state.get("FinishedAt", ""))) if has_ended else None,
         health=_health(state),
         addresses=_addresses(network),
         published=_published(network),

@@ -17,6 +17,7 @@ import anyio.abc
 
 from envmgr.aio import blocking
 from envmgr.drivers.docker import trouble
+from envmgr.drivers.docker.address import Address
 from envmgr.drivers.docker.calls import Calls
 
 if TYPE_CHECKING:
@@ -141,8 +142,8 @@ async def ask(
         Refused: A status of 400 or more.
     """
     limit_s = patience_s or calls.deadline_s
-    version = await calls.version()
-    connection = await _connect(calls)
+    address, version = await calls.reach()
+    connection = await _connect(address, within_s=min(_CONNECT_S, calls.deadline_s))
     try:
         answer = Answer(connection)
         with anyio.move_on_after(limit_s) as in_time:
@@ -161,10 +162,9 @@ async def ask(
         await anyio.aclose_forcefully(connection)
 
 
-async def _connect(calls: Calls) -> anyio.abc.ByteStream:
-    address = calls.address
+async def _connect(address: Address, *, within_s: float) -> anyio.abc.ByteStream:
     try:
-        with anyio.fail_after(min(_CONNECT_S, calls.deadline_s)):
+        with anyio.fail_after(within_s):
             if address.socket:
                 return await anyio.connect_unix(address.socket)
             tls: ssl.SSLContext | None = await blocking.act("docker", address.tls)
@@ -174,7 +174,7 @@ async def _connect(calls: Calls) -> anyio.abc.ByteStream:
                 address.host, address.port, ssl_context=tls, tls_standard_compatible=False
             )
     except TimeoutError as error:
-        raise trouble.silent("connecting", calls.deadline_s) from error
+        raise trouble.silent("connecting", within_s) from error
     except OSError as error:
         raise trouble.down(error) from error
 
