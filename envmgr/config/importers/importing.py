@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from envmgr.config.importers import procfile
+from envmgr.config.importers import graces, procfile
 from envmgr.config.importers.compose import reading as compose
 from envmgr.config.importers.devcontainer import reading as devcontainer
 from envmgr.config.importers.drafting import Draft
@@ -93,6 +93,7 @@ def read(
         services=tuple(services),
     )
     title = READERS[name](request)
+    graces.shorten(out, report)
     _declare(out, declared)
     return Imported(
         format=name,

@@ -68,6 +68,7 @@ def _service(
 ) -> None:
     mark = command.mark
     out = request.out.below("services", mark).below(names[name], mark)
+    request.report.about(name, names[name])
     if name == _RELEASE:
         out.put("kind", "task")
     out.put("command", command, mark)

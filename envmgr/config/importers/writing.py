@@ -14,6 +14,7 @@ _ORDER = ("params", "secrets", "env_file", "env", "ports", "workspace", "service
 _WIDE = 88
 _PLAIN = re.compile(r"[A-Za-z0-9_./$][A-Za-z0-9_./$ @%+=:(),;!?*<>|&~^\"'\\\[\]{}#-]*")
 _UNSAFE = re.compile(r": |:$| #|[\n\t]|^[?:,\[\]{}#&*!|>'\"%@`-]| $")
+_OLD_WORDS = ("yes", "no", "on", "off", "y", "n")  # truth values to readers of YAML 1.1
 _IN_FLOW = re.compile(r"[,\[\]{}]")
 
 
@@ -98,14 +99,19 @@ def _is_small(node: Node, key: str) -> bool:
 
 def _flow(node: Node, *, room: int) -> str:
     """On one line; empty if it does not fit."""
+    text = _on_one_line(node)
+    return text if len(text) <= room else ""
+
+
+def _on_one_line(node: Node) -> str:
     match node:
         case Leaf():
-            text = _leaf(node, in_flow=True) or "null"
+            return _leaf(node, in_flow=True)
         case Items(items=items):
-            text = f"[{', '.join(_flow(item, room=room) for item in items)}]"
+            return f"[{', '.join(_on_one_line(item) for item in items)}]"
         case Table(items=table):
-            text = f"{{{', '.join(f'{scalar(key, in_flow=True)}: {_flow(item, room=room)}' for key, item in table.items())}}}"
-    return text if len(text) <= room else ""
+            pairs = (f"{scalar(key, in_flow=True)}: {_on_one_line(item)}" for key, item in table.items())
+            return f"{{{', '.join(pairs)}}}"
 
 
 def _leaf(leaf: Leaf, *, in_flow: bool = False) -> str:
@@ -118,6 +124,7 @@ def scalar(text: str, *, in_flow: bool = False) -> str:
     """Text as YAML: plain where it is read back as the same text, else quoted."""
     is_plain = (
         isinstance(atom(text), str)
+        and text.lower() not in _OLD_WORDS
         and _PLAIN.fullmatch(text)
         and not _UNSAFE.search(text)
         and not (in_flow and _IN_FLOW.search(text))

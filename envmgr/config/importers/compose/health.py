@@ -193,6 +193,15 @@ def _is_only_in_a_profile(here: Here, name: str) -> bool:
     return not own or bool(own & here.whole.chosen) or not own <= names
 
 
+def _password_in_command(here: Here) -> dict[str, str]:
+    """Redis is given its password as an argument."""
+    command = here.out.get("command")
+    said = [item.text for item in command if isinstance(item, Leaf)] if isinstance(command, list) else []
+    if "--requirepass" in said[:-1]:
+        return {"REDIS_PASSWORD": said[said.index("--requirepass") + 1]}
+    return {}
+
+
 def exports(here: Here, *, is_only: bool) -> None:
     """Addresses for programs on the host, and for the agent."""
     found = well_known(here)
@@ -202,6 +211,7 @@ def exports(here: Here, *, is_only: bool) -> None:
         env = here.out.get("env")
         node = env.table().items if isinstance(env, Draft) else {}
         values = {name: leaf.text for name, leaf in node.items() if isinstance(leaf, Leaf)}
+        values |= _password_in_command(here)
         address = found.address(values).replace("{at}", f"${{host}}:${{ports.{here.ports[found.port]}}}")
         out.put(found.variable if is_only else f"{prefix}_URL", text_leaf(here.said.mark, address))
     elif name := next((name for name in here.ports.values() if name in ("http", "https")), ""):

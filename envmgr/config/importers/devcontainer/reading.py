@@ -86,7 +86,7 @@ def read(request: Request) -> str:
     _rest(dev)
     mark = Mark(request.places.show(path), 1, 1)
     request.report.changed(
-        mark, "", f"the assistant works on the host; commands for the container run in {dev.slug}"
+        mark, "service", f"the assistant works on the host; commands for the container run in {dev.slug}"
     )
     return title
 

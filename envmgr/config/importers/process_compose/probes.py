@@ -140,7 +140,7 @@ def _timing(run: Run, probe: Table, out: Draft) -> None:
         found[ours] = value
         if ours in ("up", "down"):
             out.put(ours, max(1, value), probe.keys[key])
-        elif value or ours == "initial":
+        elif value:
             out.put(ours, duration(value), probe.keys[key])
     whole_s = found.get("initial", 0) + found["down"] * (found["period"] + found["timeout"])
     if whole_s > 60:
