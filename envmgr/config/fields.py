@@ -20,8 +20,6 @@ from pydantic import (
 from envmgr.config import units
 from envmgr.model.service import Rate
 
-_REFERENCE = {"type": "string", "pattern": r"\$\{"}
-
 
 class Strict(BaseModel):
     """A table with known keys.
@@ -40,7 +38,8 @@ class Strict(BaseModel):
     later: ClassVar[frozenset[str]] = frozenset()
 
 
-def _one_or_many(value: object) -> object:
+def one_or_many(value: object) -> object:
+    """A single text stands for a list of it."""
     return [value] if isinstance(value, str) else value
 
 
@@ -97,16 +96,23 @@ Size = Annotated[
     BeforeValidator(units.size_bytes),
     WithJsonSchema({"type": "string", "pattern": rf"{units.SIZE}|\$\{{", "examples": ["512MB", "1GiB"]}),
 ]
-Count = Annotated[int, WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, _REFERENCE]})]
-Flag = Annotated[bool, WithJsonSchema({"anyOf": [{"type": "boolean"}, _REFERENCE]})]
+Count = Annotated[int, Field(ge=0)]
+Flag = bool
 PortNumber = Annotated[
     int,
     PlainValidator(_port),
-    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maximum": 65535}, _REFERENCE]}),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": 65535},
+                {"type": "string", "pattern": "^[0-9]+$"},
+            ]
+        }
+    ),
 ]
 Strings = Annotated[
     tuple[str, ...],
-    BeforeValidator(_one_or_many),
+    BeforeValidator(one_or_many),
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
 ]
 Command = Annotated[

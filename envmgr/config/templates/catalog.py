@@ -12,9 +12,9 @@ from envmgr.config.nodes import Leaf, Table
 from envmgr.config.problems import BadFile, Problem, did_you_mean
 from envmgr.config.templates import explaining, loading, resolving
 from envmgr.config.templates.answers import Answers
+from envmgr.config.templates.editor_schema import editor_schema
 from envmgr.config.templates.loading import Template
 from envmgr.config.templates.params import placeholders
-from envmgr.config.templates.schema import Document
 from envmgr.errors import ConfigError, NotFound
 from envmgr.model.spec import AgentSpec, PortsPolicy
 
@@ -177,10 +177,7 @@ class Templates:
 
     def json_schema(self) -> dict[str, object]:
         """JSON Schema of the format, for editors."""
-        return {
-            "$schema": "https://json-schema.org/draft/2020-12/schema",
-            **Document.model_json_schema(by_alias=True),
-        }
+        return editor_schema()
 
     def _load(self, found: _Found, repo: Path | None) -> Template:
         def show(file: Path) -> str:

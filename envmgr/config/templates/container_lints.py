@@ -73,7 +73,7 @@ def _ports(name: str, service: Service, places: Places) -> Iterator[Problem]:
         elif port.container is None and port.prefer is not None:
             hint = f"Write `{key}: {{container: {port.prefer or 80}}}`."
             yield places.key(at, f"services.{name}.ports.{key} needs 'container': the port inside", hint)
-        elif (other := inner.setdefault((port.container, port.protocol), key)) != key:
+        elif port.container and (other := inner.setdefault((port.container, port.protocol), key)) != key:
             message = f"services.{name}.ports.{key}: port {port.container} inside is {other!r} already"
             yield places.value((*at, "container"), message)
 

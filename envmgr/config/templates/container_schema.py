@@ -24,6 +24,7 @@ from envmgr.config.fields import (
     Slug,
     Strict,
     command,
+    one_or_many,
 )
 
 _HOST = r"^[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$"
@@ -176,15 +177,18 @@ class ContainerKeys(Strict):
 
     image: Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\s-]\S*$")] | None = None
     """Image to run; with `build` a tag for what is built. A service with `image` or `build` runs in a container."""
-    build: Annotated[Build, BeforeValidator(_build)] | None = None
+    build: Annotated[Build, BeforeValidator(_build, json_schema_input_type=Build | str)] | None = None
     """Build the image from the worktree; a bare text is the folder."""
     entrypoint: EntryPoint | None = None
     """Instead of the image's entry point; an empty list removes it."""
-    volumes: tuple[Annotated[Mount, BeforeValidator(_mount)], ...] = ()
+    volumes: tuple[Annotated[Mount, BeforeValidator(_mount, json_schema_input_type=Mount | str)], ...] = ()
     """What is mounted. A named volume is the agent's own, unless `volumes` at the top shares it."""
     user: str = ""
     """User, or `uid:gid`, inside the container."""
-    networks: Annotated[dict[Slug, Attachment], BeforeValidator(_networks)] = Field(default_factory=dict)
+    networks: Annotated[
+        dict[Slug, Attachment],
+        BeforeValidator(_networks, json_schema_input_type=dict[Slug, Attachment] | list[str]),
+    ] = Field(default_factory=dict)
     """The agent's networks it is attached to, by name; without it `default`. Services of a network find each other by service name."""
     aliases: tuple[HostName, ...] = ()
     """Further names under which other containers find it, besides the service's name."""
@@ -192,7 +196,9 @@ class ContainerKeys(Strict):
     """Its own idea of its name."""
     workdir: Absolute | None = None
     """Working directory inside; without it the image's."""
-    tmpfs: Annotated[tuple[Absolute, ...], BeforeValidator(lambda v: [v] if isinstance(v, str) else v)] = ()
+    tmpfs: Annotated[
+        tuple[Absolute, ...], BeforeValidator(one_or_many, json_schema_input_type=str | list[str])
+    ] = ()
     """Paths inside that are kept in memory."""
     init: Flag = False
     """Run a small init as process 1 that forwards signals and reaps."""
@@ -204,7 +210,9 @@ class ContainerKeys(Strict):
     """Linux capabilities to add."""
     cap_drop: Capabilities = ()
     """Linux capabilities to drop; `ALL` for all."""
-    extra_hosts: Annotated[Pairs, BeforeValidator(_hosts)] = Field(default_factory=dict)
+    extra_hosts: Annotated[Pairs, BeforeValidator(_hosts, json_schema_input_type=Pairs | list[str])] = Field(
+        default_factory=dict
+    )
     """Host names and their addresses, for its `/etc/hosts`; `host-gateway` stands for this machine."""
     sysctls: Pairs = Field(default_factory=dict)
     """Kernel parameters of its namespaces."""

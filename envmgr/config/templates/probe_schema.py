@@ -49,9 +49,9 @@ def _tcp(value: object) -> object:
 class Check(Strict):
     """One way to tell that a service is ready."""
 
-    http: Annotated[HttpCheck, BeforeValidator(_http)] | None = None
+    http: Annotated[HttpCheck, BeforeValidator(_http, json_schema_input_type=HttpCheck | str)] | None = None
     """An HTTP request is answered."""
-    tcp: Annotated[TcpCheck, BeforeValidator(_tcp)] | None = None
+    tcp: Annotated[TcpCheck, BeforeValidator(_tcp, json_schema_input_type=TcpCheck | str | int)] | None = None
     """A connection is accepted."""
     exec: Command | None = None
     """A command, run in the service's environment, ends with 0."""

@@ -7,7 +7,18 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema, model_validator
 
 from envmgr.config import units
-from envmgr.config.fields import Command, Count, Duration, EnvName, Flag, Inside, Signal, Slug, Strict
+from envmgr.config.fields import (
+    Command,
+    Count,
+    Duration,
+    EnvName,
+    Flag,
+    Inside,
+    Signal,
+    Slug,
+    Strict,
+    one_or_many,
+)
 from envmgr.model.service import Rate
 
 
@@ -23,19 +34,11 @@ Often = Annotated[
 ]
 
 
-def _one_or_many(value: object) -> object:
-    return value if isinstance(value, list) else [value]
+Globs = Annotated[tuple[Inside, ...], BeforeValidator(one_or_many, json_schema_input_type=str | list[str])]
 
 
-def _paths(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
-Globs = Annotated[
-    tuple[Inside, ...],
-    BeforeValidator(_paths),
-    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
-]
+Policy = Literal["on-failure", "always", "never"]
+Action = Literal["none", "signal", "exec", "restart", "recreate"]
 
 
 class Restart(Strict):
@@ -44,7 +47,7 @@ class Restart(Strict):
     The n-th delay is `initial * factor ** n`, `max` at most, and up to `jitter` of it more by chance.
     """
 
-    policy: Literal["on-failure", "always", "never"] = "on-failure"
+    policy: Policy = "on-failure"
     """Which ends are followed by a restart; a stop that was asked for never is."""
     initial: Duration = 1.0
     """First delay."""
@@ -66,13 +69,13 @@ def _policy(value: object) -> object:
     return {"policy": value} if isinstance(value, str) else value
 
 
-RestartOrWord = Annotated[Restart, BeforeValidator(_policy)]
+RestartOrWord = Annotated[Restart, BeforeValidator(_policy, json_schema_input_type=Restart | Policy)]
 
 
 class Reaction(Strict):
     """What to do. A bare word means `action`."""
 
-    action: Literal["none", "signal", "exec", "restart", "recreate"] = "restart"
+    action: Action = "restart"
     """`none`, `signal`, `exec`, `restart`, or `recreate`: also build the image and make the container anew."""
     signal: Signal = "SIGHUP"
     """For `signal`."""
@@ -110,7 +113,7 @@ def _watches(value: object) -> object:
         return [{"paths": [value]}]
     if isinstance(value, list) and all(isinstance(path, str) for path in value):
         return [{"paths": value}] if value else []
-    return _one_or_many(value)
+    return value if isinstance(value, list) else [value]
 
 
 class RunWhen(Strict):
@@ -118,7 +121,9 @@ class RunWhen(Strict):
 
     changed: Globs = ()
     """Globs of files of the worktree."""
-    env: Annotated[tuple[EnvName, ...], BeforeValidator(_paths)] = ()
+    env: Annotated[
+        tuple[EnvName, ...], BeforeValidator(one_or_many, json_schema_input_type=str | list[str])
+    ] = ()
     """Variables of the task."""
 
 
@@ -148,11 +153,17 @@ class RunningKeys(Strict):
     """When it is started again after it ended; without it never."""
     fatal_exit_codes: tuple[Annotated[int, Field(ge=0, le=255)], ...] = (78, 126, 127)
     """Exit codes after which a restart would not help."""
-    watch: Annotated[tuple[Watch, ...], BeforeValidator(_watches)] = ()
+    watch: Annotated[
+        tuple[Watch, ...], BeforeValidator(_watches, json_schema_input_type=str | Watch | list[str | Watch])
+    ] = ()
     """Files whose change it follows."""
-    on_env_change: Annotated[Reaction, BeforeValidator(_action)] = Reaction(action="restart")
+    on_env_change: Annotated[Reaction, BeforeValidator(_action, json_schema_input_type=Reaction | Action)] = (
+        Reaction(action="restart")
+    )
     """What follows when the template gives its running instance other variables."""
     run_when: RunWhen | None = None
     """For tasks: run again only when this has changed."""
-    profiles: Annotated[tuple[Slug, ...], BeforeValidator(_paths)] = ()
+    profiles: Annotated[
+        tuple[Slug, ...], BeforeValidator(one_or_many, json_schema_input_type=str | list[str])
+    ] = ()
     """It is left out unless one of these is chosen with `envmgr spawn --profile NAME`."""

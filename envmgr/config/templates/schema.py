@@ -22,6 +22,7 @@ from envmgr.config.fields import (
     Strict,
     Strings,
     Word,
+    one_or_many,
 )
 from envmgr.config.templates.agent_schema import Agent
 from envmgr.config.templates.container_schema import Volume, VolumeName
@@ -87,7 +88,10 @@ class Task(Strict):
     """Service in whose container it runs, instead of on this machine."""
 
 
-Tasks = Annotated[tuple[Annotated[Task, BeforeValidator(_task)], ...], BeforeValidator(_tasks)]
+TaskForm = Annotated[Task, BeforeValidator(_task, json_schema_input_type=Task | Command)]
+Tasks = Annotated[
+    tuple[TaskForm, ...], BeforeValidator(_tasks, json_schema_input_type=list[TaskForm] | Task | str)
+]
 
 
 class Workspace(Strict):
@@ -100,7 +104,9 @@ class Workspace(Strict):
     branch: str = ""
     """Name of the new branch; without it `agent/${agent.slug}`."""
     copy_: Annotated[
-        tuple[Inside, ...], BeforeValidator(lambda v: [v] if isinstance(v, str) else v), Field(alias="copy")
+        tuple[Inside, ...],
+        BeforeValidator(one_or_many, json_schema_input_type=str | list[str]),
+        Field(alias="copy"),
     ] = ()
     """Globs of git-ignored files to copy from the main checkout, such as `.env.local`."""
     setup: Tasks = ()
@@ -156,10 +162,6 @@ def _one_or_list(value: object) -> object:
     return value if isinstance(value, list) else [value]
 
 
-def _one_or_many(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
 class Hooks(Strict):
     """Commands around an agent's life, run in its worktree with its environment."""
 
@@ -205,6 +207,9 @@ class Import(Strict):
     """Keys of a template that are merged over what the file says, such as `services: {db: {ready: ...}}`."""
 
 
+ImportForm = Annotated[Import, BeforeValidator(_import, json_schema_input_type=Import | str)]
+
+
 class Document(Strict):
     """A template."""
 
@@ -219,8 +224,8 @@ class Document(Strict):
     extends: Strings = ()
     """Templates this one builds on, oldest first: a path (relative to this file) or a template name."""
     import_: Annotated[
-        tuple[Annotated[Import, BeforeValidator(_import)], ...],
-        BeforeValidator(_one_or_list),
+        tuple[ImportForm, ...],
+        BeforeValidator(_one_or_list, json_schema_input_type=list[ImportForm] | ImportForm),
         Field(alias="import"),
     ] = ()
     """Descriptions in other formats; the keys of the template lie on top of them."""
@@ -230,7 +235,13 @@ class Document(Strict):
     """Variables of everything in the environment."""
     env_file: Strings = ()
     """Files with NAME=value lines, relative to the repository; `env` comes after them."""
-    secrets: dict[EnvName, Annotated[Secret, BeforeValidator(_secret)]] = Field(default_factory=dict)
+    secrets: dict[
+        EnvName,
+        Annotated[
+            Secret,
+            BeforeValidator(_secret, json_schema_input_type=Secret | Literal["env", "file", "command"]),
+        ],
+    ] = Field(default_factory=dict)
     """Variables whose values are fetched late and never stored."""
     workspace: Workspace = Workspace()
     """The agent's git worktree."""
@@ -242,9 +253,10 @@ class Document(Strict):
     """What the agent's work needs running."""
     volumes: dict[VolumeName, Volume] = Field(default_factory=dict)
     """Named volumes that are shared or filled; the others need no entry."""
-    profiles: dict[Slug, Annotated[tuple[Slug, ...], BeforeValidator(_one_or_many)]] = Field(
-        default_factory=dict
-    )
+    profiles: dict[
+        Slug,
+        Annotated[tuple[Slug, ...], BeforeValidator(one_or_many, json_schema_input_type=str | list[str])],
+    ] = Field(default_factory=dict)
     """Services by profile: they are left out unless `envmgr spawn --profile NAME` chooses one of theirs. Adds to `profiles` of a service."""
     agent: Agent
     """The AI program; every template that is spawned has one."""

@@ -123,12 +123,13 @@ class ProcessLimits(Strict):
     """Priority, higher is more polite; processes only."""
 
 
+Condition = Annotated[str, AfterValidator(_condition), WithJsonSchema({"enum": [*_CONDITIONS, *_ALIASES]})]
+
+
 class Edge(Strict):
     """What to wait for."""
 
-    condition: (
-        Annotated[str, AfterValidator(_condition), WithJsonSchema({"enum": [*_CONDITIONS, *_ALIASES]})] | None
-    ) = None
+    condition: Condition | None = None
     """`started`, `ready`, `log` (ready by a line of its log), `completed` or `succeeded`. Without it: `succeeded` for tasks,
     `ready` with a probe, else `started`."""
     required: Flag = True
@@ -139,14 +140,18 @@ class Edge(Strict):
     """Restart, too, when the dependency was restarted or recreated."""
 
 
+def _edge(value: object) -> object:
+    return {"condition": value} if isinstance(value, str) else value
+
+
+EdgeForm = Annotated[Edge, BeforeValidator(_edge, json_schema_input_type=Edge | Condition)]
 Edges = Annotated[
-    dict[
-        str,
-        Annotated[Edge, BeforeValidator(lambda said: {"condition": said} if isinstance(said, str) else said)],
-    ],
-    BeforeValidator(_names),
-    Field(json_schema_extra={"description": "Names of services, or a map from name to what to wait for."}),
+    dict[str, EdgeForm],
+    BeforeValidator(_names, json_schema_input_type=dict[str, EdgeForm] | list[str]),
 ]
+
+
+PortForm = Annotated[Port, BeforeValidator(_port, json_schema_input_type=Port | PortNumber)]
 
 
 class Basics(Strict):
@@ -167,9 +172,10 @@ class Basics(Strict):
     """Variables of this service."""
     env_file: Strings = ()
     """Files with NAME=value lines, relative to the repository; `env` comes after them."""
-    ports: Annotated[dict[Slug, Annotated[Port, BeforeValidator(_port)]], BeforeValidator(_names)] = Field(
-        default_factory=dict
-    )
+    ports: Annotated[
+        dict[Slug, PortForm],
+        BeforeValidator(_names, json_schema_input_type=dict[Slug, PortForm] | list[str]),
+    ] = Field(default_factory=dict)
     """Ports it needs, by name; a list of names will do."""
     depends_on: Edges = Field(default_factory=dict)
     """Services that come first; a list of names will do."""
