@@ -95,6 +95,11 @@ class Reader:
         from envmgr.config.importers import importing  # most templates import nothing
 
         files = [top / Path(file).expanduser() for file in wish.path]
+        for file in files:
+            if not file.is_file():
+                message = f"import: there is no file {self.show(file)}"
+                hint = "Its path starts at the top of the repository."
+                raise BadFile([Problem(mark=entry.mark, path="import", message=message, hint=hint)])
         try:
             found = importing.read(
                 files,
