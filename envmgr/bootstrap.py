@@ -34,6 +34,7 @@ from envmgr.drivers.keeper.logfile import LogFile
 from envmgr.drivers.processes import ProcProcesses
 from envmgr.drivers.sockets import HostSockets
 from envmgr.drivers.tmux.sessions import TmuxTerminals
+from envmgr.drivers.trees import FolderWatcher
 from envmgr.drivers.watch import FileWatcher
 from envmgr.errors import Unobservable
 from envmgr.model.agent import Lifecycle
@@ -58,6 +59,7 @@ from envmgr.runtime.retention import Retention
 from envmgr.runtime.saga import never
 from envmgr.runtime.sampler import Sampler
 from envmgr.runtime.supervisor import Policy, Supervisor
+from envmgr.runtime.watching import Watches
 from envmgr.store.sqlite import SqliteStore
 
 log = logging.getLogger(__name__)
@@ -122,6 +124,8 @@ async def daemon() -> AsyncIterator[App]:
             watcher = FileWatcher(polls=settings.watch.polling)
             app.drift = DriftLoop(supervisor, app.templates, watcher, environment=dict(os.environ))
             group.start_soon(app.drift.run)
+            folders = FolderWatcher(polls=settings.watch.polling)
+            group.start_soon(Watches(supervisor, app.control, folders).run)
             group.start_soon(Graves(systems).run)
             group.start_soon(Retention(systems).run)
             app.supervisor, app.stopping, app.started_at = supervisor, anyio.Event(), time.time()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Callable, Collection
 from pathlib import Path
 from typing import Protocol
 
@@ -17,4 +17,19 @@ class Watcher(Protocol):
 
         A file need not exist, nor its folder; replacing it (how editors save) counts. A bunch ends when nothing has
         changed for `quiet_s` seconds.
+        """
+
+
+class FolderWatcher(Protocol):
+    """Tell when something changes below folders; hints, too."""
+
+    def below(
+        self, roots: Collection[Path], *, ignored: Callable[[str], bool], quiet_s: float = 0.3
+    ) -> AsyncGenerator[frozenset[Path], None]:
+        """What was touched below these folders (or these files), in bunches, until cancelled; folders that came or went, too.
+
+        Args:
+            roots: They need not exist.
+            ignored: Whether a name below the roots is passed by, with all below it.
+            quiet_s: Time without a change that ends a bunch.
         """

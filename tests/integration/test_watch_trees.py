@@ -1,0 +1,117 @@
+"""Folders that change below, on a real kernel."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from anyio.abc import ObjectReceiveStream
+from watchfiles._rust_notify import RustNotify
+
+from envmgr.drivers.trees import FolderWatcher
+from tests.support.requirements import proves
+
+pytestmark = pytest.mark.anyio
+
+Bunches = ObjectReceiveStream[frozenset[Path]]
+
+
+@asynccontextmanager
+async def watching(roots: Collection[Path], watcher: FolderWatcher | None = None) -> AsyncIterator[Bunches]:
+    """Bunches of changes; `node_modules` is passed by. The kernel's watch takes a moment to begin."""
+    send, receive = anyio.create_memory_object_stream[frozenset[Path]](100)
+
+    async def run() -> None:
+        used = watcher or FolderWatcher()
+        async for bunch in used.below(roots, ignored=lambda name: name == "node_modules", quiet_s=0.1):
+            await send.send(bunch)
+
+    async with send, receive, anyio.create_task_group() as group:
+        group.start_soon(run)
+        await anyio.sleep(0.3)
+        yield receive
+        group.cancel_scope.cancel()
+
+
+async def told(bunches: Bunches, path: Path) -> None:
+    """Until a bunch names it."""
+    with anyio.fail_after(10):
+        while path not in await bunches.receive():
+            pass
+
+
+@proves("WATCH-001")
+async def test_files_below_a_folder_are_told_and_those_to_pass_by_are_not(tmp_path: Path) -> None:
+    for folder in ("src/deep", "src/node_modules/left-pad", "other"):
+        (tmp_path / folder).mkdir(parents=True)
+    async with watching([tmp_path / "src"]) as bunches:
+        (tmp_path / "src" / "node_modules" / "left-pad" / "index.js").write_text("x", encoding="utf-8")
+        (tmp_path / "src" / "node_modules" / "new.js").write_text("x", encoding="utf-8")
+        (tmp_path / "other" / "file").write_text("x", encoding="utf-8")
+        (tmp_path / "src" / "deep" / "a.py").write_text("x", encoding="utf-8")
+        assert await bunches.receive() == {tmp_path / "src" / "deep" / "a.py"}
+
+
+@proves("WATCH-001")
+async def test_folders_that_come_are_watched_too(tmp_path: Path) -> None:
+    src = tmp_path / "src"
+    async with watching([src]) as bunches:
+        src.mkdir()
+        await told(bunches, src)
+        (src / "a" / "b").mkdir(parents=True)
+        await told(bunches, src / "a")
+        (src / "a" / "b" / "late.py").write_text("x", encoding="utf-8")
+        await told(bunches, src / "a" / "b" / "late.py")
+
+
+@proves("WATCH-001")
+async def test_a_single_file_is_told_and_its_neighbours_are_not(tmp_path: Path) -> None:
+    async with watching([tmp_path / ".env"]) as bunches:
+        (tmp_path / "neighbour").write_text("x", encoding="utf-8")
+        (tmp_path / ".env").write_text("A=1", encoding="utf-8")
+        assert await bunches.receive() == {tmp_path / ".env"}
+
+
+@proves("WATCH-005")
+async def test_too_many_folders_are_polled_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(5):
+        (tmp_path / f"folder-{number}").mkdir()
+    async with watching([tmp_path], FolderWatcher(most_folders=4)) as bunches:
+        (tmp_path / "folder-3" / "file").write_text("x", encoding="utf-8")
+        await told(bunches, tmp_path / "folder-3" / "file")
+    assert "too many" in caplog.records[0].getMessage()
+
+
+@proves("WATCH-005")
+async def test_when_the_kernel_refuses_folders_are_polled_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(**options: Any) -> RustNotify:
+        if not options["force_polling"]:
+            raise OSError("OS file watch limit reached")
+        return RustNotify(**{**options, "poll_delay_ms": 50})
+
+    async with watching([tmp_path], FolderWatcher(open_=refuse)) as bunches:
+        (tmp_path / "file").write_text("x", encoding="utf-8")
+        await told(bunches, tmp_path / "file")
+    assert "limit reached" in str(caplog.records[0].__dict__["why"])
+
+
+@proves("WATCH-001")
+async def test_nothing_is_missed_while_folders_come_and_go(tmp_path: Path) -> None:
+    seen: set[Path] = set()
+    files = {tmp_path / f"folder-{number}" / "sub" / "file" for number in range(12)}
+    async with watching([tmp_path]) as bunches:
+        for file in sorted(files):
+            file.parent.mkdir(parents=True)
+            await anyio.sleep(0.06)
+            file.write_text("x", encoding="utf-8")
+        with anyio.fail_after(10):
+            while not files <= seen:
+                seen |= await bunches.receive()
