@@ -22,7 +22,8 @@ def processes(inc: Incarnation, held: Mapping[str, Held], *, in_hand: set[str]) 
         one = held.get(unit.name)
         if unit.container or one is None or one.is_alive or not one.exit_signal or one.out_of_memory:
             continue
-        if one.exit_signal not in _OWN_SIGNALS:
+        # A program that dies of what it is told with has the wrong `on_env_change`; nobody meddled.
+        if one.exit_signal not in _OWN_SIGNALS | {unit.on_env_change.signal}:
             yield f"{unit.name} was ended from outside ({one.exit_signal})"
 
 

@@ -231,7 +231,7 @@ def _base(inc: Incarnation) -> str:
 def _next(drift: Drift, name: str) -> str:
     match drift:
         case Drift.CONFIG:
-            return f"see `envmgr plan {name}`, then `envmgr apply {name}`"
+            return f"do what the plan says: `envmgr apply {name}`"
         case Drift.RUNTIME:
             return f"put it right with `envmgr restart {name} SERVICE`"
         case Drift.ENVIRONMENT:

@@ -72,7 +72,8 @@ def _guessed(old: AgentSpec) -> Asked:
 def summary(plan: Plan) -> str:
     """`recreate db, restart api, start web`; empty when nothing that runs is touched."""
     words = [f"{_verb(u.fate, u.impact)} {u.unit}" for u in plan.units if u.impact is not Impact.NONE]
-    words += [f"{f.path} of the agent" for f in plan.fields if f.impact is not Impact.NONE]
+    heavy = (Impact.REPLAN,) if words else (Impact.REPLAN, Impact.LIVE)
+    words += [f"{f.path} of the agent" for f in plan.fields if f.impact in heavy]
     return ", ".join(words)
 
 

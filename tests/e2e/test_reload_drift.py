@@ -104,7 +104,7 @@ def test_an_env_file_counts_as_much_as_the_template(shared: Host) -> None:
     eventually(lambda: drifted(shared, "envfile"), within_s=15)
 
     assert drifted(shared, "envfile")["config"].startswith(
-        "the template says: restart api, env.LOG of the agent"
+        "the template says: restart api; see"
     )
 
 

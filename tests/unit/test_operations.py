@@ -33,7 +33,7 @@ from tests.support.requirements import proves
 # Any throughout: JSON documents.
 
 COMMANDS = """spawn ls show why events logs attach send exec env url stop start rm undo snapshot fork down doctor init
-    template daemon version"""
+    plan apply drift template daemon version"""
 EACH = pytest.mark.parametrize("op", OPERATIONS.values(), ids=lambda op: op.name)
 
 
@@ -104,7 +104,8 @@ def test_every_command_takes_json_and_every_destroying_one_asks_for_a_yes() -> N
     assert found.keys() == touches.keys()
     assert [words for words, options in found.items() if "--json" not in options] == []
     assert {words for words, options in found.items() if "--yes" in options} == {
-        words for words, touch in touches.items() if touch == "destroy"
+        *(words for words, touch in touches.items() if touch == "destroy"),
+        ("apply",),  # needs one only where a plan parts a service from its volume
     }
 
 

@@ -13,7 +13,6 @@ from envmgr.runtime import rendering
 from envmgr.runtime.incarnation import GIT_RUNS, Incarnation
 from envmgr.runtime.saga import Receipt, Step
 
-
 # Who reads the file stays the part of the agent that it is; a person's shell becomes a person's.
 _PART = 'export ENVMGR_PART="${ENVMGR_PART:-person}"\n'
 
