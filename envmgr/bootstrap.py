@@ -105,7 +105,11 @@ async def daemon() -> AsyncIterator[App]:
         engine = DockerEngine(instance=instance)
         watch = ContainerWatch(engine, instance, _open_log)
         systems = replace(_systems(app.state_dir, store, terminals, workspaces), engine=engine, watch=watch)
-        layout = Layout(state_dir=app.state_dir, worktree_root=app.worktree_root)
+        layout = Layout(
+            state_dir=app.state_dir,
+            worktree_root=app.worktree_root,
+            keep_free_bytes=settings.host.min_free_disk_bytes,
+        )
         reach, bus = _crash_point(), Bus()
         performer = Performer(reach=reach)
         supervisor = Supervisor(

@@ -122,6 +122,7 @@ async def finish(inc: Incarnation, *, reach: Callable[[str], None] = never) -> N
         raise NotFound(
             f"snapshot {note.snapshot} is gone", hint="Restore another one: `envmgr snapshot list`."
         )
+    await _must_be_complete(inc, snapshot)
     await _put_back(inc, snapshot, reach)
     if snapshot.kind is SnapshotKind.REMOVAL:  # it has come back: its volumes are needed no more
         await saving.drop_volumes(inc.systems, inc.layout, snapshot)

@@ -30,7 +30,6 @@ from envmgr.runtime.saga import never
 log = logging.getLogger(__name__)
 
 _NOTES = "saving/"
-_SPARE_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,11 +158,12 @@ async def _make_room(inc: Incarnation, folder: Path, names: Sequence[str]) -> No
         return
     needed = await volumes.total_bytes(inc, names)
     free = await blocking.look("file", 5.0, _make_folder, folder)
-    if needed + _SPARE_BYTES > free:
+    spare = inc.layout.keep_free_bytes
+    if needed + spare > free:
         await blocking.act("file", shutil.rmtree, folder, ignore_errors=True)
         raise Unavailable(
-            f"the volumes of {inc.name} need {needed // 2**20} MB; {free // 2**20} MB are free where snapshots are kept,"
-            f" and {_SPARE_BYTES // 2**20} MB must remain",
+            f"the volumes of {inc.name} need {needed // 10**6} MB; {free // 10**6} MB are free where snapshots are kept,"
+            f" and {spare // 10**6} MB must remain",
             hint="Delete snapshots (`envmgr snapshot list`), or leave the volumes out with --no-volumes.",
             details={"needed_bytes": needed, "free_bytes": free},
         )
@@ -209,8 +209,15 @@ async def _copy(
 
 async def _copy_volume(inc: Incarnation, name: str, folder: Path) -> SavedVolume:
     target = folder / f"{quote(name, safe='')}.tar"
-    await volumes.save_to(inc, name, target)
-    return SavedVolume(name=name, file=target.name, bytes=await blocking.act("file", _harden, target))
+    try:
+        await volumes.save_to(inc, name, target)
+        size = await blocking.act("file", _harden, target)
+    except OSError as error:
+        raise Unavailable(
+            f"the copy of volume {name} cannot be written: {error.strerror}",
+            hint="Make room where snapshots are kept (`envmgr snapshot list`), then try again.",
+        ) from error
+    return SavedVolume(name=name, file=target.name, bytes=size)
 
 
 def _harden(file: Path) -> int:

@@ -7,6 +7,8 @@ import zlib
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 
+import anyio
+
 from envmgr.drivers.docker import reading, trouble
 from envmgr.drivers.docker.calls import Calls, Client
 from envmgr.drivers.docker.containers import attach, label_filter, owned, suppress_absence
@@ -17,6 +19,7 @@ from envmgr.protocols.engine import Found, Labels
 # The engine's own pools hold some thirty networks. After that each of ours takes 62 addresses of this range.
 _RANGE = ipaddress.ip_network("10.213.0.0/16")
 _PREFIX = 26
+_COUNTING_S = 0.1
 _TRIES = 64
 
 
@@ -124,8 +127,18 @@ class Volumes:
 
     async def volume_bytes(self, volumes: Collection[str]) -> int:
         """See `Engine.volume_bytes`. The engine counts all its volumes, file by file, so this has the patience of a change."""
-        counted = await self._calls.act(lambda client: client.df()["Volumes"] or (), what="counting volumes")
-        return sum(max(0, each["UsageData"]["Size"]) for each in counted if each["Name"] in volumes)
+        what = "counting volumes"
+        with anyio.move_on_after(self._calls.change_s):
+            while True:
+                try:
+                    counted = await self._calls.act(lambda client: client.df()["Volumes"] or (), what=what)
+                except EnvmgrError as error:
+                    if not trouble.is_counting(error):
+                        raise
+                    await anyio.sleep(_COUNTING_S)
+                    continue
+                return sum(max(0, each["UsageData"]["Size"]) for each in counted if each["Name"] in volumes)
+        raise trouble.silent(what, self._calls.change_s)
 
     async def _volume_labels(self, name: str) -> Labels:
         match await self._calls.seen(

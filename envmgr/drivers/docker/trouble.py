@@ -95,6 +95,11 @@ def is_out_of_subnets(error: EnvmgrError) -> bool:
     return any(words in error.message for words in _NO_SUBNET)
 
 
+def is_counting(error: EnvmgrError) -> bool:
+    """Whether the engine refused to count because it is counting for somebody else."""
+    return "disk usage operation is already running" in error.message
+
+
 def is_overlap(error: EnvmgrError) -> bool:
     """Whether a network was refused because its subnet is in use."""
     return "overlaps" in error.message

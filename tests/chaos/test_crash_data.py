@@ -1,0 +1,126 @@
+"""The daemon dies while it saves, restores or seeds; the next one finishes it or takes it back, and nothing half is taken for whole."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from envmgr.model.ids import LABEL_STATE
+from tests.chaos.test_crash_matrix import crash
+from tests.e2e.test_data_volumes import SEEDED, STORE, container_of, got, put, snapshot_files, spawned
+from tests.support.docker import engine, existing, nothing_in_engine
+from tests.support.host import Host, host
+from tests.support.requirements import proves
+from tests.support.survive import agent_when, kill_daemon, settled
+from tests.support.wait import eventually
+
+SAVING = ("save-noted", "save-paused", "save-volume", "save-copied")
+RESTORING = ("restore-noted", "restore-worktree", "restore-volume", "restore-finished")
+
+
+@pytest.fixture
+def here() -> Iterator[Host]:
+    with host() as made, nothing_in_engine({LABEL_STATE: str(made.state)}):
+        made.template("plain", STORE % "")
+        yield made
+        for name in made.agents():
+            made.ok("rm", name, "--stop", "--yes", "--discard", name)
+
+
+def worked_on(here: Host, *, crash_at: str) -> Path:
+    """Two states of files and volume; the first is saved as `old`, the second is there. The daemon dies at the point."""
+    place = spawned(here, "a")
+    put(here, "a", "old")
+    (place / "index.html").write_text("old\n")
+    here.ok("snapshot", "create", "a", "old")
+    put(here, "a", "new")
+    (place / "index.html").write_text("new\n")
+    (place / "later").write_text("later\n")
+    here.ok("stop", "a")
+    kill_daemon(here)
+    here.run("ls", env={"ENVMGR_CRASH_AT": crash_at})
+    return place
+
+
+def state_of(here: Host, place: Path) -> tuple[str, str, bool]:
+    here.ok("start", "a")
+    return got(here, "a"), (place / "index.html").read_text(), (place / "later").exists()
+
+
+@proves("DATA-040")
+@pytest.mark.parametrize("point", RESTORING)
+def test_a_restore_cut_off_anywhere_is_finished_and_can_be_taken_back(here: Host, point: str) -> None:
+    place = worked_on(here, crash_at=point)
+    crash(here, point, "snapshot", "restore", "a", "old", "--yes")
+
+    here.ok("ls")
+    agent_when(here, "a", lambda agent: not agent["conditions"], within_s=20)
+
+    assert state_of(here, place) == ("old", "old\n", False)
+    last = here.ok("snapshot", "list", "a", "--json").json["snapshots"][-1]
+    here.ok("snapshot", "restore", "a", str(last["id"]), "--yes", "--restart")
+    assert (got(here, "a"), (place / "index.html").read_text(), (place / "later").exists()) == (
+        "new",
+        "new\n",
+        True,
+    )
+
+
+@proves("DATA-041")
+def test_an_agent_that_is_half_restored_does_not_start_until_it_is_whole(here: Host) -> None:
+    place = worked_on(here, crash_at="restore-worktree")
+    (saved,) = snapshot_files(here)
+    crash(here, "restore-worktree", "snapshot", "restore", "a", "old", "--yes")
+    saved.unlink()
+
+    here.ok("ls")
+    half = agent_when(here, "a", lambda agent: "lost" in str(agent["conditions"]), within_s=20)
+    refused = here.run("start", "a")
+    before = here.ok("snapshot", "list", "a", "--json").json["snapshots"][-1]
+    needed = here.run("snapshot", "rm", str(before["id"]), "--yes")
+    here.ok("snapshot", "restore", "a", str(before["id"]), "--yes")
+
+    assert [c["type"] for c in half["conditions"]] == ["HalfRestored"]
+    assert (refused.code, needed.code) == (5, 5)
+    assert "a is half restored: snapshot" in refused.err
+    assert "needed to finish or to take it back" in needed.err
+    assert state_of(here, place) == ("new", "new\n", True)
+
+
+@proves("DATA-042")
+@pytest.mark.parametrize("point", SAVING)
+def test_a_snapshot_cut_off_anywhere_leaves_nothing_and_containers_go_on(here: Host, point: str) -> None:
+    spawned(here, "a")
+    put(here, "a", "kept")
+    kill_daemon(here)
+    here.run("ls", env={"ENVMGR_CRASH_AT": point})
+
+    crash(here, point, "snapshot", "create", "a")
+    here.ok("ls")
+
+    assert snapshot_files(here) == []
+    assert here.ok("snapshot", "list", "--json").json["snapshots"] == []
+    eventually(
+        lambda: engine().containers.get(container_of(here, "a", "store")).status == "running", within_s=5
+    )
+    assert got(here, "a") == "kept"
+    here.ok("snapshot", "create", "a", "whole")
+
+
+@proves("DATA-036")
+def test_a_seed_cut_off_is_never_taken_for_filled(here: Host) -> None:
+    here.template("slow", SEEDED % '{script: "echo half > file; sleep 2; echo whole > file"}')
+    spawning = here.start("spawn", "-t", "slow", "--name", "a")
+    eventually(lambda: [x for x in existing({LABEL_STATE: str(here.state)}) if "seed-data" in x], within_s=20)
+    time.sleep(0.5)  # into the script's own sleep, between its two words
+
+    kill_daemon(here)
+    spawning.communicate(timeout=30)
+    cut_off = settled(here, "a")
+    here.ok("start", "a")
+
+    assert cut_off["lifecycle"] == "error"
+    assert got(here, "a") == "whole"
