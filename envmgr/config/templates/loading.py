@@ -15,6 +15,7 @@ from envmgr.config.templates.interpolation import Filler, Scope
 from envmgr.config.templates.lints import lint
 from envmgr.config.templates.reading import Finder, Reader
 from envmgr.config.templates.schema import Document, Param
+from envmgr.config.templates.source_lints import lint_shared
 
 _MAX_SERVICES = 500
 _AGENT = ("name", "slug", "branch")
@@ -66,7 +67,7 @@ def load(
     tree = prepared(reader.merged(path))
     _refuse_masses(tree)
     document, more = examine(tree)
-    more += _misnamed(tree, name)
+    more += [*_misnamed(tree, name), *lint_shared(tree)]
     raise_errors([*reader.problems, *more])
     assert document is not None, "without errors there is a document"
     return Template(

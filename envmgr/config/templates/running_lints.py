@@ -29,14 +29,27 @@ def lint_running(document: Document, places: Places) -> Iterator[Problem]:
                     yield places.key((*at, key), f"services.{name} is {article}: it has no {key!r}")
         if service.kind != "task" and service.run_when is not None:
             yield places.key((*at, "run_when"), f"services.{name} is no task: it has no 'run_when'")
-        if service.scope == "shared" and service.replicas is not None:
-            yield places.key((*at, "replicas"), f"services.{name} is shared: it has one instance for all")
+        if service.scope == "shared":
+            yield from _shared(name, service, places)
         if service.restart is not None:
             yield from _budgets(name, service.restart, places)
         if service.scope == "agent" and service.tenant is not None:
             yield places.key((*at, "tenant"), f"services.{name}: 'tenant' goes with `scope: shared`")
         if not service.in_container:
             yield from _recreations(name, service, places)
+
+
+def _shared(name: str, service: Service, places: Places) -> Iterator[Problem]:
+    at: Path = ("services", name)
+    if service.replicas is not None:
+        yield places.key((*at, "replicas"), f"services.{name} is shared: it has one instance for all")
+    if service.depends_on:
+        message = f"services.{name} is shared: it cannot wait for what is an agent's own"
+        yield places.key((*at, "depends_on"), message, "Let its dependants wait for both.")
+    for key in ("restart", "watch", "on_env_change"):
+        if places.is_written((*at, key)):
+            message = f"services.{name} is shared, no agent watches over it: {key!r} has no effect"
+            yield places.key((*at, key), message, is_warning=True)
 
 
 def _budgets(name: str, restart: Restart, places: Places) -> Iterator[Problem]:

@@ -14,6 +14,7 @@ _SHELLS = re.compile(r"(?:.*/)?(?:ba|da|k|z|a)?sh")
 _SCRIPT_OPTION = re.compile(r"-[a-z]*c[a-z]*")
 # Ports, hosts and the like are made by envmgr and hold nothing that a shell would read.
 _ANYTHING = re.compile(r"\$\{(?:params\.|env\.|[A-Za-z_][A-Za-z0-9_]*[:}])[^}]*\}?")
+_OF_ONE_AGENT = re.compile(r"\$\{(?:agent\.[a-z]+|workspace\.path)\}")
 _KEY_MATERIAL = re.compile(
     r"\bsk-[A-Za-z0-9_-]{20,}|\bgh[pousr]_[A-Za-z0-9]{30,}|\bAKIA[0-9A-Z]{16}\b|\bxox[abprs]-[0-9A-Za-z-]{10,}"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----"
@@ -33,6 +34,23 @@ def lint_source(tree: Table) -> Iterable[Problem]:
         elif how is Style.SHELL or (how is Style.TEXT and ("command" in path or "args" in path)):
             yield from _command(path, leaf)
     yield from _scripts(tree, ())
+
+
+def lint_shared(tree: Table) -> Iterator[Problem]:
+    """What is one for all agents cannot say what is different for each. `tree` has its parents, and nothing filled in."""
+    services = tree.get("services")
+    for name, service in services.items.items() if isinstance(services, Table) else ():
+        scope = service.get("scope") if isinstance(service, Table) else None
+        if not (isinstance(scope, Leaf) and scope.value == "shared"):
+            continue
+        for path, leaf in leaves(service, ("services", name)):
+            found = _OF_ONE_AGENT.search(leaf.text)
+            if found and path[2] not in ("tenant", "exports", "description"):
+                message = (
+                    f"{dotted(path)}: services.{name} is one for all agents, {found[0]} is different for each"
+                )
+                hint = "What is each agent's own belongs into 'tenant' and 'exports'."
+                yield Problem(mark=leaf.mark, path=dotted(path), message=message, hint=hint)
 
 
 def _warning(path: Path, leaf: Leaf, message: str, hint: str) -> Problem:
