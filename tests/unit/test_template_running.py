@@ -220,10 +220,6 @@ CASES = {
         SERVICE + "    scope: shared\n    depends_on: [b]\n  b: {command: x}\n",
         "7:5: services.a is shared: it cannot wait for what is an agent's own",
     ),
-    "shared and restarted": (
-        SERVICE + "    scope: shared\n    restart: always\n",
-        "7:5: warning: services.a is shared, no agent watches over it: 'restart' has no effect",
-    ),
     "shared and of one agent": (
         SERVICE + "    scope: shared\n    env: {NAME: 'x ${agent.slug}'}\n",
         "7:17: services.a.env.NAME: services.a is one for all agents, ${agent.slug} is different for each",

@@ -46,10 +46,6 @@ def _shared(name: str, service: Service, places: Places) -> Iterator[Problem]:
     if service.depends_on:
         message = f"services.{name} is shared: it cannot wait for what is an agent's own"
         yield places.key((*at, "depends_on"), message, "Let its dependants wait for both.")
-    for key in ("restart", "watch", "on_env_change"):
-        if places.is_written((*at, key)):
-            message = f"services.{name} is shared, no agent watches over it: {key!r} has no effect"
-            yield places.key((*at, key), message, is_warning=True)
 
 
 def _budgets(name: str, restart: Restart, places: Places) -> Iterator[Problem]:
