@@ -68,7 +68,7 @@ def _mount(inc: Incarnation, mount: MountSpec) -> MountSpec:
         case MountKind.VOLUME if mount.source:
             return replace(mount, source=_volume(inc, mount.source))
         case MountKind.BIND:
-            return replace(mount, source=str(_place(inc, mount.source)))
+            return replace(mount, source=str(inc.path / mount.source))
     return mount
 
 
@@ -77,12 +77,13 @@ def _volume(inc: Incarnation, name: str) -> str:
     return owning.shared_volume(inc, name) if is_shared else volume_name(inc.id, name)
 
 
-def _place(inc: Incarnation, source: str) -> Path:
-    """A folder of the worktree that is not there is made, as the person: the engine would make it as root."""
-    path = inc.path / source
-    if not Path(source).is_absolute() and not path.exists():
-        path.mkdir(parents=True)
-    return path
+def make_folders(inc: Incarnation, service: ServiceSpec) -> None:
+    """Make folders of the worktree that are mounted and not there, as the person: the engine would refuse. Blocking."""
+    assert service.container is not None, "only containers mount folders"
+    for mount in service.container.mounts:
+        path = inc.path / mount.source
+        if mount.kind is MountKind.BIND and not Path(mount.source).is_absolute() and not path.exists():
+            path.mkdir(parents=True)
 
 
 def _publish(inc: Incarnation, service: ServiceSpec) -> list[Publish]:

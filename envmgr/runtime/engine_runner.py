@@ -7,7 +7,9 @@ from typing import TypeVar
 
 import anyio
 
+from envmgr.aio import blocking
 from envmgr.errors import Conflict, EnvmgrError, NotFound, PortTaken, Unavailable, Unobservable
+from envmgr.model.container import MountKind
 from envmgr.model.ids import LABEL_AGENT, LABEL_GENERATION, LABEL_INSTANCE
 from envmgr.model.observe import Absent, Present, ProcessIdentity, Seen, Unknown
 from envmgr.model.service import ServiceKind, ServiceSpec
@@ -64,6 +66,8 @@ class EngineRunner:
             image = await self._supplies.image(service, say)
             await self._supplies.networks(service)
             await self._supplies.volumes(service)
+            if any(mount.kind is MountKind.BIND for mount in service.container.mounts):
+                await blocking.act("file", container_launch.make_folders, self._inc, service)
             container = await self._run(container_launch.build(self._inc, service, secrets, image=image))
         except PortTaken:
             raise

@@ -68,10 +68,11 @@ def container(
 ) -> ServiceSpec:
     """A service in a container; a string is a line for its shell."""
     words = ("sh", "-c", command) if isinstance(command, str) else command
-    spec = replace(inside or ContainerSpec(), image=image)
+    # With a first process of its own a shell ends at the first signal.
+    spec = replace(inside or ContainerSpec(init=True), image=image)
     return ServiceSpec(name=name, kind=ServiceKind.CONTAINER, command=words, container=spec, **more)  # type: ignore[arg-type]  # fields by name
 
 
 def task(name: str, command: str, **more: object) -> ServiceSpec:
     """A task in a container."""
-    return replace(container(name, command, **more), kind=ServiceKind.TASK)
+    return replace(container(name, command, **more), kind=ServiceKind.TASK)  # type: ignore[arg-type]  # fields by name
