@@ -137,7 +137,7 @@ class Health:
     async def _follow(self, actor: Actor, inc: Incarnation, held: dict[str, Held]) -> None:
         if not any(s.container is None for s in runners.own_units(inc)):
             return None
-        is_lost = False
+        is_lost = _is_lost(actor, "keeper")
         while True:
             match await inc.systems.keepers.find(inc.home, owner=inc.tag):
                 case Present(keeper):
@@ -166,7 +166,7 @@ class Health:
 
     async def _follow_containers(self, actor: Actor, inc: Incarnation, held: dict[str, Held]) -> None:
         """The engine may go away and come back; what ended meanwhile is told then."""
-        is_lost = False
+        is_lost = _is_lost(actor, "engine")
         while True:
             try:
                 async for change in EngineRunner(inc).changes(also_missing=True):
@@ -238,11 +238,18 @@ class Health:
             outcome = actor.services.get(service.name)
             is_sure = misses == 0 and outcome is not None and outcome.state is ServiceState.READY
             why = await _look(inc, service, ready, known, secrets, is_sure=is_sure)
+            if inc.is_frozen:
+                continue
             misses = misses + 1 if why else 0
             if not why:
                 await self.change(actor, inc, service, Outcome(state=ServiceState.READY))
             elif misses >= ready.down:
                 await self.change(actor, inc, service, Outcome(state=ServiceState.FAILED, detail=why))
+
+
+def _is_lost(actor: Actor, subject: str) -> bool:
+    """Whether an earlier watch has said so."""
+    return any(c.type == "Unobservable" and c.subject == subject for c in actor.state.conditions)
 
 
 def _front(inc: Incarnation, front: ServiceSpec) -> Outcome:

@@ -123,6 +123,19 @@ async def test_a_stop_may_be_repeated(tmp_path: Path) -> None:
         assert await here.is_gone()
 
 
+@proves("CTRL-004")
+async def test_a_stop_ends_what_the_keeper_holds_of_units_that_are_no_longer_there(tmp_path: Path) -> None:
+    api, old = service("api", NOTES_ITS_END, tmp_path), service("old", NOTES_ITS_END, tmp_path)
+    async with running(tmp_path, api, old) as here:
+        here.inc.spec = replace(here.inc.spec, services=(api,))
+        here.inc.ports.pop(("old", "http"))
+
+        failures = await stop(here.inc, here.record)
+
+        assert failures.reasons == {}
+        assert await here.is_gone()
+
+
 @proves("STOP-001")
 async def test_a_service_that_ignores_its_signal_is_killed_after_its_grace(tmp_path: Path) -> None:
     stubborn = service("api", py(STUBBORN), tmp_path, stop=StopPolicy(grace_s=0.3))

@@ -63,6 +63,7 @@ async def stop_services(inc: Incarnation, *, brief: bool = False) -> None:
     """
     stopping = _Stopping(inc, brief=brief)
     await stopping.find()
+    await stopping.stop_strays()
     await stopping.stop([s.name for s in runners.own_units(inc)])
     await stopping.dismiss()
     stopping.settle()
@@ -97,6 +98,7 @@ class _Stopping:
         self._keeper: Seen[KeeperRunner] = Absent()
         self._engine: EngineRunner | None = None
         self._there: dict[str, Runner] = {}
+        self._strays: list[str] = []
         self._survivors: list[str] = []
         self._unseen: list[str] = []
 
@@ -106,7 +108,10 @@ class _Stopping:
         self._keeper = await runners.find_keeper(inc)
         match self._keeper:
             case Present(keeper):
-                self._there |= dict.fromkeys(await keeper.status(), keeper)
+                held = await keeper.status()
+                self._there |= dict.fromkeys(held, keeper)
+                known = {service.name for service in inc.services}
+                self._strays = [name for name, one in held.items() if one.is_alive and name not in known]
             case Unknown(reason):
                 self._unseen.append(f"the keeper of {inc.name} does not answer: {reason}")
         if any(s.container is not None for s in runners.own_units(inc)):
@@ -132,6 +137,11 @@ class _Stopping:
                         group.start_soon(self._stop_one, self._inc.service(name))
         if not isinstance(self._keeper, Unknown):
             await self._sweep(names)
+
+    async def stop_strays(self) -> None:
+        """What the keeper still holds of units that are no longer there: a change was cut off by a crash."""
+        for name in self._strays:
+            self._survivors += await self._there[name].stop(name)
 
     async def _stop_one(self, service: ServiceSpec) -> None:
         grace_s = min(3.0, service.stop.grace_s) if self._brief else service.stop.grace_s
