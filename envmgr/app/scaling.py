@@ -13,6 +13,7 @@ from envmgr.app.operations import Touch, operation
 from envmgr.app.shapes import View, argument, option, supplied
 from envmgr.app.text import Style, clean
 from envmgr.core.replicas import MOST, can_replicate, clashes
+from envmgr.core.scaled import remember
 from envmgr.errors import Conflict, NotFound, Unavailable, UsageError
 from envmgr.model.agent import Lifecycle
 from envmgr.model.service import ServiceKind, ServiceSpec
@@ -154,7 +155,7 @@ def _scaled(spec: AgentSpec, wanted: Mapping[str, int]) -> tuple[AgentSpec, list
             f"another service is called {', '.join(taken)}",
             hint="Rename it in the template: instances need that name.",
         )
-    return replace(spec, services=tuple(services)), notes
+    return remember(spec, wanted), notes
 
 
 def _times(count: int) -> str:

@@ -142,19 +142,29 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Scaled:
+    """A number of instances that a person asked for, and the one that the template said then."""
+
+    count: int
+    template: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What the person said at the spawn; the template is resolved with the same words when it has changed.
+    """What the person said at the spawn, and since; the template is resolved with the same words when it has changed.
 
     Attributes:
         template: Name or path as given.
         environment: Variables of theirs that the agent inherits or the template used.
         unset: Variables that the template asked for and they did not have.
+        scaled: By service.
     """
 
     template: str
     params: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     unset: tuple[str, ...] = ()
+    scaled: Mapping[str, Scaled] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-import anyio
-
-from envmgr.errors import IllegalTransition
 from envmgr.model.agent import Lifecycle
 from envmgr.model.change import Fate, Impact, Plan
 from envmgr.model.event import NewEvent
@@ -45,14 +42,13 @@ async def carry_out(
 
     Raises:
         ConfigError: A secret or an image of the new spec is missing.
-        Conflict: The agent has changed meanwhile, or a port cannot be had.
-        IllegalTransition: The agent is neither running nor at rest.
+        Conflict: The agent has changed meanwhile, is neither running nor at rest, or a port cannot be had.
     """
     inc = await supervisor.incarnation(actor)
     if actor.state.lifecycle is Lifecycle.RUNNING:
         steps = await _while_running(control, actor, inc, found, environment)
     else:
-        await _at_rest(supervisor, actor, found)
+        await control.keep(actor, found.spec, cause="apply")
         steps = ()
     failed = {step.unit: step.failure for step in steps if step.failure}
     data = {"plan": found.plan.fingerprint, "done": {s.unit: s.done for s in steps if not s.failure}}
@@ -124,16 +120,3 @@ async def _tell(inc: Incarnation, plan: Plan) -> list[Step]:
         )
         for unit in told
     ]
-
-
-async def _at_rest(supervisor: Supervisor, actor: Actor, found: Proposal) -> None:
-    """Nothing of it runs: the new spec is what it starts with."""
-    state = actor.state
-    async with actor.busy:
-        if actor.state.lifecycle not in (Lifecycle.STOPPED, Lifecycle.ERROR) or actor.state.holds:
-            raise IllegalTransition(
-                f"{state.name} is {state.lifecycle.value}", hint=f"Run `envmgr stop {state.name}` first."
-            )
-        with anyio.CancelScope(shield=True):
-            await supervisor.systems.store.write(lambda tx: tx.save_spec(state.id, found.spec))
-            actor.spec, actor.incarnation = found.spec, None

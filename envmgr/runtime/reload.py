@@ -8,6 +8,7 @@ from pathlib import Path
 
 from envmgr.aio import blocking
 from envmgr.core import change
+from envmgr.core.scaled import restore
 from envmgr.model.change import Fate, Impact, Plan
 from envmgr.model.spec import AgentSpec, Asked
 from envmgr.protocols.templates import TemplateSource
@@ -60,7 +61,7 @@ def _resolve(templates: TemplateSource, old: AgentSpec, environment: Mapping[str
     )
     # Branch, prompt and origin are of the spawn, and done with.
     assistant = replace(new.assistant, prompt=old.assistant.prompt)
-    return replace(new, assistant=assistant, origin=old.origin, asked=asked)
+    return restore(replace(new, assistant=assistant, origin=old.origin, asked=asked))
 
 
 def _guessed(old: AgentSpec) -> Asked:

@@ -276,3 +276,20 @@ def test_a_stopped_agent_starts_with_what_was_applied(shared: Host) -> None:
     shared.ok("start", "later")
 
     assert psutil.Process(pids(shared, "later")["api"]).cmdline() == ["sleep", "2002"]
+
+
+@proves("RELOAD-018")
+def test_what_was_scaled_by_hand_survives_an_apply(shared: Host) -> None:
+    text = spawned(
+        shared,
+        "scaled",
+        "envmgr: 1\nname: NAME\nservices:\n  api:\n    command: exec sleep 1001\n    replicas: 2\n"
+        "  calm:\n    command: exec sleep 1002\nagent: {kind: command, command: [sleep, '1000']}\n",
+    )
+    shared.ok("scale", "scaled", "api=3")
+
+    assert shared.ok("plan", "scaled").out == "scaled: no difference\n"
+    shared.template("scaled", text.replace("1002", "2002"))
+    assert applied(shared, "scaled") == {"calm": "restarted"}
+    shared.template("scaled", text.replace("replicas: 2", "replicas: 1"))
+    assert applied(shared, "scaled") == {"calm": "restarted", "api-2": "stopped", "api-1": "stopped"}
