@@ -21,7 +21,7 @@ from envmgr.app.snapshots import at_leisure
 from envmgr.errors import ConfigError, EnvmgrError
 from envmgr.model.spec import AgentSpec, Origin
 from envmgr.protocols.store import Snapshot, SnapshotKind
-from envmgr.runtime import saving
+from envmgr.runtime import run_when, saving
 from envmgr.runtime.actor import Actor
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ async def fork(ask: ForkAgent, app: App) -> AsyncIterator[views.SpawnItem]:
     names = _names(ask, actor, taken={a.state.name for a in supervisor.actors()})
     # Before anything is copied: what cannot be spawned is refused here.
     specs = [replace(await _spec(app, ask, actor, name), name=name) for name in names]
-    snapshot, base = await _save(app, ask, actor)
+    snapshot, base, recalled = await _save(app, ask, actor)
     origin = Origin(snapshot=snapshot.id, agent=actor.state.name)
     with supervisor.bus.subscribe() as subscription:
         forks: list[Actor] = []
@@ -75,7 +75,7 @@ async def fork(ask: ForkAgent, app: App) -> AsyncIterator[views.SpawnItem]:
                 spec, origin=origin, assistant=assistant, workspace=replace(spec.workspace, base=base)
             )
             try:
-                made = await _accept(app, ask, actor, ready)
+                made = await _accept(app, ask, actor, ready, recalled)
             except EnvmgrError as error:
                 if not forks:
                     await saving.discard(supervisor.systems, supervisor.layout, snapshot)
@@ -89,23 +89,31 @@ async def fork(ask: ForkAgent, app: App) -> AsyncIterator[views.SpawnItem]:
                 yield item
 
 
-async def _accept(app: App, ask: ForkAgent, actor: Actor, spec: AgentSpec) -> Actor:
+async def _accept(
+    app: App, ask: ForkAgent, actor: Actor, spec: AgentSpec, recalled: Mapping[str, str]
+) -> Actor:
+    """`recalled`: which tasks had succeeded in the state it begins from."""
     supervisor = app.agents
     repo = actor.repo or (await supervisor.incarnation(actor)).repo
-    return await supervisor.spawn(spec, repo=repo, environment=_environment(ask, actor), cause=ask.request)
+    made = await supervisor.spawn(spec, repo=repo, environment=_environment(ask, actor), cause=ask.request)
+    await supervisor.systems.store.write(
+        lambda tx: run_when.inherit(tx, made.state.id, recalled, volumes=ask.volumes)
+    )
+    return made
 
 
 def _environment(ask: ForkAgent, actor: Actor) -> Mapping[str, str]:
     return ask.environment or actor.environment
 
 
-async def _save(app: App, ask: ForkAgent, actor: Actor) -> tuple[Snapshot, str]:
-    """The snapshot, and the commit that the agent's worktree stood on."""
+async def _save(app: App, ask: ForkAgent, actor: Actor) -> tuple[Snapshot, str, Mapping[str, str]]:
+    """The snapshot, the commit that the agent's worktree stood on, and which tasks had succeeded."""
     async with at_leisure(app, actor):
         inc = await app.agents.incarnation(actor)
         only = None if ask.volumes else ()
         snapshot = await saving.save(inc, kind=SnapshotKind.FORK, only=only, reach=app.agents.reach)
-        return snapshot, await inc.systems.workspaces.resolve(inc.repo, f"{snapshot.ref}^1")
+        recalled = await inc.systems.store.read(lambda tx: run_when.recalled(tx, inc.id))
+        return snapshot, await inc.systems.workspaces.resolve(inc.repo, f"{snapshot.ref}^1"), recalled
 
 
 def _names(ask: ForkAgent, actor: Actor, *, taken: set[str]) -> Sequence[str]:

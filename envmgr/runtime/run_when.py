@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 _FILES_S = 60.0
 _SALT = "salt"
+_PLACE = "place in "
+_ANY = "any"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +62,7 @@ async def look(inc: Incarnation, service: ServiceSpec, secrets: Mapping[str, str
         log.warning("content unknown", extra={"agent": inc.id, "service": service.name, "why": error.message})
         return Standing(key="", volumes={})
     known = await inc.systems.store.read(lambda tx: _known(tx, inc.id, service.name))
-    if known is None or (known["key"], known["volumes"]) != (now.key, now.volumes):
+    if known is None or known["key"] != now.key or not _are_same(known["volumes"], now.volumes):
         return now
     return Standing(key=now.key, volumes=now.volumes, skip=f"skipped: unchanged since {_moment(known)}")
 
@@ -100,17 +102,24 @@ async def recall(inc: Incarnation) -> Mapping[str, str]:
     return {task: f"succeeded {_moment(fact)}" for task, fact in by_task.items() if task in tasks}
 
 
-async def inherit(inc: Incarnation, origin: AgentId) -> None:
-    """A fork whose volumes were copied stands where its origin stood: call it once they are filled, before services start."""
-    identities = {s.name: await _volumes(inc, s) for s in inc.services if s.run_when is not None}
+def recalled(tx: Transaction, agent: AgentId) -> Mapping[str, str]:
+    """What an agent remembers, for forks of what it is now."""
+    return tx.under(f"run/{agent}/")
 
-    def copy(tx: Transaction) -> None:
-        for service, made in identities.items():
-            known = _known(tx, origin, service)
-            if known is not None:
-                tx.put(_name(inc.id, service), json.dumps({**known, "volumes": dict(made)}))
 
-    await inc.systems.store.write(copy)
+def inherit(tx: Transaction, agent: AgentId, known: Mapping[str, str], *, volumes: bool) -> None:
+    """A fork begins with what its origin remembered when its state was saved.
+
+    Args:
+        volumes: Whether volumes were saved, too: then the fork's own, whenever they are made, stand for the origin's.
+    """
+    for name, said in known.items():
+        fact = json.loads(said)
+        if volumes:
+            fact["volumes"] = {
+                v: made if v.startswith(_PLACE) else _ANY for v, made in fact["volumes"].items()
+            }
+        tx.put(_name(agent, name.rpartition("/")[2]), json.dumps(fact))
 
 
 def _name(agent: AgentId, service: str) -> str:
@@ -139,6 +148,10 @@ async def _stands_on(inc: Incarnation, service: ServiceSpec, secrets: Mapping[st
     return Standing(key=key, volumes=await _volumes(inc, service))
 
 
+def _are_same(known: Mapping[str, str], now: Mapping[str, str]) -> bool:
+    return known.keys() == now.keys() and all(known[name] in (_ANY, now[name]) for name in now)
+
+
 async def _volumes(inc: Incarnation, service: ServiceSpec) -> Mapping[str, str]:
     """Of the task's own container and of those it depends on, directly or not; with its place in shared ones."""
     edges = {s.name: [edge.service for edge in s.depends_on] for s in inc.services}
@@ -146,7 +159,7 @@ async def _volumes(inc: Incarnation, service: ServiceSpec) -> Mapping[str, str]:
     found: dict[str, str] = {}
     for unit in map(inc.service, sorted(graph.closure(edges, [service.name]))):
         if unit.is_shared:
-            found[f"place in {unit.name}"] = await tenancy.since(inc, unit)
+            found[f"{_PLACE}{unit.name}"] = await tenancy.since(inc, unit)
         for mount in unit.container.mounts if unit.container else ():
             if mount.kind is MountKind.VOLUME and mount.source:
                 wanted[volumes.name_of(sharing.runs_in(inc, unit), mount.source)] = mount.source

@@ -154,8 +154,10 @@ async def test_a_task_that_is_asked_for_runs_whatever_it_stands_on(inc: Incarnat
 @proves("TASK-007")
 async def test_a_fork_begins_with_what_its_origin_remembers(inc: Incarnation) -> None:
     await start(inc)
-    origin, inc.id = inc.id, AgentId("f0rk0000")
-    await run_when.inherit(inc, origin)
+    store, origin = inc.systems.store, inc.id
+    known = await store.read(lambda tx: run_when.recalled(tx, origin))
+    inc.id = AgentId("f0rk0000")
+    await store.write(lambda tx: run_when.inherit(tx, inc.id, known, volumes=True))
     assert (await start(inc)).detail.startswith("skipped")
     assert runs(inc) == 1
 

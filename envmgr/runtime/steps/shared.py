@@ -70,7 +70,8 @@ def _differs(tx: Transaction, service: str, holders: Collection[str]) -> Conflic
     names = [record.state.name for holder in holders if (record := tx.agent(AgentId(holder)))]
     return Conflict(
         f"the shared service {service} runs for {', '.join(names)} by another definition",
-        hint=f"Stop {names[0] if names else 'them'} first, or drop `scope: shared` so that this agent gets its own.",
+        hint=f"Let nothing but `exports` and `tenant` depend on the agent, stop {' and '.join(names)} first,"
+        " or drop `scope: shared` so that this agent gets its own.",
         details={"service": service, "holders": names},
     )
 
