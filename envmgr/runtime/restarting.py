@@ -46,7 +46,7 @@ class Restarts:
         verdict = await self._judge(inc, unit, policy, end)
         if isinstance(verdict, StaysDown):
             if verdict.gave_up:
-                await self._tell(inc, "service.gave-up", {"service": unit.name, "reason": verdict.reason})
+                await self._tell(inc, "service.gave_up", {"service": unit.name, "reason": verdict.reason})
             return
         why, attempt = f"it {end.words}", verdict.history.attempt
         data = {"service": unit.name, "why": why, "after_s": round(verdict.delay_s, 2), "attempt": attempt}
@@ -63,7 +63,7 @@ class Restarts:
         except Conflict as error:  # the agent is being stopped, or a change has taken the unit away
             log.info("not restarted", extra={"agent": inc.id, "service": unit.name, "why": error.message})
         except EnvmgrError as error:
-            await self._tell(inc, "service.gave-up", {"service": unit.name, "reason": error.message})
+            await self._tell(inc, "service.gave_up", {"service": unit.name, "reason": error.message})
 
     async def _judge(
         self, inc: Incarnation, unit: ServiceSpec, policy: RestartPolicy, end: End

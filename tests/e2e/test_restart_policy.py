@@ -71,7 +71,7 @@ def test_a_service_that_is_killed_comes_back_with_those_that_follow_it(here: Hos
 @proves("RESTART-006")
 def test_an_empty_budget_is_told_and_a_new_daemon_does_not_refill_it(here: Host) -> None:
     spawn(here, DIES % 3)
-    (gave_up,) = eventually(lambda: told(here, "service.gave-up"))
+    (gave_up,) = eventually(lambda: told(here, "service.gave_up"))
     assert gave_up == {
         "service": "web",
         "reason": "it ended with status 3, and was restarted 2 times in 10 min already",
@@ -79,7 +79,7 @@ def test_an_empty_budget_is_told_and_a_new_daemon_does_not_refill_it(here: Host)
     assert [one["attempt"] for one in told(here, "service.restarting")] == [1, 2]
     assert [c["subject"] for c in here.agent("otter")["conditions"]] == ["web"]
     kill_daemon(here)
-    eventually(lambda: len(told(here, "service.gave-up")) == 2)
+    eventually(lambda: len(told(here, "service.gave_up")) == 2)
     assert len(told(here, "service.restarting")) == 2
     assert service(here, "otter", "web")["state"] == "failed"
 
@@ -87,7 +87,7 @@ def test_an_empty_budget_is_told_and_a_new_daemon_does_not_refill_it(here: Host)
 @proves("RESTART-005")
 def test_an_exit_code_that_no_restart_can_mend_is_given_up_at_once(here: Host) -> None:
     spawn(here, DIES % 78)
-    (gave_up,) = eventually(lambda: told(here, "service.gave-up"))
+    (gave_up,) = eventually(lambda: told(here, "service.gave_up"))
     assert gave_up["reason"] == "it ended with status 78, which a restart cannot mend"
     assert told(here, "service.restarting") == []
 

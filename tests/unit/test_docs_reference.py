@@ -144,10 +144,18 @@ def _expand(kind: ast.expr, function: str, tree: ast.AST, where: str) -> Iterato
 
 def _arguments(function: str, tree: ast.AST) -> Iterator[str]:
     for call in ast.walk(tree):
-        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == function:
+        if isinstance(call, ast.Call) and _name(call.func) == function:
             for given in call.args:
                 if isinstance(given, ast.Constant) and _KIND.fullmatch(str(given.value)):
                     yield str(given.value)
+
+
+def _name(called: ast.expr) -> str:
+    """Of a function, or of a method of the same module."""
+    match called:
+        case ast.Name(id=name) | ast.Attribute(value=ast.Name(id="self"), attr=name):
+            return name
+    return ""
 
 
 @proves("DOCS-002")
