@@ -55,7 +55,7 @@ def _differences(inc: Incarnation, unit: ServiceSpec, found: Container) -> Itera
     name = owning.container(inc, unit.name)
     if found.name.lstrip("/") != name:
         yield f"the container of {unit.name} was renamed to {found.name.lstrip('/')}"
-    if found.state == "paused":
+    if found.state == "paused" and not inc.is_frozen:
         yield f"the container of {unit.name} is paused"
     elif not found.is_alive:
         if not found.out_of_memory and found.exit_code in (0, 137, 143):  # an end that was asked for
