@@ -151,9 +151,9 @@ def _arguments(function: str, tree: ast.AST) -> Iterator[str]:
 
 
 def _name(called: ast.expr) -> str:
-    """Of a function, or of a method of the same module."""
+    """Of a function or a method."""
     match called:
-        case ast.Name(id=name) | ast.Attribute(value=ast.Name(id="self"), attr=name):
+        case ast.Name(id=name) | ast.Attribute(attr=name):
             return name
     return ""
 
