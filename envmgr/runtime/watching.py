@@ -183,10 +183,14 @@ class _Follower:
 
     async def _suspend(self) -> None:
         data = {"service": self._service, "files": list(self._files)[:_TOLD_FILES]}
-        await self._watches.tell(self._actor, "watch.suspended", data)
+        await self.tell("watch.suspended", data)
         await self._quiet(_QUIET_S)
         self._pace.begin_anew()
-        await self._watches.tell(self._actor, "watch.resumed", {"service": self._service})
+        await self.tell("watch.resumed", {"service": self._service})
+
+    async def tell(self, kind: str, data: Mapping[str, object]) -> None:
+        """Record an event of the agent."""
+        await self._watches.tell(self._actor, kind, data)
 
 
 def git_is_busy(worktree: Path) -> bool:
