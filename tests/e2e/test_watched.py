@@ -70,7 +70,7 @@ def wait_for_watch(here: Host, worktree: Path, agent: str) -> None:
     eventually(seen, within_s=15)
 
 
-@proves("WATCH-002", "WATCH-006")
+@proves("FOLLOW-002", "FOLLOW-006")
 def test_changes_restart_signal_and_run_commands(here: Host) -> None:
     worktree, logs = spawn(here, "follow")
     wait_for_watch(here, worktree, "follow")
@@ -94,7 +94,7 @@ def test_changes_restart_signal_and_run_commands(here: Host) -> None:
     eventually(lambda: {s["state"] for s in here.agent("follow")["services"]} == {"ready"}, within_s=10)
 
 
-@proves("WATCH-003")
+@proves("FOLLOW-003")
 def test_git_operations_are_waited_for_and_followed_once(here: Host) -> None:
     worktree, logs = spawn(here, "rebasing")
     wait_for_watch(here, worktree, "rebasing")
@@ -123,7 +123,7 @@ agent: {{kind: command, command: [sleep, '1000']}}
 """
 
 
-@proves("WATCH-004")
+@proves("FOLLOW-004")
 def test_a_service_that_writes_what_it_watches_is_let_be_with_an_event(here: Host) -> None:
     worktree, _ = spawn(here, "loop", _LOOP)
 
@@ -151,7 +151,7 @@ agent: {{kind: command, command: [sleep, '1000']}}
 """
 
 
-@proves("WATCH-006")
+@proves("FOLLOW-006")
 def test_dependants_follow_where_the_template_says_so(here: Host) -> None:
     worktree, logs = spawn(here, "cascade", _CASCADE)
     wait_for_watch(here, worktree, "cascade")

@@ -44,7 +44,7 @@ async def told(bunches: Bunches, path: Path) -> None:
             pass
 
 
-@proves("WATCH-001")
+@proves("FOLLOW-001")
 async def test_files_below_a_folder_are_told_and_those_to_pass_by_are_not(tmp_path: Path) -> None:
     for folder in ("src/deep", "src/node_modules/left-pad", "other"):
         (tmp_path / folder).mkdir(parents=True)
@@ -56,7 +56,7 @@ async def test_files_below_a_folder_are_told_and_those_to_pass_by_are_not(tmp_pa
         assert await bunches.receive() == {tmp_path / "src" / "deep" / "a.py"}
 
 
-@proves("WATCH-001")
+@proves("FOLLOW-001")
 async def test_folders_that_come_are_watched_too(tmp_path: Path) -> None:
     src = tmp_path / "src"
     async with watching([src]) as bunches:
@@ -68,7 +68,7 @@ async def test_folders_that_come_are_watched_too(tmp_path: Path) -> None:
         await told(bunches, src / "a" / "b" / "late.py")
 
 
-@proves("WATCH-001")
+@proves("FOLLOW-001")
 async def test_a_single_file_is_told_and_its_neighbours_are_not(tmp_path: Path) -> None:
     async with watching([tmp_path / ".env"]) as bunches:
         (tmp_path / "neighbour").write_text("x", encoding="utf-8")
@@ -76,7 +76,7 @@ async def test_a_single_file_is_told_and_its_neighbours_are_not(tmp_path: Path) 
         assert await bunches.receive() == {tmp_path / ".env"}
 
 
-@proves("WATCH-005")
+@proves("FOLLOW-005")
 async def test_too_many_folders_are_polled_with_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -88,7 +88,7 @@ async def test_too_many_folders_are_polled_with_a_warning(
     assert "too many" in caplog.records[0].getMessage()
 
 
-@proves("WATCH-005")
+@proves("FOLLOW-005")
 async def test_when_the_kernel_refuses_folders_are_polled_with_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -103,7 +103,7 @@ async def test_when_the_kernel_refuses_folders_are_polled_with_a_warning(
     assert "limit reached" in str(caplog.records[0].__dict__["why"])
 
 
-@proves("WATCH-001")
+@proves("FOLLOW-001")
 async def test_nothing_is_missed_while_folders_come_and_go(tmp_path: Path) -> None:
     seen: set[Path] = set()
     files = {tmp_path / f"folder-{number}" / "sub" / "file" for number in range(12)}

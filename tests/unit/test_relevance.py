@@ -22,20 +22,20 @@ from tests.support.requirements import proves
         ("src", True),
     ],
 )
-@proves("WATCH-006")
+@proves("FOLLOW-006")
 def test_paths_include_and_exclude_choose_files(path: str, counts: bool) -> None:  # noqa: FBT001  a table
     watch = WatchSpec(paths=("src", ".env"), include=("**/*.py",), exclude=("**/test_*",))
     assert relevance.concerns(watch, path) is counts
 
 
 @pytest.mark.parametrize("name", [".git", "node_modules", "__pycache__", ".a.py.swp", "a.py~", ".#a.py"])
-@proves("WATCH-001")
+@proves("FOLLOW-001")
 def test_what_tools_write_for_themselves_is_passed_by(name: str) -> None:
     assert relevance.is_passed_by(name)
     assert not relevance.is_passed_by("a.py")
 
 
-@proves("WATCH-004")
+@proves("FOLLOW-004")
 def test_ten_times_a_minute_are_allowed_and_the_eleventh_is_not() -> None:
     pace = relevance.Pace()
     assert all(pace.allows(float(second)) for second in range(10))
