@@ -79,7 +79,7 @@ async def test_a_container_runs_with_what_it_was_given(ours: Ours, tmp_path: Pat
 
     assert eventually(lambda: _page_or_none(f"127.0.0.1:{port}/")) == "from the host"
     status, said = await ours.engine.execute(
-        container.id, ["sh", "-c", "id -un; hostname; echo $GREETING; touch /www/x"], deadline_s=10
+        container.id, ["sh", "-c", "exec 2>&1; id -un; hostname; echo $GREETING; touch /www/x"], deadline_s=10
     )
     assert status == 1
     assert said.splitlines()[:3] == ["daemon", "shop", "hello = there"]
@@ -91,7 +91,7 @@ async def test_a_container_runs_with_what_it_was_given(ours: Ours, tmp_path: Pat
         5e8,
         50,
     )
-    assert host["LogConfig"] == {"Type": "json-file", "Config": {"max-file": "2", "max-size": "1000000"}}
+    assert host["LogConfig"] == {"Type": "local", "Config": {"max-file": "2", "max-size": "1000000"}}
     assert host["CapDrop"] == ["NET_RAW"]
     assert container.published == {(8080, "tcp"): port}
     assert container.labels.items() >= ours.labels.items()

@@ -79,9 +79,9 @@ def _host(launch: ContainerLaunch, network: str | None) -> Body:
         "MemorySwap": limits.memory_bytes,
         "NanoCpus": None if limits.cpus is None else round(limits.cpus * 1e9),
         "PidsLimit": limits.pids,
-        # Whatever the engine's default driver is, its logs must be readable.
+        # Readable whatever the default is, and the only one that keeps bytes as they are: JSON cannot.
         "LogConfig": {
-            "Type": "json-file",
+            "Type": "local",
             "Config": {"max-size": str(launch.log_bytes), "max-file": _LOG_FILES},
         },
     }

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
+from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
 from envmgr.drivers.docker import reading, stream, trouble
 from envmgr.drivers.docker.calls import Calls
+from envmgr.errors import Unobservable
 from envmgr.model.ids import LABEL_INSTANCE
+from envmgr.model.observe import Absent, Present
 
 _HEADER_BYTES = 8
 # A line that does not end is handed on in pieces of this size.
@@ -26,9 +30,41 @@ class Output:
     _calls: Calls
     _instance: str
 
-    async def output(self, container: str, *, since: float = 0.0) -> AsyncIterator[tuple[float, bytes]]:
+    async def output(
+        self, container: str, *, since: float = 0.0
+    ) -> AsyncGenerator[tuple[float, bytes], None]:
         """See `Engine.output`."""
-        query = {"follow": 1, "stdout": 1, "stderr": 1, "timestamps": 1, "since": f"{since:.6f}"}
+        heard = Heard(since)
+        is_over = False
+        while not is_over:
+            # When a container ends the engine may end what follows it too early; so its end is asked for, and then a
+            # last look takes what is missing.
+            is_over = not await self._runs(container)
+            async with aclosing(self._entries(container, heard, is_following=not is_over)) as entries:
+                async for entry in entries:
+                    yield entry
+
+    async def _runs(self, container: str) -> bool:
+        match await self._calls.seen(
+            lambda client: client.inspect_container(container), what="looking at it"
+        ):
+            case Present(found):
+                return reading.container(found).is_alive
+            case Absent():
+                return False
+            case unknown:
+                raise Unobservable(unknown.reason, hint="Run `envmgr doctor`.")
+
+    async def _entries(
+        self, container: str, heard: Heard, *, is_following: bool
+    ) -> AsyncGenerator[tuple[float, bytes], None]:
+        query = {
+            "stdout": 1,
+            "stderr": 1,
+            "timestamps": 1,
+            "follow": int(is_following),
+            "since": heard.since(),
+        }
         path = f"/containers/{quote(container)}/logs?{urlencode(query)}"
         what = f"reading the output of {container}"
         frames, lines = Frames(), Lines()
@@ -37,13 +73,17 @@ class Output:
                 async for chunk in answer.chunks():
                     for kind, payload in frames.feed(chunk):
                         for line in lines.feed(kind, payload):
-                            yield line
+                            if heard.is_new(line, begun_at=lines.begun_at()):
+                                yield line
         except stream.Refused as refused:
+            if refused.status == 404 and heard.any:  # removed after its end
+                return
             raise trouble.refusal(refused.status, refused.words, what=what) from refused
-        for line in lines.rest():
-            yield line
+        if not is_following:
+            for line in lines.rest():
+                yield line
 
-    async def changes(self) -> AsyncIterator[str]:
+    async def changes(self) -> AsyncGenerator[str, None]:
         """See `Engine.changes`."""
         filters = {
             "type": ["container"],
@@ -83,25 +123,71 @@ class Frames:
         del rest[:start]
 
 
+class Heard:
+    """What was handed on already, as far as a second look would see it again."""
+
+    def __init__(self, since: float) -> None:
+        self._since = since
+        self._again: list[tuple[float, bytes]] = []
+        self._repeated: list[tuple[float, bytes]] = []
+        self.any = False
+
+    def since(self) -> str:
+        """The moment from which to look next; what was handed on from then on will come again."""
+        self._repeated = list(self._again)
+        return f"{self._since:.6f}"
+
+    def is_new(self, line: tuple[float, bytes], *, begun_at: float | None) -> bool:
+        """Whether to hand it on. `begun_at` is when a line began that has not ended: it must be seen again."""
+        if line in self._repeated:
+            self._repeated.remove(line)
+            return False
+        at = line[0] if begun_at is None else min(line[0], begun_at)
+        if at > self._since:
+            self._since = at
+            self._again = [each for each in self._again if each[0] >= at]
+        self._again.append(line)
+        self.any = True
+        return True
+
+
+@dataclass(slots=True)
+class _Begun:
+    stamp: bytes
+    at: float
+    data: bytes
+
+
 class Lines:
-    """Puts lines together: the engine splits one of more than 16 KiB, and stamps each piece."""
+    """Puts lines together: the engine splits one of more than 16 KiB, and gives all its pieces one time stamp.
+
+    Its `local` log loses the newline of such a line, so that its end shows only when something else follows.
+    """
 
     def __init__(self) -> None:
-        self._begun: dict[int, tuple[float, bytes]] = {}
+        self._begun: dict[int, _Begun] = {}
 
     def feed(self, kind: int, payload: bytes) -> Iterator[tuple[float, bytes]]:
-        """Moment of the first byte, and bytes, of each line that ended."""
+        """Moment, and bytes, of each line that ended."""
         stamp, _, data = payload.partition(b" ")
-        if kind in self._begun:
-            at, before = self._begun.pop(kind)
-            data = before + data
-        else:
-            at = reading.moment(stamp.decode("ascii"))
-        if data.endswith(b"\n") or len(data) >= _LINE_BYTES:
+        begun = self._begun.pop(kind, None)
+        if begun is not None and begun.stamp != stamp:
+            yield begun.at, begun.data + b"\n"
+            begun = None
+        at = begun.at if begun is not None else reading.moment(stamp.decode("ascii"))
+        data = begun.data + data if begun is not None else data
+        if data.endswith(b"\n"):
             yield at, data
-        else:
-            self._begun[kind] = at, data
+            return
+        if len(data) >= _LINE_BYTES:
+            yield at, data
+            data = b""
+        self._begun[kind] = _Begun(stamp, at, data)
+
+    def begun_at(self) -> float | None:
+        """When the oldest line began that has not ended."""
+        return min((line.at for line in self._begun.values()), default=None)
 
     def rest(self) -> list[tuple[float, bytes]]:
         """What never ended."""
-        return list(self._begun.values())
+        return [(line.at, line.data) for line in self._begun.values() if line.data]
