@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from envmgr.config.merging import merge, settle
 from envmgr.config.nodes import Items, Leaf, Node, Table, plain, text_leaf
 from envmgr.config.problems import BadFile, Mark
+from envmgr.config.templates.container_building import words
 from envmgr.config.toml_source import read_toml
 from envmgr.config.units import seconds, size_bytes
 from envmgr.config.yaml_source import read_yaml
@@ -179,3 +180,33 @@ def test_either_there_is_an_order_or_a_cycle_that_is_really_there(edges: dict[st
     assert sorted(order) == sorted(edges)
     for name, needs in edges.items():
         assert all(order.index(need) < order.index(name) for need in needs if need in edges)
+
+
+@proves("TMPL-018")
+@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30))
+def test_whatever_value_stands_in_a_line_for_a_container_it_is_one_word(value: str) -> None:
+    line = fill_shell("run ${params.p} 'q ${params.p}' \"d ${params.p}\" --a=${params.p}", lambda _: value)
+
+    split = [render(word, {}, shell=False) for word in words(line)]
+
+    assert split == ["run", value, f"q {value}", f"d {value}", f"--a={value}"]
+
+
+_LINE = st.lists(
+    st.sampled_from(["a", "b c", "'", '"', "\\", " ", "\t", "$", "`", "x=1", "''", '""', "é", "#"]),
+    max_size=12,
+).map("".join)
+
+
+@proves("TMPL-018")
+@settings(max_examples=50, deadline=None)
+@given(_LINE.filter(lambda line: not set(line) & set("$`#")).map(lambda line: f"{line} "))
+def test_a_line_is_split_as_the_shell_splits_it(line: str) -> None:
+    script = f"set -f; set -- {line}\nfor word do printf '%s\\0' \"$word\"; done"
+    done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=False)
+
+    if done.returncode == 0:
+        assert "".join(f"{word}\0" for word in words(line)) == done.stdout
+    else:
+        with pytest.raises(ValueError, match="a quote is not closed"):
+            words(line)

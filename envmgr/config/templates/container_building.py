@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterable, Mapping
 
 from envmgr.config.templates import container_schema as said
@@ -20,7 +19,12 @@ from envmgr.model.container import (
     VolumeSpec,
 )
 
-_STAND_IN = "\ue000{}\ue001"
+_PART = re.compile(
+    r"""(?P<space>[ \t\r\n]+)|'(?P<single>[^']*)'|"(?P<double>(?:[^"\\]|\\.)*)"|\\(?P<escaped>.)"""
+    r"""|(?P<plain>[^ \t\r\n'"\\]+)""",
+    re.DOTALL,
+)
+_IN_DOUBLE = re.compile(r"""\\(?P<escaped>[$`"\\\n])|\\|[^\\]+""")
 
 
 def container(service: Service) -> ContainerSpec | None:
@@ -52,7 +56,7 @@ def container(service: Service) -> ContainerSpec | None:
 
 
 def words(command: str | tuple[str, ...]) -> tuple[str, ...]:
-    """What is executed in a container: a line is split as a shell splits words, and nothing more is done to it.
+    """What is executed in a container: a line is split as a POSIX shell splits words, and nothing more is done to it.
 
     A value that was put into the line is one word, or a part of one. The result is text in late form.
 
@@ -61,17 +65,39 @@ def words(command: str | tuple[str, ...]) -> tuple[str, ...]:
     """
     if not isinstance(command, str):
         return command
-    names: list[str] = []
+    found: list[str] = []
+    at, is_in_word = 0, False
+    while at < len(command):
+        part = _PART.match(command, at)
+        if part is None:
+            raise ValueError("a quote is not closed")
+        at = part.end()
+        if part["space"] is None:
+            if not is_in_word:
+                found.append("")
+            found[-1] += _meaning(part)
+        is_in_word = part["space"] is None
+    return tuple(found)
 
-    def stand_in(found: re.Match[str]) -> str:
-        names.append(found[0])
-        return _STAND_IN.format(len(names) - 1)
 
-    def put_back(found: re.Match[str]) -> str:
-        return names[int(found[1])]
+def _meaning(part: re.Match[str]) -> str:
+    if part["double"] is not None:
+        return "".join(
+            escape(inner["escaped"].strip("\n")) if inner["escaped"] else _late(inner[0])
+            for inner in _IN_DOUBLE.finditer(part["double"])
+        )
+    if part["escaped"] is not None:
+        return escape(part["escaped"].strip("\n"))  # an escaped line break: the line goes on
+    return _late(part["single"] if part["single"] is not None else part["plain"])
 
-    split = shlex.split(re.sub(REFERENCE, stand_in, command))
-    return tuple(re.sub(_STAND_IN.format("([0-9]+)"), put_back, escape(word)) for word in split)
+
+def _late(text: str) -> str:
+    """References stay, every other dollar is a dollar."""
+    out, end = "", 0
+    for found in re.finditer(REFERENCE, text):
+        out += escape(text[end : found.start()]) + found[0]
+        end = found.end()
+    return out + escape(text[end:])
 
 
 def _build(build: said.Build) -> BuildSpec:
