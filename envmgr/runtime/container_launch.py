@@ -16,6 +16,7 @@ from envmgr.runtime import owning, rendering, viewpoint
 from envmgr.runtime.incarnation import Incarnation
 
 _HASH_CHARS = 16
+_ENGINE_LOG_BYTES = 10_000_000  # what the engine keeps for us while nobody copies it
 
 
 def build(
@@ -52,7 +53,7 @@ def build(
             memory_bytes=service.limits.memory_bytes, cpus=service.limits.cpus, pids=service.limits.pids
         ),
         stop_signal=service.stop.signal,
-        log_bytes=service.logs.max_bytes,
+        log_bytes=max(_ENGINE_LOG_BYTES, service.logs.max_bytes),
     )
     labels = {**spec.labels, **owning.new(inc, service.name), LABEL_HASH: _digest(launch)}
     return replace(launch, labels=labels)

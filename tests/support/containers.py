@@ -24,6 +24,8 @@ from envmgr.runtime.incarnation import Incarnation
 from tests.support.docker import BASE, nothing_in_engine
 from tests.support.incarnations import incarnation
 
+_DEADLINE_S = 5.0
+
 
 def open_log(path: Path, policy: LogPolicy, base: int) -> LogWriter:
     return LogFile(str(path), max_bytes=policy.max_bytes, keep=policy.keep, base=base)
@@ -31,21 +33,30 @@ def open_log(path: Path, policy: LogPolicy, base: int) -> LogWriter:
 
 @asynccontextmanager
 async def contained(
-    folder: Path, *services: ServiceSpec, volumes: Sequence[VolumeSpec] = ()
+    folder: Path, *services: ServiceSpec, volumes: Sequence[VolumeSpec] = (), host: str = ""
 ) -> AsyncIterator[Incarnation]:
-    """As `incarnation`, with an engine and a watch over its containers."""
-    agent = AgentId(secrets.token_hex(4))
-    async with incarnation(folder, *services, agent=agent, volumes=volumes) as inc:
-        with nothing_in_engine({LABEL_AGENT: agent}):
-            async with engaged(inc):
-                yield inc
+    """As `incarnation`, with an engine and a watch over its containers. `host`: where the engine is reached."""
+    async with unattended(folder, *services, volumes=volumes) as inc, engaged(inc, host=host):
+        yield inc
 
 
 @asynccontextmanager
-async def engaged(inc: Incarnation) -> AsyncIterator[None]:
+async def unattended(
+    folder: Path, *services: ServiceSpec, volumes: Sequence[VolumeSpec] = ()
+) -> AsyncIterator[Incarnation]:
+    """As `incarnation`, of an agent of its own whose containers are gone in the end; each `engaged` is a daemon for it."""
+    agent = AgentId(secrets.token_hex(4))
+    async with incarnation(folder, *services, agent=agent, volumes=volumes) as inc:
+        with nothing_in_engine({LABEL_AGENT: agent}):
+            yield inc
+
+
+@asynccontextmanager
+async def engaged(inc: Incarnation, *, host: str = "") -> AsyncIterator[None]:
     """A daemon's hands on the engine, as long as the block lasts."""
     instance = InstanceId(f"test-{os.getpid()}-{inc.id}")
-    engine = await anyio.to_thread.run_sync(partial(DockerEngine, instance=instance))  # it looks for sockets
+    reach = partial(DockerEngine, instance=instance, host=host, deadline_s=_DEADLINE_S)
+    engine = await anyio.to_thread.run_sync(reach)  # it looks for sockets
     watch = ContainerWatch(engine, instance, open_log)
     inc.instance = instance
     inc.systems = replace(inc.systems, engine=engine, watch=watch)

@@ -1,0 +1,86 @@
+"""A door to the real engine that a test can close or jam: an engine that is down, comes back, or says nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+_ENGINE = "/var/run/docker.sock"
+_PIECE = 65536
+
+
+class Door:
+    """A Unix socket in front of the engine's. `url` is what a driver is told."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.url = f"unix://{path}"
+        self._flows = threading.Event()
+        self._flows.set()
+        self._listener: socket.socket | None = None
+        self._open: list[socket.socket] = []
+
+    def open(self) -> None:
+        """Serve the address."""
+        self.path.unlink(missing_ok=True)
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(self.path))
+        listener.listen(64)
+        self._listener = listener
+        threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
+
+    def shut(self) -> None:
+        """Nobody serves the address, and all connections are cut, as when the engine ends."""
+        if self._listener is not None:
+            _close(self._listener)
+            self._listener = None
+        self.path.unlink(missing_ok=True)
+        cut, self._open = self._open, []
+        for each in cut:
+            _close(each)
+
+    def jam(self) -> None:
+        """Connections are taken, and nothing comes through."""
+        self._flows.clear()
+
+    def clear(self) -> None:
+        """What was held up goes on."""
+        self._flows.set()
+
+    def _accept(self, listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                ours, _ = listener.accept()
+                theirs = socket.socket(socket.AF_UNIX)
+                theirs.connect(_ENGINE)
+                self._open += [ours, theirs]
+                for source, target in ((ours, theirs), (theirs, ours)):
+                    threading.Thread(target=self._copy, args=(source, target), daemon=True).start()
+
+    def _copy(self, source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(_PIECE):
+                self._flows.wait()
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+
+@contextlib.contextmanager
+def door(path: Path) -> Iterator[Door]:
+    """An open door; shut on leaving."""
+    made = Door(path)
+    made.open()
+    try:
+        yield made
+    finally:
+        made.clear()
+        made.shut()
+
+
+def _close(each: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        each.shutdown(socket.SHUT_RDWR)
+    each.close()
