@@ -94,6 +94,10 @@ CASES = {
         "  api: {image: y, depends_on: [db]}\n",
         "4:61: warning: services.db.exports.URL says 127.0.0.1, which inside of api is api itself",
     ),
+    "host in a command line": (
+        WHOLE + "services: {a: {command: 'serve --on ${host}'}}\n",
+        "3:25: warning: services.a.command: in a command line ${host} is a variable of the shell",
+    ),
     "only the end of a critical task": (
         WHOLE + "services:\n  t: {kind: task, command: x}\n  a: {command: x, depends_on: {t: completed}}\n",
         "5:32: warning: services.a only waits for the end of t, so it starts after a failure, too",

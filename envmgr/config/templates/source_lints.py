@@ -70,6 +70,11 @@ def _command(path: Path, leaf: Leaf) -> Iterator[Problem]:
     if "${secrets." in leaf.text:
         message = f"{dotted(path)}: a command line can be seen by every user of the machine"
         yield _warning(path, leaf, message, "Secrets are variables already: let the command read $NAME.")
+    if "${host}" in leaf.text and style(path) is Style.SHELL and path[0] == "services":
+        message = f"{dotted(path)}: in a command line ${{host}} is a variable of the shell"
+        yield _warning(
+            path, leaf, message, f"Write ${{services.{path[1]}.host}} for the host of this service."
+        )
 
 
 def _variable(path: Path, leaf: Leaf, *, is_text: bool) -> Iterator[Problem]:
