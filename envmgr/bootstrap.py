@@ -131,7 +131,7 @@ async def daemon() -> AsyncIterator[App]:
             folders = FolderWatcher(polls=settings.watch.polling)
             group.start_soon(Watches(supervisor, app.control, folders).run)
             group.start_soon(Graves(systems).run)
-            group.start_soon(Retention(systems).run)
+            group.start_soon(Retention(systems, layout).run)
             app.supervisor, app.stopping, app.started_at = supervisor, anyio.Event(), time.time()
             yield app
             bus.close()

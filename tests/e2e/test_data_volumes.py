@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -231,7 +232,26 @@ def test_containers_go_on_after_a_snapshot_that_fails(here: Host) -> None:
     assert engine().containers.get(container_of(here, "frozen", "store")).status == "running"
     assert snapshot_files(here) == files
     assert here.ok("snapshot", "list", "frozen", "--json").json["snapshots"] == []
+    shutil.rmtree(place / "inner")
     here.ok("stop", "frozen")
+
+
+@proves("DATA-039")
+def test_a_service_that_is_paused_for_its_copy_is_not_taken_for_a_sick_one(here: Host) -> None:
+    probe = '    ready: {exec: ["true"], inside: true, period: 100ms, timeout: 1s, down: 1}'
+    here.template("probed", (STORE % "").replace("    stop:", f"{probe}\n    stop:"))
+    spawned(here, "calm", "probed")
+    inside(here, "calm", "store", "sh", "-c", "head -c 300000000 /dev/zero > /data/large")
+
+    here.ok("snapshot", "create", "calm")
+    inside(here, "calm", "store", "true")
+
+    events = [e["kind"] for e in here.events() if e["name"] == "calm"]
+    assert "snapshot.created" in events
+    assert [k for k in events if k in ("service.failed", "agent.drifted")] == []
+    (saved,) = here.ok("snapshot", "list", "calm", "--json").json["snapshots"]
+    here.ok("snapshot", "rm", str(saved["id"]), "--yes")
+    here.ok("stop", "calm")
 
 
 @proves("DATA-038")
