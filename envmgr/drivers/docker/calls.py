@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import threading
 from collections.abc import Callable, Iterator
-from socket import gaierror
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
@@ -134,7 +134,9 @@ class Calls:
         try:
             with self._client(deadline_s) as client:
                 return call(client)
-        except (docker.errors.DockerException, requests.RequestException) as error:
+        except TimeoutError as error:
+            raise trouble.silent(what, deadline_s) from error
+        except (docker.errors.DockerException, requests.RequestException, OSError) as error:
             raise _translated(error, what=what, deadline_s=deadline_s) from error
 
     @contextlib.contextmanager
@@ -154,11 +156,18 @@ class Calls:
 
     def _take(self) -> Client:
         with self._lock:
-            if self._idle:
-                return self._idle.pop()
-        self._address = address = self._given or usual()
+            idle = self._idle.pop() if self._idle else None
+            self._address = address = (self._address if idle else None) or self._given or usual()
         if address is None:
             raise trouble.down()
+        try:
+            _knock(address, self.deadline_s)
+        except OSError:
+            if idle is not None:
+                self._forget(idle)
+            raise
+        if idle is not None:
+            return idle
         client = _new_client(address, self._version, self.deadline_s)
         self._version = client.api_version
         return client
@@ -175,6 +184,14 @@ class Calls:
         client.close()
         self._version = ""
         self.close()
+
+
+def _knock(address: Address, within_s: float) -> None:
+    """See that somebody serves the socket; otherwise nothing was sent. The SDK would leave its own socket open."""
+    if address.socket:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
+            door.settimeout(within_s)
+            door.connect(address.socket)
 
 
 def _new_client(address: Address, version: str, timeout_s: float) -> docker.APIClient:
@@ -219,7 +236,7 @@ def _never_sent(error: BaseException) -> bool:
         each = left.pop()
         if not isinstance(each, BaseException) or each in seen:
             continue
-        if isinstance(each, (ConnectionRefusedError, FileNotFoundError, PermissionError, gaierror)):
+        if isinstance(each, (ConnectionRefusedError, FileNotFoundError, PermissionError, socket.gaierror)):
             return True
         seen.append(each)
         left += [each.__cause__, each.__context__, getattr(each, "reason", None), *each.args]
