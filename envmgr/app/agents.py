@@ -216,8 +216,9 @@ async def rm(ask: RemoveAgents, app: App) -> RemovedList:
             await _refuse_loss(app, actor, ask)
     removed = []
     for actor in actors:
-        if not ask.volumes:
-            await supervisor.systems.store.write(partial(removal.leave_volumes, agent=actor.state.id))
+        await supervisor.systems.store.write(
+            partial(removal.choose_copies, agent=actor.state.id, is_kept=ask.volumes)
+        )
         await supervisor.remove(actor, cause="rm")
         await actor.gone()
         if not actor.is_gone:

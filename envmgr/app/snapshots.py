@@ -6,6 +6,8 @@ import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+import anyio
+
 from envmgr.app import text, views
 from envmgr.app.agents import stop_agents
 from envmgr.app.context import App
@@ -180,8 +182,10 @@ async def _restore(app: App, actor: Actor, snapshot: Snapshot) -> Snapshot | Non
         inc = await supervisor.incarnation(actor)
         try:
             before = await restoring.restore(inc, snapshot, reach=supervisor.reach)
-        except EnvmgrError as error:
-            actor.unfinished = error.message if await restoring.pending(inc) else ""
+        except BaseException as error:
+            with anyio.CancelScope(shield=True):
+                if await restoring.pending(inc):
+                    actor.unfinished = restoring.reason(error)
             raise
         actor.unfinished = ""
     await app.agents.record(_event("snapshot.restored", actor, snapshot))

@@ -88,9 +88,12 @@ async def _drop_origin(inc: Incarnation) -> None:
             await saving.discard(inc.systems, inc.layout, snapshot)
 
 
-def leave_volumes(tx: Transaction, agent: AgentId) -> None:
-    """The next removal of this agent keeps no copy of its volumes, as its owner has said."""
-    tx.put(_unsaved(agent), "yes")
+def choose_copies(tx: Transaction, agent: AgentId, *, is_kept: bool) -> None:
+    """Whether the next removal of this agent keeps a copy of its volumes, as its owner has said."""
+    if is_kept:
+        tx.drop(_unsaved(agent))
+    else:
+        tx.put(_unsaved(agent), "yes")
 
 
 def _unsaved(agent: AgentId) -> str:

@@ -165,6 +165,11 @@ async def finish_one(supervisor: Supervisor, actor: Actor) -> None:
     actor.unfinished = ""
 
 
+def reason(error: BaseException) -> str:
+    """Why a restore is not finished."""
+    return error.message if isinstance(error, EnvmgrError) else "the daemon's log tells why"
+
+
 def _finished(actor: Actor) -> NewEvent:
     state = actor.state
     if actor.unfinished:
