@@ -11,6 +11,7 @@ from envmgr.model.service import ServiceSpec
 from envmgr.protocols.engine import Found
 from envmgr.runtime import owning, sharing
 from envmgr.runtime.incarnation import Incarnation
+from envmgr.runtime.supplies import Supplies
 
 
 async def connect(inc: Incarnation, service: ServiceSpec) -> None:
@@ -19,8 +20,7 @@ async def connect(inc: Incarnation, service: ServiceSpec) -> None:
     assert spec is not None, "only containers are connected"
     common = sharing.common(inc, service)
     if any(unit.container is not None and not unit.is_shared for unit in inc.services):
-        for name in spec.networks:
-            await engine.ensure_network(owning.network(inc, name), owning.new(inc))
+        await Supplies(inc).networks(service)
     share = await inc.systems.store.read(lambda tx: sharing.read(tx, common.id))
     holders = share.holders if share else ()
     match await engine.networks({LABEL_INSTANCE: inc.instance}):

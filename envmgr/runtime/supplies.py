@@ -60,8 +60,9 @@ class Supplies:
 
     async def _network(self, name: str) -> str:
         network = owning.network(self._inc, name)
-        with sure(self._inc, "network", network):
-            await self._engine.ensure_network(network, owning.new(self._inc))
+        async with self._inc.systems.turns.of(network):  # asked twice at once an engine makes two of one name
+            with sure(self._inc, "network", network):
+                await self._engine.ensure_network(network, owning.new(self._inc))
         return network
 
     async def volumes(self, service: ServiceSpec) -> None:

@@ -11,18 +11,19 @@ import anyio
 import pytest
 
 from envmgr.model.container import ContainerSpec, MountKind, MountSpec, Scope
-from envmgr.model.ids import LABEL_STATE
+from envmgr.model.ids import LABEL_STATE, AgentId
 from envmgr.model.service import (
     Condition,
     Dependency,
     ExecProbe,
+    HttpProbe,
     PortSpec,
     Readiness,
     RunWhen,
     ServiceState,
     Tenant,
 )
-from envmgr.runtime import runners, sharing, tenancy
+from envmgr.runtime import owning, runners, sharing, tenancy
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.services import ServiceRun
 from envmgr.runtime.steps import shared
@@ -30,7 +31,7 @@ from envmgr.runtime.steps.ports import LeasePorts
 from envmgr.runtime.steps.services import stop_services
 from tests.support.containers import container, engaged, task
 from tests.support.crowds import Crowd
-from tests.support.docker import POSTGRES, existing, nothing_in_engine
+from tests.support.docker import BASE, POSTGRES, WEB, existing, nothing_in_engine
 from tests.support.incarnations import incarnation
 from tests.support.requirements import proves
 
@@ -67,8 +68,8 @@ MIGRATE = task(
 
 @pytest.fixture
 async def crowd(tmp_path: Path) -> AsyncIterator[Crowd]:
-    first = secrets.token_hex(4)
-    async with incarnation(tmp_path, DB, MIGRATE, agent=first) as inc:  # type: ignore[arg-type]
+    first = AgentId(secrets.token_hex(4))
+    async with incarnation(tmp_path, DB, MIGRATE, agent=first) as inc:
         with nothing_in_engine({LABEL_STATE: str(inc.layout.state_dir)}):
             async with engaged(inc):
                 yield Crowd(inc)
@@ -83,7 +84,7 @@ async def start(inc: Incarnation) -> dict[str, str]:
     with anyio.fail_after(60):
         await LeasePorts(inc).do()
         outcomes = await ServiceRun(inc, await runners.hire(inc), {}, lambda *_: None).start()
-    assert {o.state for o in outcomes.values()} == {ServiceState.READY, ServiceState.DONE}
+    assert {o.state for o in outcomes.values()} <= {ServiceState.READY, ServiceState.DONE}
     return {name: outcome.detail for name, outcome in outcomes.items()}
 
 
@@ -126,4 +127,48 @@ async def test_agents_share_a_postgresql_and_each_has_a_database_of_its_own(crow
     otter.generation += 1
     assert (await start(otter))["migrate"] == "exited with 0"
     await stop(otter)
+    await stop(heron)
+
+
+CACHE = replace(
+    container("cache", (), image=WEB),
+    scope=Scope.SHARED,
+    ports=(PortSpec(name="http", container=80),),
+    ready=Readiness(probe=HttpProbe(port="http")),
+)
+CLIENT = container("client", "exec sleep 600", image=BASE)
+
+
+@pytest.fixture
+async def pair(tmp_path: Path) -> AsyncIterator[Crowd]:
+    first = AgentId(secrets.token_hex(4))
+    async with incarnation(tmp_path, CACHE, CLIENT, agent=first) as inc:
+        with nothing_in_engine({LABEL_STATE: str(inc.layout.state_dir)}):
+            async with engaged(inc):
+                yield Crowd(inc)
+
+
+async def reaches(inc: Incarnation) -> bool:
+    """Whether the agent's own container finds the shared one by its name."""
+    client = owning.container(inc, "client")
+    argv = ["busybox", "wget", "-q", "-O", "/dev/null", "http://cache/"]
+    return (await inc.systems.containers.execute(client, argv, deadline_s=10))[0] == 0
+
+
+@proves("SHARE-007", "SHARE-013")
+async def test_a_shared_container_that_is_made_anew_is_reached_by_all_again(pair: Crowd) -> None:
+    otter, heron = await pair.agent("otter"), await pair.agent("heron")
+    for agent in (otter, heron):
+        await start(agent)
+        assert await reaches(agent)
+    await otter.systems.containers.remove(owning.container(sharing.common(otter, CACHE), "cache"))
+    assert not await reaches(heron)
+
+    hired = await runners.hire(otter)
+    with anyio.fail_after(30):
+        await ServiceRun(otter, hired, {}, lambda *_: None).start(only=["cache"])
+    assert await reaches(otter)
+    assert await reaches(heron)
+    await stop(otter)
+    assert await reaches(heron)
     await stop(heron)
