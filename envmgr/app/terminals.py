@@ -182,7 +182,8 @@ async def execute(ask: Execute, app: App) -> views.EnvView:
 
 async def _within(ask: Execute, app: App, view: views.EnvView) -> views.EnvView:
     inc = await app.agents.incarnation(app.agents.find(ask.agent))
-    service = next((s for s in inc.services if s.name == ask.service and needs_runner(s)), None)
+    named = (s for s in inc.services if ask.service in (s.name, s.replica_of) and needs_runner(s))
+    service = next(named, None)  # the first instance, when it stands for several
     if service is None:
         known = ", ".join(s.name for s in inc.services if needs_runner(s)) or "none"
         raise NotFound(f"{view.name} has no service {ask.service}", hint=f"It has: {known}.")
@@ -217,7 +218,8 @@ async def url(ask: Url, app: App) -> views.UrlView:
     actor = app.agents.find(ask.agent)
     inc = await app.agents.incarnation(actor)
     _need_ports(actor)
-    services = [s for s in inc.services if ask.service in ("", s.name)]
+    # Instances only by name: their service's address leads to them.
+    services = [s for s in inc.services if ask.service == s.name or not (ask.service or s.replica_of)]
     if ask.service and not services:
         known = ", ".join(s.name for s in inc.services) or "none"
         raise NotFound(f"{actor.state.name} has no service {ask.service}", hint=f"It has: {known}.")
@@ -254,7 +256,7 @@ async def logs(ask: Logs, app: App) -> AsyncIterator[views.LogLine]:
     if ask.service == "agent":
         yield views.LogLine(service="agent", text=await last_screen(inc) + "\n")
         return
-    names = [s.name for s in inc.services if needs_runner(s) and ask.service in ("", s.name)]
+    names = [s.name for s in inc.services if needs_runner(s) and ask.service in ("", s.name, s.replica_of)]
     if not names:
         known = ", ".join(s.name for s in inc.services if needs_runner(s)) or "none"
         raise NotFound(

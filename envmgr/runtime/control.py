@@ -28,6 +28,7 @@ from envmgr.runtime.leasing import claim_ports
 from envmgr.runtime.saga import never
 from envmgr.runtime.settling import Act, Done, Moves, Settling, as_before, change_key, endings
 from envmgr.runtime.steps import shared
+from envmgr.runtime.steps.session import show_viewers
 from envmgr.runtime.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
@@ -300,10 +301,21 @@ class Control:
                 actor, inc, moves, self._health, secrets=await inc.secrets(), reach=self._reach
             )
             done = await settling.run(old)
+        except Exception:
+            self._health.watch(actor, inc)  # whatever went wrong here, what runs is looked at
+            raise
         finally:
             actor.in_hand -= moves.touched
         await self._end(actor, inc, done)
+        if moves.gone or moves.come:
+            await self._view(inc)
         return done
+
+    async def _view(self, inc: Incarnation) -> None:
+        try:
+            await show_viewers(inc)
+        except EnvmgrError as error:  # a convenience
+            log.warning("viewers not changed", extra={"agent": inc.id, "why": error.message})
 
     async def _end(self, actor: Actor, inc: Incarnation, done: Sequence[Done]) -> None:
         """Give back the ports of what is gone, and watch what is there."""

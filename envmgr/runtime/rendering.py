@@ -209,7 +209,8 @@ def _upstream(inc: Incarnation, service: ServiceSpec) -> Iterator[str]:
 def url(inc: Incarnation, service: ServiceSpec, port: PortSpec) -> str:
     """Address of a port for people: http when a probe of the service speaks http there, else tcp."""
     number = inc.port(service.name, port.name)
-    scheme = "http" if port.name in _http_ports(service) else "tcp"
+    probed = next((unit for unit in inc.services if unit.replica_of == service.name), service)
+    scheme = "http" if port.name in _http_ports(probed) else "tcp"
     return f"{scheme}://127.0.0.1:{number}{'/' if scheme == 'http' else ''}"
 
 

@@ -13,7 +13,7 @@ import pytest
 from tests.support.host import Host, host
 from tests.support.replicated import ask, service, template, write_server
 from tests.support.requirements import proves
-from tests.support.survive import held_ports, kill_daemon, processes_of
+from tests.support.survive import held_ports, kill_daemon, processes_of, tmux
 from tests.support.wait import eventually
 
 API = """
@@ -163,6 +163,23 @@ def test_the_number_of_a_stopped_agent_counts_from_its_next_start_on(here: Host)
     assert "next start" in here.ok("scale", "otter", "api=3").out
     here.ok("start", "otter")
     assert set(seen(port)) == names(0, 1, 2)
+
+
+@proves("REPL-013")
+def test_logs_addresses_commands_and_viewers_know_services_and_instances(here: Host) -> None:
+    port = spawn(here, "two")
+    here.ok("scale", "otter", "api=3")
+    said = here.ok("logs", "otter", "api").out.splitlines()
+    assert {f"api-{n} | serving" for n in range(3)} <= set(said)
+    assert "serving" in here.ok("logs", "otter", "api-2").out
+    assert here.ok("url", "otter").out == f"http://127.0.0.1:{port}/\n"
+    own = service(here, "otter", "api-1")["ports"]["http"]
+    assert here.ok("url", "otter", "api-1").out == f"http://127.0.0.1:{own}/\n"
+    inside = here.ok("exec", "--service", "api", "otter", "sh", "-c", "echo $ENVMGR_REPLICA").out
+    assert inside.strip() == "0"
+    panes = tmux(here, "list-panes", "-a", "-F", "#{@envmgr-viewer}").split()
+    assert sorted(panes) == ["api", "api-0", "api-1", "api-2"]
+    assert "api-1" in here.ok("show", "otter").out
 
 
 @proves("REPL-009")

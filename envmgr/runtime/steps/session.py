@@ -108,14 +108,21 @@ async def furnish_panes(inc: Incarnation) -> None:
         await inc.systems.terminals.furnish(inc.terminal, shell)
 
 
-async def show_services(inc: Incarnation) -> None:
-    """Viewers in the `services` window (they follow logs, they own nothing) and the monitor on demand."""
+async def show_viewers(inc: Incarnation) -> None:
+    """A pane for each unit in the `services` window; they follow logs, they own nothing."""
     if inc.terminal is None:
         return
     logs = {s.name: sharing.log(inc, s) for s in inc.services if needs_runner(s)}
     viewers = {name: ("tail", "-n", "200", "-F", str(path)) for name, path in logs.items()}
     if viewers:
         await inc.systems.terminals.show(inc.terminal, viewers)
+
+
+async def show_services(inc: Incarnation) -> None:
+    """Viewers in the `services` window and the monitor on demand."""
+    if inc.terminal is None:
+        return
+    await show_viewers(inc)
     place = shlex.quote(str(inc.layout.state_dir))
     follow = (
         f"env ENVMGR_STATE_DIR={place} {shlex.quote(sys.executable)} -m envmgr events {inc.name} --follow"
