@@ -128,7 +128,8 @@ class _Builder:
         match event:
             case events.ScalarEvent():
                 self._take_tag(event)
-                value = atom(event.value) if event.implicit[0] else event.value
+                is_plain = event.implicit[0] or (event.tag and not event.style)
+                value = atom(event.value) if is_plain else event.value
                 self._add(Leaf(self._mark(event.start_mark), value, event.value), event, anchor=event.anchor)
             case events.AliasEvent():
                 if event.anchor not in self._anchors:
