@@ -104,6 +104,32 @@ class TemplateFiles:
         )
         return replace(spec, asked=asked)
 
+    def resolve_again(self, old: AgentSpec, *, environment: Mapping[str, str]) -> AgentSpec:
+        """See `TemplateSource.resolve_again`."""
+        asked = old.asked or _guessed(old)
+        more = {name: value for name, value in environment.items() if name not in asked.unset}
+        for name in inherited(more):  # those that the agent inherits are those of its spawn
+            del more[name]
+        new = self.resolve(
+            asked.template,
+            repo=Path(old.repo),
+            agent=old.name,
+            params=asked.params,
+            environment={**more, **asked.environment},
+            base=old.workspace.base,
+            branch=old.workspace.branch,
+            prompt="",
+            profiles=old.profiles,
+        )
+        assert new.asked is not None, "resolve says what was asked"
+        learned = replace(
+            asked,
+            environment={**new.asked.environment, **asked.environment},
+            unset=tuple(sorted({*asked.unset, *new.asked.unset})),
+        )
+        assistant = replace(new.assistant, prompt=old.assistant.prompt)
+        return replace(new, assistant=assistant, origin=old.origin, asked=learned)
+
     def explain(self, name: str, repo: Path | None) -> Sequence[Explained]:
         """See `TemplateSource.explain`."""
         top = _top(repo)
@@ -176,6 +202,12 @@ class _Used(Mapping[str, str]):
     def known(self) -> dict[str, str]:
         """Those that were asked for, and those that every agent inherits."""
         return {**inherited(self._all), **{name: self._all[name] for name in self._found}}
+
+
+def _guessed(old: AgentSpec) -> Asked:
+    """For agents of versions that did not keep what was asked."""
+    params = {name: str(value) for name, value in old.params.items()}
+    return Asked(template=old.template, params=params, environment=old.env)
 
 
 def _ports(settings: Settings) -> PortsPolicy:

@@ -50,6 +50,16 @@ class TemplateSource(Protocol):
             UsageError: A parameter is unknown, missing or not allowed, or a profile is unknown.
         """
 
+    def resolve_again(self, old: AgentSpec, *, environment: Mapping[str, str]) -> AgentSpec:
+        """What the template of an agent says now, with the words of its spawn; branch, prompt and origin stay.
+
+        Args:
+            environment: Of the person who asks; for variables that the template did not ask for at the spawn.
+
+        Raises:
+            NotFound, ConfigError, UsageError: As `resolve`.
+        """
+
     def explain(self, name: str, repo: Path | None) -> Sequence[Explained]:
         """Each resolved field with its origin."""
 

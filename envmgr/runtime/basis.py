@@ -32,6 +32,10 @@ class Basis:
             known = self._known[inc.id] = (marks, behind)
         return known[1]
 
+    def forget(self, agent: AgentId) -> None:
+        """The agent is gone."""
+        self._known.pop(agent, None)
+
 
 def _marks(inc: Incarnation, worktree: Path) -> Marks:
     """Blocking."""

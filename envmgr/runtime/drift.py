@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 
 _EVERY_S = 60.0
 _FILES_S = 10.0
+_COARSE_S = 1.0
+_CATCH_UP_S = 2.0
 _NEWS = ("agent.running", "agent.applied", "agent.stopped", "agent.error", "agent.removed")
 
 Signature = tuple[tuple[int, int, int] | None, ...]
@@ -103,34 +106,50 @@ class DriftLoop:
                     continue
                 if self._watching is not None:
                     self._watching.cancel()
-                fresh = {e.agent for e in events if e.kind in ("agent.running", "agent.applied")}
-                await self._begin([a for a in self._running() if a.state.id in fresh])
+                for event in events:
+                    if event.kind in ("agent.running", "agent.removed"):
+                        await self._note(AgentId(event.agent))
 
-    async def _begin(self, actors: Sequence[Actor]) -> None:
-        for actor in actors:
-            try:
-                await footing.record(await self._supervisor.incarnation(actor))
-            except EnvmgrError as error:
-                log.warning("footing not recorded", extra={"agent": actor.state.id, "why": error.message})
-            self._seen.pop(actor.state.id, None)
-        await self._guarded(actors)
+    async def _note(self, agent: AgentId) -> None:
+        """An agent came up, or is gone. Its template was read a moment ago: that is not done again while others spawn."""
+        actor = self._supervisor.actor(agent)
+        try:
+            if actor is None:
+                self._seen.pop(agent, None)
+                self._basis.forget(agent)
+                await self._supervisor.systems.store.write(partial(footing.forget, agent=agent))
+                return
+            inc = await self._supervisor.incarnation(actor)
+            await footing.record(inc)
+            files = await blocking.look("file", _FILES_S, _signature, [*_files(actor), *footing.paths(inc)])
+            if inc.generation == 1 and _are_older(files, actor.created_at):
+                self._seen[agent] = (actor.spec, files)
+        except EnvmgrError as error:
+            log.warning("footing not recorded", extra={"agent": agent, "why": error.message})
 
     async def _follow_files(self) -> None:
         while True:
-            by_agent = {actor.state.id: _files(actor) for actor in self._running()}
-            wanted = frozenset(path for paths in by_agent.values() for path in paths)
             with anyio.CancelScope() as self._watching:
                 try:
-                    async with aclosing(self._watcher.changes(wanted)) as bunches:
-                        async for touched in bunches:
-                            await self._guarded(
-                                [a for a in self._running() if not touched.isdisjoint(_files(a))]
-                            )
-                except EnvmgrError as error:
-                    log.warning("files not watched", extra={"why": error.message})
-                except Exception:
+                    async with anyio.create_task_group() as group:
+                        group.start_soon(self._catch_up)
+                        await self._follow_these()
+                except* EnvmgrError as errors:
+                    log.warning("files not watched", extra={"why": str(errors.exceptions[0])})
+                except* Exception:  # a loop of the daemon owns its boundary
                     log.exception("files not watched")
                 await anyio.sleep(_EVERY_S)
+
+    async def _follow_these(self) -> None:
+        wanted = frozenset(path for actor in self._running() for path in _files(actor))
+        async with aclosing(self._watcher.changes(wanted)) as bunches:
+            async for touched in bunches:
+                await self._guarded([a for a in self._running() if not touched.isdisjoint(_files(a))])
+
+    async def _catch_up(self) -> None:
+        """What was edited before the watch began; later than the spawns that a crowd of agents is made of."""
+        await anyio.sleep(_CATCH_UP_S)
+        await self._guarded(self._running())
 
     # --- what to see ---------------------------------------------------------------------------------------------
 
@@ -170,7 +189,9 @@ class DriftLoop:
             say = f"the template says: {reload.summary(found.plan)}; see `envmgr plan {inc.name}`"
             reason = say if is_drift else ""
         except (ConfigError, NotFound, UsageError) as error:
-            reason = f"the template is invalid, what runs goes on: {error.message}"
+            first, *others = error.message.splitlines()
+            more = f" (and {len(others)} more)" if others else ""
+            reason = f"the template is invalid, what runs goes on: {first}{more}"
         self._seen[actor.state.id] = (actor.spec, files)
         return Drift.CONFIG, reason
 
@@ -250,6 +271,11 @@ def _files(actor: Actor) -> frozenset[Path]:
 def _signature(files: Sequence[Path]) -> Signature:
     """Blocking."""
     return tuple(_stat(file) for file in sorted(files))
+
+
+def _are_older(files: Signature, moment: float) -> bool:
+    """Whether no file was written since then; clocks of file systems are coarse."""
+    return all(one is None or one[0] / 1e9 < moment - _COARSE_S for one in files)
 
 
 def _stat(file: Path) -> tuple[int, int, int] | None:

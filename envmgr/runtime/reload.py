@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 
 from envmgr.aio import blocking
 from envmgr.core import change
 from envmgr.core.scaled import restore
 from envmgr.model.change import Fate, Impact, Plan
-from envmgr.model.spec import AgentSpec, Asked
+from envmgr.model.spec import AgentSpec
 from envmgr.protocols.templates import TemplateSource
 from envmgr.runtime import footing
 from envmgr.runtime.actor import Actor
@@ -40,34 +39,12 @@ async def propose(
         NotFound: The template is gone.
         UsageError: It no longer takes the parameters of the spawn.
     """
-    new = await blocking.look("file", _RESOLVE_S, _resolve, templates, actor.spec, environment)
+    new = await blocking.look(
+        "file", _RESOLVE_S, templates.resolve_again, actor.spec, environment=environment
+    )
+    new = restore(new)
     builds = await footing.builds(inc)
     return Proposal(plan=change.plan(actor.spec, new, builds=builds), spec=new)
-
-
-def _resolve(templates: TemplateSource, old: AgentSpec, environment: Mapping[str, str]) -> AgentSpec:
-    asked = old.asked or _guessed(old)
-    known = {name: value for name, value in environment.items() if name not in asked.unset}
-    new = templates.resolve(
-        asked.template,
-        repo=Path(old.repo),
-        agent=old.name,
-        params=asked.params,
-        environment={**known, **asked.environment},
-        base=old.workspace.base,
-        branch=old.workspace.branch,
-        prompt="",
-        profiles=old.profiles,
-    )
-    # Branch, prompt and origin are of the spawn, and done with.
-    assistant = replace(new.assistant, prompt=old.assistant.prompt)
-    return restore(replace(new, assistant=assistant, origin=old.origin, asked=asked))
-
-
-def _guessed(old: AgentSpec) -> Asked:
-    """For agents of versions that did not keep what was asked."""
-    params = {name: str(value) for name, value in old.params.items()}
-    return Asked(template=old.template, params=params, environment=old.env)
 
 
 def summary(plan: Plan) -> str:

@@ -128,4 +128,4 @@ def test_the_words_of_the_spawn_count_also_after_a_restart_of_the_daemon() -> No
         here.ok("daemon", "stop")
 
         assert here.ok("plan", "asked").out == "asked: no difference\n"
-        assert here.run("plan", "asked", env={"WHO": "you"}).out == "asked: no difference\n"
+        assert here.run("plan", "asked", env={"WHO": "you", "LC_TIME": "C"}).out == "asked: no difference\n"
