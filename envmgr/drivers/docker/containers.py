@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import partial
@@ -16,6 +17,7 @@ from envmgr.model.observe import Absent, Present, Seen
 from envmgr.protocols.engine import Container, ContainerLaunch, Labels
 
 _KILL_S = 20.0
+_NAMED_S, _PAUSE_S = 20.0, 0.05
 
 
 class Containers:
@@ -175,7 +177,8 @@ def _create(client: Client, launch: ContainerLaunch) -> str:
     import docker.errors
 
     body, platform = bodies.container(launch), launch.platform or None
-    for _ in range(2):
+    give_up_at = time.monotonic() + _NAMED_S
+    while time.monotonic() < give_up_at:
         try:
             return str(client.create_container_from_config(body, launch.name, platform)["Id"])
         except docker.errors.APIError as error:
@@ -186,6 +189,8 @@ def _create(client: Client, launch: ContainerLaunch) -> str:
             if _is_as_wanted(existing, launch):
                 return str(existing["Id"])
             _remove(client, existing["Id"])
+        # The name is taken before the container can be seen: by an earlier call of ours that is still being carried out.
+        time.sleep(_PAUSE_S)
     raise Conflict(
         f"somebody keeps creating a container {launch.name}", hint="Look at it with `docker ps -a`."
     )
