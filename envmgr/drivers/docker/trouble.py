@@ -10,7 +10,9 @@ _NO_ANSWER = "the container engine does not answer"
 _HINT = "Start Docker, then try again; `envmgr doctor` shows what answers."
 
 # "Bind for 127.0.0.1:80 failed: port is already allocated" and "listen tcp4 127.0.0.1:80: bind: address already in use".
-_PORT_TAKEN = re.compile(r":(\d{1,5})\b.*(port is already allocated|address already in use)", re.DOTALL)
+_PORT_TAKEN = re.compile(
+    r"(?:\.\d{1,3}|\]|::):(\d{1,5})\b.*(port is already allocated|address already in use)", re.DOTALL
+)
 _RUNTIME = re.compile(
     r"^.*(?:unable to start container process|error during container init|runc create failed): ", re.DOTALL
 )
