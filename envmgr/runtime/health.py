@@ -32,6 +32,7 @@ _JITTER = 0.1
 _WATCH_AGAIN_S = 10.0
 _KEEPER_RETRY_S = 2.0
 _FIRST_LOOK_S = 0.2
+_WORD_S = 5.0
 _UNSERVED = "none of its instances is ready"
 
 
@@ -227,12 +228,18 @@ class Health:
     ) -> None:
         misses = 0
         secrets = await _secrets(inc)
-        # After a restart of the daemon nobody knows how it stands: the first look waits for the keeper's word only.
+        # After a restart of the daemon nobody knows how it stands: the first look waits only for the word of who runs it,
+        # which never comes when a keeper was killed.
         pause_s = ready.period_s if service.name in actor.services else _FIRST_LOOK_S
+        patience_s = _WORD_S if runners.needs_runner(service) else 0.0
         while True:
             await anyio.sleep(pause_s * random.uniform(1 - _JITTER, 1 + _JITTER))
-            pause_s = ready.period_s
             known = held.get(service.name)
+            if known is None and patience_s > 0:
+                patience_s -= pause_s
+                pause_s = _FIRST_LOOK_S
+                continue
+            pause_s = ready.period_s
             if service.name in actor.in_hand or (known is not None and not known.is_alive):
                 continue
             outcome = actor.services.get(service.name)

@@ -42,8 +42,8 @@ def run(entry: Mapping[str, Any], given: dict[str, Any]) -> int:
 def _ask(entry: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """The operation's fields: what was given, and what this process supplies."""
     asked = {key: list(value) if isinstance(value, tuple) else value for key, value in given.items()}
-    if entry["name"] == "agent.exec" and asked["command"][0] == "--":
-        del asked["command"][0]  # click keeps the separator when options are passed on
+    if entry["name"] == "agent.exec":
+        asked |= _passed_on(asked["command"])
     supply: dict[str, Callable[[], object]] = {"cwd": os.getcwd, "environment": lambda: dict(os.environ)}
     for p in entry["params"]:
         if p["supplied"]:
@@ -53,6 +53,14 @@ def _ask(entry: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
         if entry["name"] == "agent.send":
             del asked["prompt_file"]
     return asked
+
+
+def _passed_on(words: list[str]) -> dict[str, Any]:
+    """click leaves our own option to what follows the agent's name, and the separator, when options are passed on."""
+    found: dict[str, Any] = {}
+    if words[0] == "--service" and len(words) > 2:
+        found["service"], words = words[1], words[2:]
+    return {**found, "command": words[1:] if words[0] == "--" and len(words) > 1 else words}
 
 
 def _confirm(entry: Mapping[str, Any], is_sure: bool, given: Mapping[str, Any]) -> None:  # noqa: FBT001
