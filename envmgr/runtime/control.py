@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
 
-from envmgr.core.replicas import differences, expand, members
+from envmgr.core.replicas import differences, expand
 from envmgr.core.waves import followers
-from envmgr.errors import Conflict, EnvmgrError, NotFound
+from envmgr.errors import Conflict, EnvmgrError
 from envmgr.model.agent import Lifecycle
 from envmgr.model.event import NewEvent
-from envmgr.model.ids import AgentId
-from envmgr.model.service import ServiceKind, ServiceSpec, ServiceState
+from envmgr.model.service import ServiceState
 from envmgr.model.spec import AgentSpec
-from envmgr.protocols.store import Transaction
-from envmgr.runtime import restart_history, run_when, sharing
+from envmgr.runtime import choosing, run_when
 from envmgr.runtime.actor import Actor
 from envmgr.runtime.health import Health
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.leasing import claim_ports
+from envmgr.runtime.moving import POLICY, Mover
 from envmgr.runtime.saga import never
-from envmgr.runtime.settling import Act, Done, Moves, Settling, as_before, change_key, endings
-from envmgr.runtime.steps import shared
-from envmgr.runtime.steps.session import show_viewers
+from envmgr.runtime.settling import Done, Moves, as_before, change_key, endings
 from envmgr.runtime.supervisor import Supervisor
 
-log = logging.getLogger(__name__)
-
 T = TypeVar("T")
-
-_POLICY = "restart policy"
 
 
 class Control:
@@ -51,9 +41,8 @@ class Control:
     ) -> None:
         """`reach` is called at each named crash point."""
         self._supervisor = supervisor
-        self._health = health
+        self._mover = Mover(supervisor, health, reach=reach)
         self._group = group
-        self._reach = reach
 
     async def restart(
         self,
@@ -76,12 +65,12 @@ class Control:
         """
 
         async def act(inc: Incarnation) -> tuple[Done, ...]:
-            chosen = _chosen(inc, names)
+            chosen = choosing.chosen(inc, names)
             for task in (unit.name for unit in inc.services if unit.name in chosen):
                 await run_when.forget(inc, task)  # it was asked for: it runs whatever it stands on
             more = followers(inc.services, chosen) if with_followers else frozenset()
             again = tuple(unit.name for unit in inc.services if unit.name in chosen | more)
-            return await self._carry_out(actor, inc, None, Moves(restart=again), cause)
+            return await self._mover.carry_out(actor, inc, None, Moves(restart=again), cause)
 
         return await self._alone(actor, act, environment)
 
@@ -98,7 +87,7 @@ class Control:
                 raise Conflict(f"{unit} is not down any more", hint="Nothing to do.")
             more = followers(inc.services, {unit})
             again = tuple(one.name for one in inc.services if one.name == unit or one.name in more)
-            return await self._carry_out(actor, inc, None, Moves(restart=again), _POLICY)
+            return await self._mover.carry_out(actor, inc, None, Moves(restart=again), POLICY)
 
         return await self._alone(actor, act, None)
 
@@ -139,7 +128,7 @@ class Control:
                 restart=tuple(u.name for u in after if u.name in staying.intersection(restart)),
                 recreate=tuple(u.name for u in after if u.name in staying.intersection(recreate)),
             )
-            return await self._carry_out(actor, inc, spec, moves, cause)
+            return await self._mover.carry_out(actor, inc, spec, moves, cause)
 
         return await self._alone(actor, act, environment)
 
@@ -174,7 +163,7 @@ class Control:
         async def act(inc: Incarnation) -> tuple[Done, ...]:
             moves = Moves.from_json(noted)
             await claim_ports(inc)
-            return await self._move(actor, inc, moves, as_before(inc, moves, None))
+            return await self._mover.move(actor, inc, moves, as_before(inc, moves, None))
 
         try:
             await self._alone(actor, act, None)
@@ -231,145 +220,7 @@ class Control:
                 hint=hint.get(state.lifecycle, "Wait until it has come to rest."),
             )
 
-    # --- commit, then act ---------------------------------------------------------------------------------
-
-    async def _carry_out(
-        self, actor: Actor, inc: Incarnation, spec: AgentSpec | None, moves: Moves, cause: str
-    ) -> tuple[Done, ...]:
-        await inc.secrets()  # a missing one is told before anything is stopped
-        before = inc.spec
-        if spec is not None:
-            await self._lease(inc, spec)
-        await self._commit(actor, inc, spec, moves, cause)
-        old = as_before(inc, moves, before)
-        if spec is not None:
-            actor.spec = inc.spec = spec
-        done = await self._move(actor, inc, moves, old)
-        await self._part(actor, inc, old)
-        return done
-
-    async def _part(self, actor: Actor, inc: Incarnation, old: Incarnation) -> None:
-        """Leave the shared services that the agent no longer uses."""
-        try:
-            await shared.leave(old, staying=[s.name for s in sharing.shared_services(inc)])
-        except EnvmgrError as error:  # tried again when the agent stops
-            await self._tell(actor, "notice", {"text": f"a shared service was not ended: {error.message}"})
-
-    async def _lease(self, inc: Incarnation, spec: AgentSpec) -> None:
-        """Ports for new units, before anything else changes."""
-        trial = replace(inc, spec=spec, ports=dict(inc.ports))
-        try:
-            await claim_ports(trial)
-            await shared.hold(trial)
-        except EnvmgrError:
-            kept = set(inc.ports)
-            await inc.systems.store.write(partial(_release, agent=inc.id, kept=kept))
-            await shared.leave(trial, staying=[s.name for s in sharing.shared_services(inc)])
-            raise
-        inc.ports.update(trial.ports)
-
-    async def _commit(
-        self, actor: Actor, inc: Incarnation, spec: AgentSpec | None, moves: Moves, cause: str
-    ) -> None:
-        data = {
-            "stop": [one.name for one in moves.gone],
-            "start": list(moves.come),
-            "restart": list(moves.again),
-        }
-        event = NewEvent(
-            kind="change.started", agent=inc.id, generation=inc.generation, cause=cause, data=data
-        )
-
-        def change(tx: Transaction) -> None:
-            tx.put(change_key(inc.id), moves.to_json())
-            if spec is not None:
-                tx.save_spec(inc.id, spec)
-            for name in moves.again if cause != _POLICY else ():
-                restart_history.begin_anew(tx, inc.id, name)
-
-        with anyio.CancelScope(shield=True):
-            await inc.systems.store.write(change)
-            await self._supervisor.record(event)
-        self._reach("change-committed")
-
-    async def _move(self, actor: Actor, inc: Incarnation, moves: Moves, old: Incarnation) -> tuple[Done, ...]:
-        actor.in_hand |= moves.touched
-        for name in moves.touched & actor.pending.keys():
-            actor.pending.pop(name).cancel()
-        try:
-            settling = Settling(
-                actor, inc, moves, self._health, secrets=await inc.secrets(), reach=self._reach
-            )
-            done = await settling.run(old)
-        except Exception:
-            self._health.watch(actor, inc)  # whatever went wrong here, what runs is looked at
-            raise
-        finally:
-            actor.in_hand -= moves.touched
-        await self._end(actor, inc, done)
-        if moves.gone or moves.come:
-            await self._view(inc)
-        return done
-
-    async def _view(self, inc: Incarnation) -> None:
-        try:
-            await show_viewers(inc)
-        except EnvmgrError as error:  # a convenience
-            log.warning("viewers not changed", extra={"agent": inc.id, "why": error.message})
-
-    async def _end(self, actor: Actor, inc: Incarnation, done: Sequence[Done]) -> None:
-        """Give back the ports of what is gone, and watch what is there."""
-        kept = {(unit.name, port.name) for unit in inc.services for port in unit.ports}
-        for key in [key for key in inc.ports if key not in kept]:
-            del inc.ports[key]
-
-        def settle(tx: Transaction) -> None:
-            _release(tx, agent=inc.id, kept=kept)
-            tx.drop(change_key(inc.id))
-
-        self._reach("change-before-end")
-        await inc.systems.store.write(settle)
-        failed = {one.unit: one.detail for one in done if one.act is Act.FAILED}
-        await self._tell(actor, "change.finished", {"failed": failed} if failed else {})
-        self._health.watch(actor, inc)
-
     async def _tell(self, actor: Actor, kind: str, data: Mapping[str, object], *, cause: str = "") -> None:
         state = actor.state
         event = NewEvent(kind=kind, agent=state.id, generation=state.generation, cause=cause, data=data)
         await self._supervisor.record(event)
-
-
-def _release(tx: Transaction, *, agent: AgentId, kept: Collection[tuple[str, str]]) -> None:
-    """Numbers stay remembered, for when the unit comes back."""
-    idle = [x for x in tx.leases(agent) if x.held and (x.service, x.name) not in kept]
-    tx.save_leases([replace(lease, held=False) for lease in idle])
-
-
-def _chosen(inc: Incarnation, names: Collection[str]) -> frozenset[str]:
-    """Units by the names of services or units; without names everything that runs on and on."""
-    units = inc.services
-    if not names:
-        running = (ServiceKind.PROCESS, ServiceKind.CONTAINER)
-        return frozenset(unit.name for unit in units if unit.kind in running and not unit.is_shared)
-    found: set[str] = set()
-    for name in names:
-        these = members(units, name)
-        if not these:
-            listed = ", ".join(s.name for s in inc.spec.services) or "none"
-            raise NotFound(f"{inc.name} has no service {name}", hint=f"Its services are: {listed}.")
-        for unit in these:
-            _refuse_foreign(inc, unit)
-            found.add(unit.name)
-    return frozenset(found)
-
-
-def _refuse_foreign(inc: Incarnation, unit: ServiceSpec) -> None:
-    if unit.kind is ServiceKind.EXTERNAL:
-        raise Conflict(
-            f"{unit.name} is external: {inc.name} only looks at it", hint="Restart it where it runs."
-        )
-    if unit.is_shared:
-        raise Conflict(
-            f"{unit.name} is shared by the agents of {inc.spec.repo}",
-            hint="It is never restarted for one of them.",
-        )

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import errno
 import functools
-import json
 import os
 import resource
 import selectors
@@ -22,12 +21,18 @@ import struct
 import sys
 import time
 
+if __name__ == "__main__":
+    # Isolated mode knows no site-packages. Appended, so that nothing here can shadow the standard library.
+    sys.path.append(os.path.abspath(f"{__file__}/../../../.."))
+
+from envmgr.drivers.balancer.backends import Backends, say
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn
 
-    Address = tuple[str, str, int]
+    from envmgr.drivers.balancer.backends import Address
 
 HOLD_S = 1.0
 _RETRY_S = 0.05
@@ -36,48 +41,6 @@ _CHUNK_BYTES = 1 << 16
 _BACKLOG = 512
 _MOST_CONNECTIONS = 4000
 _SPARE_DESCRIPTORS = 64
-
-
-class Backends:
-    """The file, read again when it was replaced; what cannot be read leaves the last word standing."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._seen = (0, 0)
-        self._turn = 0
-        self._known: dict[str, list[Address]] = {}
-        self.listen: dict[str, tuple[str, int]] = {}
-        self._read()
-
-    def candidates(self, port: str) -> list[Address]:
-        """The instances to try for one connection, in the order of trying."""
-        if self._stamp() != self._seen:
-            try:
-                self._read()
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                _say(f"{self._path} not read: {error}")
-        here = self._known.get(port, [])
-        self._turn += 1
-        first = self._turn % len(here) if here else 0
-        return here[first:] + here[:first]
-
-    def _stamp(self) -> tuple[int, int]:
-        try:
-            found = os.stat(self._path)
-        except OSError:
-            return self._seen
-        return found.st_mtime_ns, found.st_ino
-
-    def _read(self) -> None:
-        self._seen = self._stamp()
-        with open(self._path, encoding="utf-8") as file:
-            said = json.load(file)
-        self.listen = {name: (host, port) for name, (host, port) in said["listen"].items()}
-        self._known = {
-            name: [(who, host, port) for who, host, port in found] for name, found in said["backends"].items()
-        }
-        names = sorted({who for found in self._known.values() for who, _, _ in found})
-        _say(f"ready: {', '.join(names) or 'none'}")
 
 
 class Side:
@@ -115,7 +78,7 @@ class Balancer:
         self._listeners = [(name, _listen(*where)) for name, where in backends.listen.items()]
         self._is_taking = False
         self._mind_room()
-        _say(f"balancer listens on {', '.join(f'{h}:{p}' for h, p in backends.listen.values())}")
+        say(f"balancer listens on {', '.join(f'{h}:{p}' for h, p in backends.listen.values())}")
 
     def run(self) -> NoReturn:
         """Serve."""
@@ -309,10 +272,6 @@ def _most_connections() -> int:
         soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     return max(1, min(_MOST_CONNECTIONS, (soft - _SPARE_DESCRIPTORS) // 2))
-
-
-def _say(text: str) -> None:
-    os.write(1, f"{text}\n".encode())
 
 
 if __name__ == "__main__":
