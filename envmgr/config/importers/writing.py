@@ -22,12 +22,17 @@ def body(tree: Table, findings: Sequence[Finding]) -> Iterator[str]:
     keys = [*(key for key in _ORDER if key in tree.items), *(key for key in tree.items if key not in _ORDER)]
     for key in keys:
         yield ""
-        node = tree.items[key]
-        if key == "services" and isinstance(node, Table):
-            yield "services:"
-            yield from _services(node, findings)
-        else:
-            yield from _pair(key, node, "")
+        yield from section(key, tree, findings)
+
+
+def section(key: str, tree: Table, findings: Sequence[Finding]) -> Iterator[str]:
+    """Lines of one key of the template."""
+    node = tree.items[key]
+    if key == "services" and isinstance(node, Table):
+        yield "services:"
+        yield from _services(node, findings)
+    else:
+        yield from _pair(key, node, "")
 
 
 def _services(services: Table, findings: Sequence[Finding]) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,7 +57,7 @@ _TCP = ("tcp: http", "deadline: 2m")
 
 
 def look(repo: Path) -> Signs:
-    """All signs together; a Procfile says best what runs, then come the tools of the languages."""
+    """What the tools of the languages show, all together."""
     found = [signs for detect in _DETECTORS if (signs := detect(repo))]
     services = _services(repo, found)
     setup = tuple(dict.fromkeys(line for signs in found for line in signs.setup))
@@ -66,12 +66,15 @@ def look(repo: Path) -> Signs:
         setup=setup,
         copy=tuple(name for name in (".env", ".env.local") if (repo / name).is_file()),
         tests=next((signs.tests for signs in found if signs.tests), ""),
-        remarks=(*(remark for signs in found for remark in signs.remarks), *_remarks(repo, services, setup)),
+        remarks=(
+            *(remark for signs in found for remark in signs.remarks),
+            *missing_tools((*setup, *(draft.command for draft in services))),
+        ),
     )
 
 
 def _services(repo: Path, found: list[Signs]) -> tuple[Draft, ...]:
-    services = _procfile(repo) or tuple(draft for signs in found for draft in signs.services)
+    services = tuple(draft for signs in found for draft in signs.services)
     if not services:
         services = _make(repo) or _static(repo)
     unique: dict[str, Draft] = {}
@@ -80,13 +83,11 @@ def _services(repo: Path, found: list[Signs]) -> tuple[Draft, ...]:
     return tuple(unique.values())
 
 
-def _remarks(repo: Path, services: tuple[Draft, ...], setup: tuple[str, ...]) -> Iterator[str]:
-    for tool in dict.fromkeys(line.split()[0] for line in (*setup, *(draft.command for draft in services))):
+def missing_tools(lines: Iterable[str]) -> Iterator[str]:
+    """Remarks about programs that these command lines need and this machine lacks."""
+    for tool in dict.fromkeys(line.split()[0] for line in lines if line.split()):
         if re.fullmatch(r"[a-z][a-z0-9_-]*", tool) and tool != "exec" and not shutil.which(tool):
             yield f"{tool} is not on your PATH; install it before you spawn"
-    for name in ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"):
-        if (repo / name).is_file():
-            yield f"{name}: containers are not started by this version; start them yourself"
 
 
 def _text(path: Path) -> str:
@@ -95,29 +96,6 @@ def _text(path: Path) -> str:
             return file.read(_READ_BYTES).decode("utf-8", errors="replace")
     except OSError:
         return ""
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^a-z0-9_-]+", "-", text.lower()).strip("-_")[:40] or "service"
-
-
-def _procfile(repo: Path) -> tuple[Draft, ...]:
-    lines = re.findall(
-        r"^([A-Za-z0-9_-]+):[ \t]*(\S.*?)[ \t]*$", _text(repo / "Procfile"), flags=re.MULTILINE
-    )
-    has_release = any(name == "release" for name, _ in lines)
-    return tuple(
-        Draft(
-            name=_slug(name),
-            command=command,
-            why="Procfile",
-            kind="task" if name == "release" else "process",
-            has_port=name == "web",
-            ready=_TCP if name == "web" else (),
-            after=("release",) if name != "release" and has_release else (),
-        )
-        for name, command in lines
-    )
 
 
 def _node(repo: Path) -> Signs | None:

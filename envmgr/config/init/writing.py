@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from envmgr.config.importers.findings import Finding
+from envmgr.config.importers.proposing import last_services
+from envmgr.config.importers.writing import comments, section
+from envmgr.config.init.existing import Existing, existing
 from envmgr.config.init.looking import Draft, Signs, assistants, look
+from envmgr.config.nodes import Items, Leaf, Table, find, leaves
 from envmgr.errors import Conflict, NotFound, Unavailable
 
 PLACE = Path(".envmgr") / "templates" / "default.yaml"
@@ -45,10 +51,26 @@ def propose(repo: Path) -> Proposal:
     if not repo.is_dir():
         raise NotFound(f"no folder {repo.name}", hint="Run it inside a repository.")
     signs = look(repo)
+    found = existing(repo, can_guess=any(draft.is_sure for draft in signs.services))
+    signs = _fitting(signs, found)
     return Proposal(
-        text="".join(f"{line}\n" for line in _lines(repo, signs)),
+        text="".join(f"{line}\n" for line in _lines(repo, signs, found)),
         path=repo / PLACE,
-        findings=_findings(signs),
+        findings=_findings(signs, found),
+    )
+
+
+def _fitting(signs: Signs, found: Existing) -> Signs:
+    """Guesses that go with what is described: none where that is all, else after the containers."""
+    taken = found.services()
+    if not taken:
+        return signs
+    services = [] if found.runs_all else [draft for draft in signs.services if draft.name not in taken]
+    is_host = bool(services) or any(part.format in ("procfile", "process-compose") for part in found.parts)
+    return replace(
+        signs,
+        services=tuple(replace(draft, after=(*draft.after, *found.waitable())) for draft in services),
+        setup=signs.setup if is_host else (),
     )
 
 
@@ -70,25 +92,61 @@ def write(proposal: Proposal, *, force: bool = False) -> None:
         ) from error
 
 
-def _findings(signs: Signs) -> tuple[str, ...]:
+def _findings(signs: Signs, found: Existing) -> tuple[str, ...]:
     services = tuple(
         f"service {draft.name}: {draft.command} ({draft.why}{'' if draft.is_sure else '; left as a comment'})"
         for draft in signs.services
     )
-    return (*signs.remarks, *services) or (
+    return (*found.remarks, *signs.remarks, *services) or (
         "nothing that is known here; the template has an example to fill in",
     )
 
 
-def _lines(repo: Path, signs: Signs) -> Iterator[str]:
+def _lines(repo: Path, signs: Signs, found: Existing) -> Iterator[str]:
     name = re.sub(r"[^\w .-]", "-", repo.resolve().name) or "this repository"
     yield from _HEAD.format(place=PLACE, description=_scalar(f"Work on {name}")).splitlines()
-    yield from _workspace(signs)
-    yield from _services(signs)
-    yield from _agent(signs)
+    tree, findings = found.tree(), [finding for part in found.parts for finding in part.findings]
+    if tree is None:
+        yield from _workspace(signs, ())
+        yield from _services(signs)
+    else:
+        yield from _imported(signs, found, tree, findings)
+    yield from _agent(signs, tree)
 
 
-def _workspace(signs: Signs) -> Iterator[str]:
+def _imported(signs: Signs, found: Existing, tree: Table, findings: Sequence[Finding]) -> Iterator[str]:
+    """What the repository describes, with the guesses behind it."""
+    yield ""
+    yield f"# From {', '.join(found.sources)}; what became otherwise is told where it stands."
+    yield from (f"# {line}" for line in comments(f for f in findings if not f.service))
+    for key in ("params", "secrets", "env_file", "env", "ports"):
+        if key in tree.items:
+            yield ""
+            yield from section(key, tree, findings)
+    copy, before = _texts(tree, "copy"), _texts(tree, "setup")
+    yield from _workspace(replace(signs, copy=tuple(dict.fromkeys((*signs.copy, *copy)))), before)
+    yield ""
+    yield from section("services", tree, findings)
+    for draft in signs.services:
+        yield ""
+        yield from ((line if draft.is_sure else f"# {line}") for line in _service(draft))
+    if "hooks" in tree.items:
+        yield ""
+        yield from section("hooks", tree, findings)
+
+
+def _texts(tree: Table, key: str) -> list[str]:
+    """Single texts of a list below `workspace`; a command of several words is joined."""
+    found = find(tree, ("workspace", key))
+    entries = found.items if isinstance(found, Items) else ()
+    return [
+        shlex.join(leaf.text for _, leaf in leaves(entry)) if isinstance(entry, Items) else entry.text
+        for entry in entries
+        if isinstance(entry, Leaf | Items)
+    ]
+
+
+def _workspace(signs: Signs, before: Sequence[str]) -> Iterator[str]:
     yield ""
     yield "workspace:"
     yield "  # The new branch starts here; --base says otherwise for one spawn."
@@ -98,10 +156,10 @@ def _workspace(signs: Signs) -> Iterator[str]:
         yield f"  copy: [{', '.join(signs.copy)}]"
     else:
         yield "  # copy: [.env]  # files git ignores, which a fresh worktree lacks"
-    if signs.setup:
+    if before or signs.setup:
         yield "  # Run in the fresh worktree, in this order, before services start."
         yield "  setup:"
-        yield from (f"    - {_scalar(line)}" for line in signs.setup)
+        yield from (f"    - {_scalar(line)}" for line in (*before, *signs.setup))
 
 
 def _services(signs: Signs) -> Iterator[str]:
@@ -146,13 +204,14 @@ def assistant() -> Iterator[str]:
         yield "  kind: command  # your shell; `claude_code` once Claude Code is installed"
 
 
-def _agent(signs: Signs) -> Iterator[str]:
-    first = next((draft.name for draft in signs.services if draft.is_sure and draft.kind == "process"), "")
+def _agent(signs: Signs, tree: Table | None) -> Iterator[str]:
+    sure = [draft.name for draft in signs.services if draft.is_sure and draft.kind == "process"]
+    last = sure[:1] or (last_services(tree) if tree else [])
     yield ""
     yield "agent:"
     yield from assistant()
-    if first:
-        yield f"  depends_on: [{first}]"
+    if last:
+        yield f"  depends_on: [{', '.join(last)}]"
     if signs.tests:
         yield f"  # Tests run with: {signs.tests}"
 

@@ -139,6 +139,8 @@ def convert(
         ConfigError: With every value that cannot be understood, by file and line.
     """
     services = table(tree.get("services"), "services") or Table(tree.mark, {}, {})
+    if not services.items:
+        raise wrong(tree.mark, "there are no 'services' in it")
     _refuse_crowd(services)
     chosen = _closure(project, services, only)
     whole = Whole(
