@@ -65,7 +65,8 @@ async def save(
         Unavailable: The disk has no room (with numbers), or a system failed; nothing of the snapshot remains.
     """
     worktree = await _worktree(inc)
-    names = [name for name in await volumes.present(inc) if only is None or name in only]
+    there = await volumes.present(inc) if only is None or only else ()
+    names = [name for name in there if only is None or name in only]
     stamp = _stamp(inc)
     await _make_room(inc, inc.layout.snapshots / stamp, names)
     note = _Note(

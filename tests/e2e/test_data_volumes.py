@@ -273,3 +273,28 @@ def test_a_snapshot_that_does_not_fit_is_refused_with_numbers() -> None:
         assert "MB are free where snapshots are kept" in refused.err
         assert snapshot_files(here) == []
         here.ok("rm", "big", "--stop", "--yes")
+
+
+@proves("DATA-044")
+def test_without_the_engine_nothing_that_holds_data_is_lost() -> None:
+    with host() as here, nothing_in_engine({LABEL_STATE: str(here.state)}):
+        here.template("plain", STORE % "")
+        place = spawned(here, "safe")
+        put(here, "safe", "precious")
+        here.ok("stop", "safe")
+        kill_daemon(here)
+        here.env["DOCKER_HOST"] = f"unix://{here.state}/nobody.sock"
+
+        removed = here.run("rm", "safe", "--yes")
+        saved = here.run("snapshot", "create", "safe")
+        without = here.run("snapshot", "create", "safe", "--no-volumes")
+        kill_daemon(here)
+        del here.env["DOCKER_HOST"]
+
+        assert (removed.code, saved.code, without.code) == (5, 7, 0)
+        assert "the container engine" in removed.err
+        assert "the container engine" in saved.err
+        assert place.exists()
+        here.ok("start", "safe")
+        assert got(here, "safe") == "precious"
+        here.ok("rm", "safe", "--stop", "--yes")
