@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,8 @@ Bunches = ObjectReceiveStream[frozenset[Path]]
 
 
 @asynccontextmanager
-async def watching(
-    files: Collection[Path], watcher: FileWatcher | None = None, *, settle_s: float = 0.3
-) -> AsyncIterator[Bunches]:
-    """Bunches of changes; the kernel's watch takes a moment to begin."""
+async def watching(files: Collection[Path], watcher: FileWatcher | None = None) -> AsyncIterator[Bunches]:
+    """Bunches of changes."""
     send, receive = anyio.create_memory_object_stream[frozenset[Path]](100)
 
     async def run() -> None:
@@ -34,16 +33,25 @@ async def watching(
 
     async with send, receive, anyio.create_task_group() as group:
         group.start_soon(run)
-        await anyio.sleep(settle_s)
         yield receive
         group.cancel_scope.cancel()
 
 
-async def told(bunches: Bunches, file: Path) -> None:
-    """Until a bunch names the file."""
-    with anyio.fail_after(10):
-        while file not in await bunches.receive():
-            pass
+async def told(bunches: Bunches, file: Path, edit: Callable[[], object]) -> None:
+    """Edit until a bunch names the file: nobody tells when a watch has begun."""
+    with anyio.fail_after(20):
+        while True:
+            edit()
+            with anyio.move_on_after(1):
+                while file not in await bunches.receive():
+                    pass
+                return
+
+
+def written(file: Path) -> Callable[[], object]:
+    """Other content each time."""
+    counter = itertools.count()
+    return lambda: file.write_text("x" * next(counter))
 
 
 @proves("RELOAD-005")
@@ -52,34 +60,34 @@ async def test_a_file_that_is_written_replaced_and_deleted_is_told_each_time(tmp
     file.write_text("one")
 
     async with watching([file]) as bunches:
-        file.write_text("two")
-        await told(bunches, file)
-        (tmp_path / "web.yaml.tmp").write_text("three")
-        (tmp_path / "web.yaml.tmp").replace(file)
-        await told(bunches, file)
-        file.unlink()
-        await told(bunches, file)
+        await told(bunches, file, written(file))
+        new = tmp_path / "web.yaml.tmp"
+        new.write_text("three")
+        await told(bunches, file, lambda: new.exists() and new.replace(file))
+        await told(bunches, file, lambda: file.unlink(missing_ok=True))
 
 
 @proves("RELOAD-005")
 async def test_a_file_whose_folder_does_not_exist_yet_is_told_when_it_comes(tmp_path: Path) -> None:
     file = tmp_path / "a" / "b" / "web.yaml"
 
+    def come() -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+
     async with watching([file]) as bunches:
-        file.parent.mkdir(parents=True)
-        file.write_text("one")
-        await told(bunches, file)
-        await anyio.sleep(0.5)  # the watch moves to the new folder
-        file.write_text("two")
-        await told(bunches, file)
+        await told(bunches, file, come)
+        await told(bunches, file, written(file))  # the watch has moved to the new folder
 
 
 async def test_neighbours_say_nothing(tmp_path: Path) -> None:
     file, other = tmp_path / "web.yaml", tmp_path / "other.yaml"
 
     async with watching([file]) as bunches:
-        other.write_text("one")
-        file.write_text("one")
+        write = written(file)
+        await told(bunches, file, lambda: (other.write_text("one"), write()))
+        other.write_text("two")
+        write()
 
         assert await bunches.receive() == {file}
 
@@ -92,8 +100,7 @@ async def test_a_linked_file_is_told_when_its_target_is_edited(tmp_path: Path) -
     link.symlink_to(target)
 
     async with watching([link]) as bunches:
-        target.write_text("two")
-        await told(bunches, link)
+        await told(bunches, link, written(target))
 
 
 @proves("RELOAD-005")
@@ -108,9 +115,8 @@ async def test_when_the_kernel_refuses_files_are_polled_with_a_warning(
             raise OSError("OS file watch limit reached")
         yield from watchfiles.watch(*folders, **{**options, "force_polling": True, "poll_delay_ms": 50})
 
-    async with watching([file], FileWatcher(watch=watch), settle_s=0.5) as bunches:
-        file.write_text("other")
-        await told(bunches, file)
+    async with watching([file], FileWatcher(watch=watch)) as bunches:
+        await told(bunches, file, written(file))
 
     assert "limit reached" in str(caplog.records[0].__dict__["why"])
 
@@ -119,8 +125,7 @@ async def test_polling_can_be_asked_for(tmp_path: Path) -> None:
     file = tmp_path / "web.yaml"
 
     async with watching([file], FileWatcher(polls=True)) as bunches:
-        file.write_text("one")
-        await told(bunches, file)
+        await told(bunches, file, written(file))
 
 
 async def test_a_cancelled_watch_ends_at_once() -> None:
