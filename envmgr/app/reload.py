@@ -124,9 +124,7 @@ async def apply(ask: Apply, app: App) -> AppliedView:
     _refuse_other(found.plan, ask)
     steps: tuple[applying.Step, ...] = ()
     if not found.plan.is_empty:
-        steps = await applying.carry_out(
-            app.agents, app.services, actor, found, environment=ask.environment
-        )
+        steps = await applying.carry_out(app.agents, app.services, actor, found, environment=ask.environment)
     if actor.state.lifecycle is Lifecycle.RUNNING:
         await footing.record(inc)  # what it stands on now counts
         await app.drifts.look(actor)

@@ -147,3 +147,24 @@ def test_files_an_image_is_built_by_are_a_part_of_the_plan() -> None:
         assert after.id != before
         assert "STAGE=two" in after.attrs["Config"]["Env"]
         assert here.ok("plan", "built").out == "built: no difference\n"
+
+
+@proves("RELOAD-002")
+def test_a_container_is_told_by_a_command_that_sees_the_new_values_inside(shared: Host) -> None:
+    text = (
+        f"envmgr: 1\nname: inside\nenv: {{LOG: info}}\nservices:\n  box:\n    image: {BASE}\n"
+        "    command: [sleep, '1000']\n    stop: {signal: SIGKILL}\n"
+        "    on_env_change: {action: exec, command: 'echo $LOG > /tmp/log'}\n"
+        "agent: {kind: command, command: [sleep, '1000']}\n"
+    )
+    shared.template("inside", text)
+    shared.ok("spawn", "-t", "inside", "--name", "inside")
+    before = container(shared, "inside", "box")
+    shared.template("inside", text.replace("LOG: info", "LOG: debug"))
+
+    (step,) = shared.ok("apply", "inside", "--json").json["steps"]
+
+    assert (step["unit"], step["done"]) == ("box", "exec")
+    assert container(shared, "inside", "box") == before
+    said = engine().containers.get(before).exec_run(["cat", "/tmp/log"]).output
+    assert said == b"debug\n"
