@@ -34,6 +34,7 @@ class Share:
         holders: Ids of the agents that use it.
         is_up: False only when it has surely ended, or was never started.
         in_container: Whether the engine runs it.
+        keeps: Whether it has volumes, which stay.
         signal, grace_s: How it is stopped when no agent is left that knows.
     """
 
@@ -44,6 +45,7 @@ class Share:
     holders: tuple[str, ...] = ()
     is_up: bool = True
     in_container: bool = False
+    keeps: bool = False
     signal: str = "SIGTERM"
     grace_s: float = 10.0
 
@@ -125,6 +127,11 @@ def read(tx: Transaction, shared: AgentId) -> Share | None:
 def write(tx: Transaction, share: Share) -> None:
     """Record it."""
     tx.put(_PREFIX + share.id, json.dumps(asdict(share)))
+
+
+def forget(tx: Transaction, shared: AgentId) -> None:
+    """Nothing of it is left."""
+    tx.drop(_PREFIX + shared)
 
 
 def everything(tx: Transaction) -> Sequence[Share]:

@@ -7,14 +7,14 @@ after everything has ended, so that a crash leaves at most an instance without h
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from envmgr.core import sharing as rules
 from envmgr.errors import Conflict, EnvmgrError
-from envmgr.model.container import ContainerSpec
+from envmgr.model.container import ContainerSpec, MountKind, MountSpec
 from envmgr.model.ids import AgentId, InstanceId
 from envmgr.model.service import ServiceKind, ServiceSpec, StopPolicy
 from envmgr.model.spec import AgentSpec
@@ -59,11 +59,16 @@ def _join(tx: Transaction, *, inc: Incarnation, service: ServiceSpec, own: Commo
         digest=digest,
         holders=(*others, inc.id),
         in_container=service.container is not None,
+        keeps=any(mount.kind is MountKind.VOLUME and mount.source for mount in _mounts(service)),
         signal=service.stop.signal,
         grace_s=service.stop.grace_s,
     )
     sharing.write(tx, share)
     return before
+
+
+def _mounts(service: ServiceSpec) -> Sequence[MountSpec]:
+    return service.container.mounts if service.container else ()
 
 
 def _differs(tx: Transaction, service: str, holders: Collection[str]) -> Conflict:
@@ -113,7 +118,10 @@ async def _end(own: Common, share: Share) -> None:
 
     def note(tx: Transaction) -> None:
         tx.release_ports(own.id)
-        sharing.write(tx, replace(share, is_up=False))
+        if share.keeps:
+            sharing.write(tx, replace(share, is_up=False))
+        else:
+            sharing.forget(tx, share.id)
 
     await own.systems.store.write(note)
 
