@@ -85,7 +85,12 @@ def local(*, settings: Settings | None = None) -> App:
         worktree_root=(settings.git.worktree_root or folder / "worktrees").expanduser().absolute(),
         version=package_version(),
         templates=TemplateFiles(settings),
+        engine=_engine(settings, InstanceId("")),
     )
+
+
+def _engine(settings: Settings, instance: InstanceId) -> DockerEngine:
+    return DockerEngine(instance=instance, host=settings.docker.host, deadline_s=settings.docker.deadline_s)
 
 
 @asynccontextmanager
@@ -102,7 +107,7 @@ async def daemon() -> AsyncIterator[App]:
     workspaces = GitWorkspaces(app.state_dir, checkout_deadline_s=settings.git.checkout_deadline_s)
     try:
         instance = await store.write(_instance)
-        engine = DockerEngine(instance=instance)
+        engine = _engine(settings, instance)
         watch = ContainerWatch(engine, instance, _open_log)
         systems = replace(_systems(app.state_dir, store, terminals, workspaces), engine=engine, watch=watch)
         layout = Layout(

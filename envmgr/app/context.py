@@ -8,6 +8,7 @@ from pathlib import Path
 import anyio
 
 from envmgr.errors import Unavailable
+from envmgr.protocols.engine import Engine
 from envmgr.protocols.templates import TemplateSource
 from envmgr.runtime.control import Control
 from envmgr.runtime.drift import DriftLoop
@@ -23,12 +24,14 @@ class App:
         drift: Compares agents with their templates; None outside the daemon.
         stopping: Set to end the daemon.
         worktree_root: Folder of all worktrees.
+        engine: To see whether it answers; what runs in it is the supervisor's.
     """
 
     state_dir: Path
     worktree_root: Path
     version: str
     templates: TemplateSource
+    engine: Engine
     supervisor: Supervisor | None = None
     control: Control | None = None
     drift: DriftLoop | None = None

@@ -73,6 +73,15 @@ class Tmux(Strict):
     """Seconds a tmux command may take before the server counts as not answering."""
 
 
+class Docker(Strict):
+    """The container engine."""
+
+    host: str = ""
+    """`unix://PATH` or `tcp://HOST:PORT`; without it DOCKER_HOST, else the usual sockets."""
+    deadline_s: Annotated[float, Field(gt=0, le=600)] = 10.0
+    """Seconds a look into the engine may take; what changes something may take six times as long."""
+
+
 class Watch(Strict):
     """Files that are watched."""
 
@@ -107,6 +116,8 @@ class Settings(BaseSettings):
     """Worktrees."""
     tmux: Tmux = Tmux()
     """The terminal server."""
+    docker: Docker = Docker()
+    """The container engine."""
     watch: Watch = Watch()
     """Files that are watched."""
     log: Log = Log()

@@ -19,6 +19,7 @@ from envmgr.app.terminals import Send, send
 from envmgr.assistants.command import CommandAssistant
 from envmgr.config.settings import Settings
 from envmgr.config.source import TemplateFiles
+from envmgr.drivers.docker import DockerEngine
 from envmgr.errors import Conflict, IllegalTransition, Unavailable, UsageError
 from envmgr.model.agent import Activity, Evidence, Lifecycle, Source
 from envmgr.protocols.store import AgentRecord
@@ -199,6 +200,7 @@ async def _sending(
                 worktree_root=folder,
                 version="0",
                 templates=templates,
+                engine=DockerEngine(instance=inc.instance),
                 supervisor=supervisor,
             ),
             here,

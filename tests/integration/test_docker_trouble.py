@@ -73,9 +73,12 @@ async def test_a_host_without_any_engine_is_told_so(tmp_path: Path, monkeypatch:
 
 @proves("DOCK-020")
 @pytest.mark.parametrize("host", ["ssh://somewhere", "nonsense", "unix://", "npipe:////./pipe/docker_engine"])
-def test_an_address_that_cannot_be_used_is_refused(host: str) -> None:
+async def test_an_address_that_cannot_be_used_is_refused_by_those_who_use_it(host: str) -> None:
+    engine = _at(host)
+
+    assert await engine.look() == Unknown(f"the container engine's address {host!r} cannot be used")
     with pytest.raises(ConfigError, match="cannot be used"):
-        _at(host)
+        await engine.ensure_network("x", {})
 
 
 @proves("DOCK-021")

@@ -23,11 +23,13 @@ from envmgr.app.shapes import Ask, argument, option, supplied
 from envmgr.app.views import Done
 from envmgr.config.settings import Settings
 from envmgr.config.source import TemplateFiles
+from envmgr.drivers.docker import DockerEngine
 from envmgr.errors import UsageError
 from envmgr.interfaces.cli import generate
 from envmgr.interfaces.cli.main import manifest as installed
 from envmgr.interfaces.cli.main import root
 from envmgr.interfaces.http.server import application
+from envmgr.model.ids import InstanceId
 from tests.support.requirements import proves
 
 # Any throughout: JSON documents.
@@ -41,7 +43,10 @@ EACH = pytest.mark.parametrize("op", OPERATIONS.values(), ids=lambda op: op.name
 def app(tmp_path: Path) -> App:
     """One without a daemon's supervisor."""
     templates = TemplateFiles(Settings())
-    return App(state_dir=tmp_path, worktree_root=tmp_path, version="1.2.3", templates=templates)
+    engine = DockerEngine(instance=InstanceId("test"))
+    return App(
+        state_dir=tmp_path, worktree_root=tmp_path, version="1.2.3", templates=templates, engine=engine
+    )
 
 
 # --- the command line --------------------------------------------------------------------------------------------

@@ -36,13 +36,11 @@ class Calls:
         host: The engine's address; empty for DOCKER_HOST, else the usual sockets, as they are found at each new
             connection.
         deadline_s: Seconds until a look gives up; a change may take six times as long.
-
-    Raises:
-        ConfigError: The address cannot be used.
     """
 
     def __init__(self, host: str, *, deadline_s: float) -> None:
-        self._given = self._address = given(host)
+        self._host = host
+        self._address: Address | None = None
         self.deadline_s = deadline_s
         self.change_s = deadline_s * _PATIENCE
         self._idle: list[Client] = []
@@ -53,6 +51,7 @@ class Calls:
         """Ask something that changes nothing; given up at the deadline, whatever the thread does.
 
         Raises:
+            ConfigError: The engine's address cannot be used.
             Unobservable: No answer in time, or the connection broke.
             Unavailable: Nobody serves the address.
             NotFound: The engine answered that there is no such thing.
@@ -96,7 +95,35 @@ class Calls:
 
     async def is_expected(self) -> bool:
         """Whether an engine is meant to be there: told so, its socket exists, or it is installed."""
-        return self._given is not None or await blocking.look("docker", self.deadline_s, usual) is not None
+        try:
+            return await blocking.look("docker", self.deadline_s, self._find) is not None
+        except ConfigError:
+            return True
+
+    def _find(self) -> Address | None:
+        # Not once for all: an address that makes no sense matters to those only who use containers.
+        return given(self._host) or usual()
+
+    async def knock(self) -> Seen[None]:
+        """See `Engine.knock`. Never imports the SDK."""
+        try:
+            return await blocking.look("docker", self.deadline_s, self._knock)
+        except EnvmgrError as error:
+            return Unknown(error.message)
+
+    def _knock(self) -> Seen[None]:
+        try:
+            address = self._find()
+            if address is None:
+                return Absent()
+            _knock(address, self.deadline_s)
+        except (ConfigError, PermissionError):
+            return Absent()
+        except TimeoutError:
+            return Present(None)  # it is there, and too busy to take another connection
+        except OSError as error:
+            return Unknown(str(error))
+        return Present(None)
 
     async def gone(
         self, ask: Callable[[Client], object], *, what: str, again: Callable[[Client], object]
@@ -157,7 +184,7 @@ class Calls:
     def _take(self) -> Client:
         with self._lock:
             idle = self._idle.pop() if self._idle else None
-            self._address = address = (self._address if idle else None) or self._given or usual()
+            self._address = address = (self._address if idle else None) or self._find()
         if address is None:
             raise trouble.down()
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -274,5 +275,7 @@ def suppress_absence() -> AbstractContextManager[None]:
 
 
 def _uses(sources: Sequence[str], source: str) -> bool:
+    """Whether one of them is it or below it, also through symbolic links."""
     below = source.rstrip("/") + "/"
-    return any(each == source or each.startswith(below) for each in sources)
+    known = {*sources, *(os.path.realpath(each) for each in sources if each.startswith("/"))}
+    return any(each == source or each.startswith(below) for each in known)

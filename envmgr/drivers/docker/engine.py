@@ -19,11 +19,9 @@ class DockerEngine(Archives, Commands, Images, Networks, Output):
 
     Args:
         instance: Whose containers `changes` tells about.
-        host: `unix://PATH` or `tcp://HOST:PORT`; empty for DOCKER_HOST, else the usual sockets.
+        host: `unix://PATH` or `tcp://HOST:PORT`; empty for DOCKER_HOST, else the usual sockets. With another kind of
+            address all calls raise ConfigError.
         deadline_s: Seconds until a look gives up; what changes something may take six times as long.
-
-    Raises:
-        ConfigError: The address cannot be used.
     """
 
     def __init__(self, *, instance: InstanceId, host: str = "", deadline_s: float = 10.0) -> None:
@@ -39,6 +37,10 @@ class DockerEngine(Archives, Commands, Images, Networks, Output):
         if not await self._calls.is_expected():
             return Absent()
         return await self._calls.seen(ask, what="asking for its version")
+
+    async def knock(self) -> Seen[None]:
+        """See `Engine.knock`."""
+        return await self._calls.knock()
 
     def close(self) -> None:
         """Close idle connections; later calls open new ones."""

@@ -70,13 +70,14 @@ class Output:
         frames, lines = Frames(), Lines()
         try:
             async with stream.ask(self._calls, "GET", path, what=what) as answer:
+                heard.is_known = True
                 async for chunk in answer.chunks():
                     for kind, payload in frames.feed(chunk):
                         for line in lines.feed(kind, payload):
                             if heard.is_new(line, begun_at=lines.begun_at()):
                                 yield line
         except stream.Refused as refused:
-            if refused.status == 404 and heard.any:  # removed after its end
+            if refused.status == 404 and heard.is_known:  # removed after its end
                 return
             raise trouble.refusal(refused.status, refused.words, what=what) from refused
         if not is_following:
@@ -130,7 +131,7 @@ class Heard:
         self._since = since
         self._again: list[tuple[float, bytes]] = []
         self._repeated: list[tuple[float, bytes]] = []
-        self.any = False
+        self.is_known = False
 
     def since(self) -> str:
         """The moment from which to look next; what was handed on from then on will come again."""
@@ -147,7 +148,6 @@ class Heard:
             self._since = at
             self._again = [each for each in self._again if each[0] >= at]
         self._again.append(line)
-        self.any = True
         return True
 
 
