@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import docker.errors
+import psutil
 import pytest
 
 from envmgr.model.ids import LABEL_STATE
@@ -110,14 +112,25 @@ def test_a_snapshot_cut_off_anywhere_leaves_nothing_and_containers_go_on(here: H
     here.ok("snapshot", "create", "a", "whole")
 
 
+def seeded(here: Host) -> str:
+    """What the running seed has written so far."""
+    for found in existing({LABEL_STATE: str(here.state)}):
+        if "seed-data" in found:
+            with suppress(docker.errors.APIError):  # it is there, and does not run yet
+                container = engine().containers.get(found.removeprefix("container: "))
+                return str(container.exec_run(["cat", "/seed/file"]).output.decode()).strip()
+    return ""
+
+
 @proves("DATA-036")
 def test_a_seed_cut_off_is_never_taken_for_filled(here: Host) -> None:
-    here.template("slow", SEEDED % '{script: "echo half > file; sleep 2; echo whole > file"}')
+    here.template("slow", SEEDED % '{script: "echo half > file; sleep 5; echo whole > file"}')
+    here.ok("daemon", "start")
+    daemon = psutil.Process(here.daemon_pid())
     spawning = here.start("spawn", "-t", "slow", "--name", "a")
-    eventually(lambda: [x for x in existing({LABEL_STATE: str(here.state)}) if "seed-data" in x], within_s=20)
-    time.sleep(0.5)  # into the script's own sleep, between its two words
+    eventually(lambda: seeded(here) == "half", within_s=30)
 
-    kill_daemon(here)
+    daemon.kill()
     spawning.communicate(timeout=30)
     cut_off = settled(here, "a")
     here.ok("start", "a")
