@@ -13,7 +13,7 @@ import anyio
 from envmgr.app import text, views
 from envmgr.app.context import App
 from envmgr.app.operations import Touch, operation
-from envmgr.app.present import agent_view, event_view, snapshot_view, what_next
+from envmgr.app.present import agent_view, begun_by, event_view, snapshot_view, what_next
 from envmgr.app.shapes import Ask, View, argument, option, supplied
 from envmgr.errors import Conflict, EnvmgrError, NotFound, SpawnRolledBack, StopFailed, UsageError
 from envmgr.model.agent import AgentState, Desired, Lifecycle
@@ -96,8 +96,8 @@ async def list_agents(ask: ListAgents, app: App) -> views.AgentList:
 async def show(ask: OneAgent, app: App) -> views.AgentView:
     """Show one agent: state, worktree, services, addresses."""
     actor = app.agents.find(ask.agent)
-    await app.agents.incarnation(actor)
-    return agent_view(actor, app.agents)
+    inc = await app.agents.incarnation(actor)
+    return agent_view(actor, app.agents).model_copy(update=await begun_by(inc))
 
 
 @operation("agent.why", route="GET /v1/agents/{agent}/why", gives=views.WhyView, text=text.why, command="why")

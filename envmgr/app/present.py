@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import anyio
+
 from envmgr.app import views
 from envmgr.model.agent import Activity, AgentState, Desired, Lifecycle
 from envmgr.model.event import Event
 from envmgr.model.ids import image_name
+from envmgr.model.observe import Present, Seen, Unknown
 from envmgr.model.service import ServiceSpec
 from envmgr.protocols.store import Snapshot
-from envmgr.runtime import owning, rendering, sharing
+from envmgr.runtime import begun, owning, rendering, sharing
 from envmgr.runtime.actor import Actor
+from envmgr.runtime.begun import Begun
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.supervisor import Supervisor
 
 _ID_CHARS = 12
+_ENGINE_S = 2.0
 
 
 def agent_view(actor: Actor, supervisor: Supervisor) -> views.AgentView:
@@ -45,6 +52,34 @@ def agent_view(actor: Actor, supervisor: Supervisor) -> views.AgentView:
         ],
         services=[_service(actor, service, supervisor) for service in spec.services],
     )
+
+
+async def begun_by(inc: Incarnation) -> dict[str, object]:
+    """Fields of the agent's view about what it has begun itself; the engine is asked, and given little time."""
+    if inc.systems.engine is None:
+        return {}
+    seen: Seen[Begun] = Unknown("the container engine is slow")
+    with anyio.move_on_after(_ENGINE_S):
+        seen = await begun.find(inc.systems.engine, begun.trace(inc))
+    match seen:
+        case Present(found):
+            return {"begun": [*_begun_containers(found), *_begun_rest(found)]}
+        case Unknown(reason):
+            return {"begun_unknown": reason}
+    return {}
+
+
+def _begun_containers(found: Begun) -> Iterator[views.BegunView]:
+    for one in (*found.containers, *found.kept):
+        yield views.BegunView(
+            kind="container", name=one.name, id=one.id[:_ID_CHARS], image=one.image, state=one.state,
+            kept=one in found.kept,
+        )  # fmt: skip
+
+
+def _begun_rest(found: Begun) -> Iterator[views.BegunView]:
+    yield from (views.BegunView(kind="network", name=name) for name in found.networks)
+    yield from (views.BegunView(kind="volume", name=name) for name in found.volumes)
 
 
 def _service(actor: Actor, service: ServiceSpec, supervisor: Supervisor) -> views.ServiceView:

@@ -164,7 +164,19 @@ def agent_details(agent: views.AgentView, style: Style) -> str:
     for service in agent.services:
         lines.append(_service_line(service))
         lines += [f"  {_service_line(instance)}" for instance in service.instances]
+    lines += _begun_lines(agent)
     return "\n".join(lines) + "\n"
+
+
+def _begun_lines(agent: views.AgentView) -> list[str]:
+    if agent.begun_unknown:
+        return [f"  started by the agent: unknown, {clean(agent.begun_unknown)}"]
+    rows = [
+        clean(f"    {one.kind:<9} {one.name} {one.state}{f' of {one.image}' if one.image else ''}").rstrip()
+        + (" (kept: envmgr.keep)" if one.kept else "")
+        for one in agent.begun
+    ]
+    return ["  started by the agent:", *rows] if rows else []
 
 
 def _service_line(service: views.ServiceView) -> str:

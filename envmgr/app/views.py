@@ -66,6 +66,17 @@ class SharedView(View):
     id: str = Field(description="In the names of its container and volumes")
 
 
+class BegunView(View):
+    """A container, network or volume that the agent itself has begun."""
+
+    kind: str = Field(description="container, network or volume")
+    name: str
+    id: str = Field(default="", description="Of a container")
+    image: str = ""
+    state: str = ""
+    kept: bool = Field(default=False, description="It carries `envmgr.keep=true`, so it is never removed")
+
+
 class AgentView(View):
     """An agent."""
 
@@ -86,6 +97,10 @@ class AgentView(View):
     origin: str = Field(default="", description="What it was forked from; empty for others")
     conditions: list[ConditionView] = []
     services: list[ServiceView] = []
+    begun: list[BegunView] = Field(
+        default=[], description="What it has begun itself in the container engine; asked for by `show` only"
+    )
+    begun_unknown: str = Field(default="", description="Why the engine could not tell; empty when it could")
 
 
 class AgentList(View):

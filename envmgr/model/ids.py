@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NewType
 
 AgentId = NewType("AgentId", str)
@@ -26,6 +27,20 @@ LABEL_GENERATION = "envmgr.generation"
 """Not on volumes and images, which outlive generations."""
 LABEL_SERVICE = "envmgr.service"
 LABEL_HASH = "envmgr.hash"
+LABEL_KEEP = "envmgr.keep"
+"""Set to `true` by whoever wants a container, network or volume of an agent's own to outlive it."""
+
+_COMPOSE_PROJECT = re.compile(r"envmgr-[a-z0-9]{8}")
+
+
+def compose_project(agent: AgentId) -> str:
+    """Name under which `docker compose` of the agent makes things; by id, so that no renaming changes it."""
+    return f"envmgr-{agent}"
+
+
+def is_compose_project(name: str) -> bool:
+    """Whether it is the project of an agent, of any installation."""
+    return _COMPOSE_PROJECT.fullmatch(name) is not None
 
 
 def container_name(agent: AgentId, generation: int, unit: str) -> str:

@@ -141,6 +141,12 @@ class Engine(Protocol):
     async def look(self) -> Seen[EngineFacts]:
         """Whether it answers; never raises. Absent when there is no engine on this host."""
 
+    async def knock(self) -> Seen[None]:
+        """Whether somebody takes connections at its address: cheap, asks nothing, never raises.
+
+        Absent when there is no engine on this host, or none that this user may reach; Unknown when nobody serves it now.
+        """
+
     # --- images
 
     async def image(

@@ -18,6 +18,7 @@ from envmgr.model.lease import Tombstone
 from envmgr.model.observe import Absent, Present, Seen, Unknown
 from envmgr.protocols.engine import Container, Found
 from envmgr.protocols.store import Transaction
+from envmgr.runtime import begun
 from envmgr.runtime.incarnation import Systems
 
 log = logging.getLogger(__name__)
@@ -70,10 +71,23 @@ class Graves:
                 case nothing:
                     return nothing
         engine = self._systems.containers
+        if grave.kind == begun.GRAVE:
+            return await self._look_for_begun(begun.of_grave(grave))
         labels = {LABEL_AGENT: grave.agent, LABEL_GENERATION: str(grave.generation)}
         if grave.kind == "container":
             return _by_name(grave.name, await engine.containers(labels), engine.remove)
         return _by_name(grave.name, await engine.networks(labels), engine.remove_network)
+
+    async def _look_for_begun(self, of: begun.Trace) -> Seen[Close]:
+        engine = self._systems.containers
+        if not isinstance(await engine.knock(), Present):
+            return Unknown("nobody serves the container engine")
+        match await begun.find(engine, of):
+            case Present(found):
+                there = found.containers or found.networks
+                return Present(partial(begun.end_all, engine, of)) if there else Absent()
+            case Absent() | Unknown() as nothing:
+                return nothing
 
 
 def _by_name(

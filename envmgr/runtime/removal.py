@@ -11,7 +11,7 @@ from envmgr.model.ids import AgentId
 from envmgr.model.observe import Absent, Present, Unknown
 from envmgr.protocols.store import SnapshotKind, Transaction
 from envmgr.protocols.workspaces import Work, Worktree
-from envmgr.runtime import run_when, saving, supplies, volumes
+from envmgr.runtime import begun, run_when, saving, supplies, volumes
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.saga import never
 from envmgr.runtime.steps.environment import clear_home
@@ -69,6 +69,7 @@ async def remove(inc: Incarnation, *, reach: Callable[[str], None] = never) -> N
 async def _clear(inc: Incarnation) -> None:
     """Volumes come after the worktree, so that what is saved again after a crash still has them."""
     await volumes.remove(inc)
+    await begun.remove_volumes(inc)
     await supplies.remove_images(inc)
     await _drop_origin(inc)
     await inc.systems.store.write(lambda tx: tx.drop(_unsaved(inc.id)))

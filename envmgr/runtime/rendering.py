@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from envmgr.core.placeholders import render
+from envmgr.model.ids import compose_project
 from envmgr.model.service import (
     AllOf,
     AnyOf,
@@ -174,7 +175,8 @@ def assistant_env(inc: Incarnation, secrets: Mapping[str, str], part: str = "ass
     # A tmux of the agent's own gets a socket of its own: neither envmgr's server nor the person's (R-12).
     env["TMUX_TMPDIR"] = str(inc.home)
     env |= {key: render(value, known, shell=False) for key, value in inc.spec.assistant.env.items()}
-    return env | inc.marker(part)
+    # What `docker compose` makes here is the agent's own, and never another agent's (R-34).
+    return env | {"COMPOSE_PROJECT_NAME": compose_project(inc.id)} | inc.marker(part)
 
 
 def _port_variables(inc: Incarnation, service: ServiceSpec, name: str, viewer: Viewer) -> dict[str, str]:

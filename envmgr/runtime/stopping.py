@@ -17,7 +17,7 @@ from envmgr.model.event import NewEvent
 from envmgr.model.lease import StepRecord, StepState
 from envmgr.model.observe import Absent, Present, Unknown
 from envmgr.protocols.store import Transaction
-from envmgr.runtime import engine_runner, restart_history, sharing
+from envmgr.runtime import begun, engine_runner, restart_history, sharing
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.saga import never
 from envmgr.runtime.settling import change_key
@@ -72,6 +72,7 @@ def _parts(inc: Incarnation, record: Record) -> Sequence[Part]:
         *([("pre-stop", lambda: _hooks(inc, record, before=True))] if inc.spec.hooks.pre_stop else []),
         ("assistant", lambda: end_assistant(inc, grace_s=inc.spec.assistant.stop.grace_s)),
         ("people", lambda: _end_people(inc)),
+        *([("begun", lambda: begun.end(inc))] if inc.systems.engine is not None else []),
         ("services", lambda: stop_services(inc)),
         *([("shared", lambda: shared.leave(inc))] if sharing.shared_services(inc) else []),
         ("session", lambda: close_session(inc)),
@@ -125,6 +126,7 @@ async def verify(inc: Incarnation) -> None:
         case Unknown(reason):
             left.append(f"session unknown: {reason}")
     left += await engine_runner.left(inc)
+    left += await begun.left(inc)
     for (service, name), port in inc.ports.items():
         spec = inc.service(service)
         is_leased = not spec.is_shared and any(p.name == name and p.number is None for p in spec.ports)

@@ -16,11 +16,12 @@ from typing import Any
 
 import psutil
 
-from envmgr.model.ids import LABEL_STATE
+from envmgr.model.ids import LABEL_KEEP, LABEL_STATE, is_compose_project
 
 STATE_VARIABLE = "ENVMGR_STATE_DIR"
 PORTS = range(20000, 30000)
 _ENGINE_S = 30.0
+_PROJECT = "com.docker.compose.project"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -42,7 +43,7 @@ def audit(*roots: Path, repositories: Iterable[Path] = (), engine: bool = True) 
 
     Ours is a process that says so in its environment (`ENVMGR_STATE_DIR` at or below a root), works in a folder
     below a root, or listens on a Unix socket below one. In the container engine it is what carries a label with such a
-    state directory. The caller and its ancestors are never findings.
+    state directory, mounts a folder below it, or is of the compose project of an agent whose folder is there. The caller and its ancestors are never findings.
     Blocks, for some milliseconds per hundred processes.
 
     Args:
@@ -164,6 +165,8 @@ def _in_engine(roots: list[Path]) -> Iterator[Finding]:
             for kind, found in _labelled(client):
                 if _is_under((found.get("Labels") or {}).get(LABEL_STATE, ""), roots):
                     yield Finding(kind=kind, what=_name(kind, found))
+            for kind, found in _begun_by_agents(client, roots):
+                yield Finding(kind=kind, what=_name(kind, found))
     except (docker.errors.DockerException, requests.RequestException) as error:
         yield Finding(kind="unknown", what=f"the container engine did not answer: {error}")
 
@@ -174,6 +177,39 @@ def _labelled(client: Any) -> Iterator[tuple[str, dict[str, Any]]]:  # the SDK s
     yield from (("network", each) for each in client.networks(filters=wanted))
     yield from (("volume", each) for each in client.volumes(filters=wanted)["Volumes"] or ())
     yield from (("image", each) for each in client.images(filters=wanted))
+
+
+def _begun_by_agents(client: Any, roots: list[Path]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What agents of these state directories have begun themselves, unless it is to be kept."""
+    containers = [c for c in client.containers(all=True) if LABEL_STATE not in (c.get("Labels") or {})]
+    begun = [c for c in containers if any(_is_under(place, roots) for place in _places(c))]
+    projects = {f"envmgr-{home.name}" for root in roots for home in _homes(root)}
+    projects = (projects | {_project(c) for c in begun}) - {""}
+    wanted = {"label": [_PROJECT]}
+    found = [
+        *(("container", c) for c in containers if c in begun or _project(c) in projects),
+        *(("network", n) for n in client.networks(filters=wanted) if _project(n) in projects),
+        *(("volume", v) for v in client.volumes(filters=wanted)["Volumes"] or () if _project(v) in projects),
+    ]
+    yield from ((kind, one) for kind, one in found if (one.get("Labels") or {}).get(LABEL_KEEP) != "true")
+
+
+def _homes(root: Path) -> Iterator[Path]:
+    """Agents' folders, of a state directory and of those directly below."""
+    yield from root.glob("agents/*")
+    yield from root.glob("*/agents/*")
+
+
+def _places(container: dict[str, Any]) -> Iterator[str]:
+    """Folders that tie a container to this host: what it mounts, and where its compose file was."""
+    yield (container.get("Labels") or {}).get("com.docker.compose.project.working_dir", "")
+    yield from (mount.get("Source") or "" for mount in container.get("Mounts") or ())
+
+
+def _project(found: dict[str, Any]) -> str:
+    """An agent's compose project; other names are nobody's here."""
+    name = (found.get("Labels") or {}).get(_PROJECT, "")
+    return name if is_compose_project(name) else ""
 
 
 def _name(kind: str, found: dict[str, Any]) -> str:

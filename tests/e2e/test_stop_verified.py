@@ -175,7 +175,7 @@ def test_the_assistant_ends_first_then_services_in_reverse_order(here: Host) -> 
     order = Path(here.agent("a")["worktree"], "order").read_text(encoding="utf-8").split()
     assert order == ["assistant", "web", "api", "db"]
     parts = [e["data"]["step"] for e in here.events("a") if e["kind"] == "stop.finished"]
-    assert parts == ["assistant", "people", "services", "session", "verify", "release"]
+    assert parts == ["assistant", "people", "begun", "services", "session", "verify", "release"]
 
 
 @proves("ENDING-005", "R-29")

@@ -18,7 +18,7 @@ from envmgr.model.agent import Activity
 from envmgr.model.observe import Present, ProcessIdentity
 from envmgr.model.spec import AssistantSpec
 from envmgr.protocols.terminals import Pane
-from envmgr.runtime import delivery, rendering
+from envmgr.runtime import begun, delivery, rendering
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.reports import Reports
 from envmgr.runtime.saga import Receipt, Step
@@ -59,6 +59,7 @@ class StartAssistant(Step):
     async def undo(self, receipt: Receipt | None) -> None:
         """End it and take back what its configuration wrote outside the agent's folder."""
         await end_assistant(self._inc, grace_s=3.0, is_polite=False)
+        await begun.end(self._inc)
 
 
 class AwaitReadiness(Step):

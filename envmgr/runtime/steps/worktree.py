@@ -8,7 +8,7 @@ from envmgr.errors import ConfigError, Conflict, Unavailable
 from envmgr.model.observe import Absent, Present, Unknown
 from envmgr.model.spec import Origin, TaskCommand
 from envmgr.protocols.workspaces import Workspaces, Worktree
-from envmgr.runtime import rendering, sharing
+from envmgr.runtime import begun, rendering, sharing
 from envmgr.runtime.engine_runner import EngineRunner
 from envmgr.runtime.incarnation import GIT_RUNS, Incarnation
 from envmgr.runtime.saga import Receipt, Step
@@ -139,7 +139,8 @@ class SetUp(Step):
         return {"commands": len(tasks)}
 
     async def undo(self, receipt: Receipt | None) -> None:
-        """Nothing: its files go with the worktree, its processes ended with the command's group."""
+        """End containers it began; its files go with the worktree, its processes ended with the command's group."""
+        await begun.end(self._inc)
 
 
 class RunHooks(Step):
@@ -158,7 +159,8 @@ class RunHooks(Step):
         return {"commands": len(tasks)}
 
     async def undo(self, receipt: Receipt | None) -> None:
-        """Nothing: its processes ended with each command's group."""
+        """End containers they began; their processes ended with each command's group."""
+        await begun.end(self._inc)
 
 
 async def run_task(inc: Incarnation, task: TaskCommand, *, what: str) -> None:
