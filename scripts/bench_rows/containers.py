@@ -13,7 +13,7 @@ from contextlib import suppress
 from scripts.bench_rows.rows import BenchHost, Row, bench_host, median, row
 
 WEB = "envmgr-test/web"
-_INSIDE = 8000
+_INSIDE = 80
 _SERVICE = """\
   {name}:
     image: {image}
