@@ -23,7 +23,7 @@ from envmgr.app.tail import Tail
 from envmgr.errors import EnvmgrError, Unavailable
 from envmgr.model.agent import Lifecycle
 from envmgr.model.ids import AgentId
-from envmgr.model.observe import Unknown
+from envmgr.model.observe import Absent, Present, Unknown
 from envmgr.runtime import sharing
 
 _LOW_DISK_BYTES = 2**30
@@ -97,7 +97,8 @@ async def _troubles_of_systems(app: App) -> list[str]:
         case Unknown(reason):
             found.append(f"tmux does not answer: {reason}")
     graves = await systems.store.read(lambda tx: tx.tombstones())
-    return [*found, *(f"session {grave.name} is closed as soon as tmux answers" for grave in graves)]
+    sessions = (grave.name for grave in graves if grave.kind == "session")
+    return [*found, *(f"session {name} is closed as soon as tmux answers" for name in sessions)]
 
 
 @operation(
@@ -206,6 +207,7 @@ async def version(ask: Nothing, app: App) -> views.VersionView:
 async def doctor(ask: Nothing, app: App) -> views.DoctorView:
     """Check what envmgr stands on, and say how to mend each finding."""
     checks = await anyio.to_thread.run_sync(lambda: list(_host_checks(app)))
+    checks.append(await _engine(app))
     checks += [check async for check in _daemon_checks(app)]
     return views.DoctorView(ok=all(c.ok for c in checks), checks=checks)
 
@@ -225,6 +227,22 @@ def _host_checks(app: App) -> Iterator[views.CheckView]:
         check="disk", ok=free > _LOW_DISK_BYTES, found=f"{free // 2**20} MB free for worktrees",
         fix="Remove agents you no longer need: envmgr ls, envmgr rm NAME",
     )  # fmt: skip
+
+
+async def _engine(app: App) -> views.CheckView:
+    match await app.engine.look():
+        case Present(facts):
+            found = f"Docker {facts.version}, API {facts.api}, cgroup v{facts.cgroup}, {facts.storage}"
+            return views.CheckView(check="engine", ok=True, found=found)
+        case Absent():
+            return views.CheckView(
+                check="engine", ok=True, found="none; only services in containers need one"
+            )
+        case Unknown(reason):
+            return views.CheckView(
+                check="engine", ok=False, found=reason,
+                fix="start Docker, and see that you may use it: docker version; only services in containers need it",
+            )  # fmt: skip
 
 
 def _tool(name: str, argv: tuple[str, ...], oldest: tuple[int, int], fix: str) -> views.CheckView:
@@ -311,8 +329,21 @@ def _share(one: views.SharedView) -> views.CheckView:
 def _agent_checks() -> list[views.CheckView]:
     with contextlib.suppress(EnvmgrError):
         agents = views.AgentList.model_validate_json(client.request("GET", "/v1/agents").body()).agents
-        return list(_troubles(agents))
+        return [*_troubles(agents), *(check for agent in agents for check in _begun(agent))]
     return []
+
+
+def _begun(agent: views.AgentView) -> Iterator[views.CheckView]:
+    """What an agent has begun itself in the container engine: its own affair while it runs, of nobody's when it is stopped."""
+    shown = views.AgentView.model_validate_json(client.request("GET", f"/v1/agents/{agent.id}").body())
+    mortal = [one for one in shown.begun if not one.kept and one.kind != "volume"]
+    if not shown.begun:
+        return
+    found = ", ".join(f"{one.kind} {one.name}{' (kept)' if one.kept else ''}" for one in shown.begun)
+    yield views.CheckView(
+        check=agent.name, ok=agent.lifecycle != "stopped" or not mortal, found=f"started by the agent: {found}",
+        fix=f"envmgr start {agent.name} && envmgr stop {agent.name}, or docker rm them",
+    )  # fmt: skip
 
 
 def _troubles(agents: list[views.AgentView]) -> Iterator[views.CheckView]:
