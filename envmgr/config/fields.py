@@ -132,6 +132,8 @@ Signal = Annotated[str, AfterValidator(_signal)]
 Inside = Annotated[str, AfterValidator(_inside)]
 EnvText = Annotated[str, WithJsonSchema({"type": ["string", "number", "boolean", "null"]})]
 Env = dict[EnvName, EnvText]
+# Programs in containers are also set up by names that no shell could say, such as `discovery.type`.
+DottedEnv = dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$")], EnvText]
 
 
 _BARE_NUMBERS = ("factor", "jitter", "cpus")

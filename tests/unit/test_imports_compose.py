@@ -290,6 +290,12 @@ def test_a_command_is_split_as_compose_splits_it_and_dollars_stay(tmp_path: Path
     assert found["command"] == ["sh", "-c", 'echo "$$HOME" ${A:-two words}', "--", "x y"]
 
 
+def test_variables_with_dots_in_their_names_reach_the_container(tmp_path: Path) -> None:
+    text = "services: {a: {image: x, environment: [discovery.type=single-node]}}\n"
+
+    assert service(spec(tmp_path, compose(tmp_path, text)), "a").env == {"discovery.type": "single-node"}
+
+
 @pytest.mark.parametrize("empty", ["[]", "''"])
 def test_an_empty_entry_point_removes_the_images(tmp_path: Path, empty: str) -> None:
     assert one(tmp_path, f"entrypoint: {empty}")["entrypoint"] == []
@@ -442,7 +448,9 @@ def test_watches_become_mounts_and_reactions(tmp_path: Path) -> None:
         ("volumes: [/etc:/host]", "unsupported", "volumes"),
         ("enviroment: {A: b}", "unsupported", "did you mean 'environment'"),
         ("container_name: x", "changed", "container_name"),
-        ("environment: {discovery.type: single-node}", "unsupported", "discovery.type"),
+        ("environment: {'no name': x}", "unsupported", "no name"),
+        ("environment: [some.name]", "unsupported", "some.name"),
+        ("build: {context: ., args: [some.name]}", "unsupported", "some.name"),
         ("build: {context: 'https://example.org/x.git'}", "unsupported", "build.context"),
         ("build: {context: ., additional_contexts: {a: b}}", "unsupported", "additional_contexts"),
     ],

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, mod
 from envmgr.config.fields import (
     Command,
     Count,
+    DottedEnv,
     Duration,
     Env,
     EnvName,
@@ -168,7 +169,7 @@ class Basics(Strict):
     """Shell for command lines; called with `-c`."""
     cwd: Inside = "."
     """Working directory, relative to the top of the worktree."""
-    env: Env = Field(default_factory=dict)
+    env: DottedEnv = Field(default_factory=dict)
     """Variables of this service."""
     env_file: Strings = ()
     """Files with NAME=value lines, relative to the repository; `env` comes after them."""

@@ -12,7 +12,8 @@ from envmgr.config.importers.units import duration, seconds, size
 from envmgr.config.nodes import Leaf, Node, Table, text_leaf
 from envmgr.core.placeholders import escape
 
-_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _BUILD = ("context", "dockerfile", "target", "args")
 _BUILD_HARMLESS = (
     "cache_from",
@@ -67,7 +68,11 @@ def _pairs(here: Here, node: Node | None, key: str) -> dict[str, Leaf]:
     found: dict[str, Leaf] = {}
     said = table(node, here.key(key))
     for name, value in said.items.items() if said else ():
-        if is_nothing(value):
+        if is_nothing(value) and key != "build.args":
+            found[name] = text_leaf(value.mark, "")
+        elif is_nothing(value) and not _VARIABLE.fullmatch(name):
+            here.unsupported(value.mark, f"{key}.{name}", "has no value; left out")
+        elif is_nothing(value):
             parts = here.whole.project.variables(value.mark).given(name, value.mark, here.key(key))
             found[name] = text_leaf(value.mark, phrases.text(parts))
         else:
@@ -105,7 +110,7 @@ def environment(here: Here, node: Node) -> None:
     out = here.out.below("env", here.said.keys["environment"])
     for name, value in said.items.items() if said else ():
         mark = said.keys[name] if said else node.mark
-        if not _ENV_NAME.fullmatch(name):
+        if not _ENV_NAME.fullmatch(name) or (is_nothing(value) and not _VARIABLE.fullmatch(name)):
             here.unsupported(mark, f"environment.{name}", "not a name that variables can have here; left out")
         elif is_nothing(value):
             parts = here.whole.project.variables(mark).given(name, mark, here.key("environment", name))
