@@ -19,6 +19,7 @@ from envmgr.model.container import Scope
 from envmgr.model.service import (
     Condition,
     Dependency,
+    ExecProbe,
     HttpProbe,
     PortSpec,
     Readiness,
@@ -350,3 +351,23 @@ async def test_a_place_that_cannot_be_made_fails_the_agent_and_one_that_cannot_b
     heron.spec = replace(heron.spec, services=(undroppable,))
     assert await tenancy.quit_all(heron) == ["its place in db was not dropped: status 5: still in use"]
     await stop(heron)
+
+
+@proves("SHARE-008")
+async def test_one_that_no_longer_answers_is_ended_for_all(crowd: Crowd) -> None:
+    deaf_file = (await crowd.agent("otter")).path.parent / "deaf"
+    deaf = replace(DB, ready=Readiness(probe=ExecProbe(command=f"test ! -e {deaf_file}"), deadline_s=0.5))
+    heron, vole = await crowd.agent("heron", deaf), await crowd.agent("vole", deaf)
+    await start(heron)
+    await start(vole)
+    held = await instance(heron)
+    await anyio.Path(deaf_file).touch()
+    runner = (await runners.hire(heron)).of(heron.service("db"))
+
+    async def is_ended() -> bool:
+        await runner.stop("db")
+        return await is_gone(held)
+
+    await async_eventually(is_ended, within_s=10)
+    await stop(heron)
+    await stop(vole)
