@@ -15,13 +15,11 @@ from functools import partial
 
 import anyio
 
-from envmgr.errors import Conflict, EnvmgrError, NotFound, Unavailable, Unobservable
+from envmgr.errors import Conflict, EnvmgrError, NotFound, Unavailable
 from envmgr.model.agent import Lifecycle
 from envmgr.model.event import NewEvent
 from envmgr.model.ids import AgentId
-from envmgr.model.observe import Absent, Present, Unknown
 from envmgr.protocols.store import Snapshot, SnapshotKind, Transaction
-from envmgr.protocols.workspaces import Worktree
 from envmgr.runtime import removal, saving, volumes
 from envmgr.runtime.actor import Actor
 from envmgr.runtime.incarnation import Incarnation, Systems
@@ -198,7 +196,7 @@ async def _must_be_complete(inc: Incarnation, snapshot: Snapshot) -> None:
 
 async def _put_back(inc: Incarnation, snapshot: Snapshot, reach: Callable[[str], None]) -> None:
     git = inc.systems.workspaces
-    worktree = await _worktree(inc)
+    worktree = await saving.worktree_of(inc)
     await git.rewind(inc.repo, worktree, head=snapshot.head, ref=snapshot.ref)
     if inc.spec.workspace.submodules:
         await git.submodules(worktree)
@@ -208,13 +206,3 @@ async def _put_back(inc: Incarnation, snapshot: Snapshot, reach: Callable[[str],
         reach("restore-volume")
     await inc.systems.store.write(lambda tx: tx.drop(f"{_NOTES}{inc.id}"))
     reach("restore-finished")
-
-
-async def _worktree(inc: Incarnation) -> Worktree:
-    match await inc.systems.workspaces.look(inc.repo, inc.path, inc.owner):
-        case Present(worktree):
-            return worktree
-        case Absent():
-            raise Conflict(f"{inc.name} has no worktree", hint=f"Start it once: `envmgr start {inc.name}`.")
-        case Unknown(reason):
-            raise Unobservable(f"cannot see {inc.name}'s worktree: {reason}", hint="Run `envmgr doctor`.")

@@ -10,8 +10,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
@@ -23,7 +22,7 @@ from envmgr.errors import Conflict, EnvmgrError, Unavailable, Unobservable
 from envmgr.model.observe import Absent, Present, Unknown
 from envmgr.protocols.store import SavedVolume, Snapshot, SnapshotKind, Transaction
 from envmgr.protocols.workspaces import Worktree
-from envmgr.runtime import volumes
+from envmgr.runtime import freezing, volumes
 from envmgr.runtime.incarnation import Incarnation, Layout, Systems
 from envmgr.runtime.saga import never
 
@@ -64,7 +63,7 @@ async def save(
         Conflict: There is no worktree, or it holds what git cannot save.
         Unavailable: The disk has no room (with numbers), or a system failed; nothing of the snapshot remains.
     """
-    worktree = await _worktree(inc)
+    worktree = await worktree_of(inc)
     there = await volumes.present(inc) if only is None or only else ()
     names = [name for name in there if only is None or name in only]
     stamp = _stamp(inc)
@@ -131,20 +130,19 @@ async def tidy(systems: Systems, layout: Layout) -> None:
 
 async def _give_up(systems: Systems, layout: Layout, note: _Note) -> None:
     try:
-        await _thaw(systems, note.paused)
+        await freezing.thaw(systems, note.paused)
         await _forget(systems, layout, note)
     except EnvmgrError as error:  # the note stays, and the next start tries again
         log.error("snapshot not tidied up", extra={"ref": note.ref, "why": error.message})
 
 
-async def _worktree(inc: Incarnation) -> Worktree:
+async def worktree_of(inc: Incarnation) -> Worktree:
+    """Raises Conflict when there is none, Unobservable when that cannot be told."""
     match await inc.systems.workspaces.look(inc.repo, inc.path, inc.owner):
         case Present(worktree):
             return worktree
         case Absent():
-            raise Conflict(
-                f"{inc.name} has no worktree to save", hint=f"Start it once: `envmgr start {inc.name}`."
-            )
+            raise Conflict(f"{inc.name} has no worktree", hint=f"Start it once: `envmgr start {inc.name}`.")
         case Unknown(reason):
             raise Unobservable(f"cannot see {inc.name}'s worktree: {reason}", hint="Run `envmgr doctor`.")
 
@@ -191,7 +189,7 @@ async def _copy(
             failures.append(error)
             group.cancel_scope.cancel()
 
-    async with _frozen(inc, note.paused):
+    async with freezing.frozen(inc, note.paused):
         reach("save-paused")
         async with anyio.create_task_group() as group:
             group.start_soon(files)
@@ -227,39 +225,6 @@ def _harden(file: Path) -> int:
     with file.open("rb") as opened:
         os.fsync(opened.fileno())
         return os.fstat(opened.fileno()).st_size
-
-
-@asynccontextmanager
-async def _frozen(inc: Incarnation, containers: Sequence[str]) -> AsyncIterator[None]:
-    """They do not run inside this block, and go on after it, whatever happens."""
-    if not containers:
-        yield
-        return
-    inc.is_frozen = True
-    try:
-        for container in containers:
-            await inc.systems.containers.pause(container)
-        yield
-    finally:
-        with anyio.CancelScope(shield=True):
-            await _thaw(inc.systems, containers)
-        inc.is_frozen = False
-
-
-async def _thaw(systems: Systems, containers: Sequence[str]) -> None:
-    """All of them, also when one cannot be; then the first reason is raised."""
-    failures: list[EnvmgrError] = []
-    for container in containers:
-        try:
-            await systems.containers.unpause(container)
-        except EnvmgrError as error:
-            failures.append(error)
-            log.error("container still paused", extra={"container": container, "why": error.message})
-    if failures:
-        raise Unavailable(
-            f"a container is still paused: {failures[0].message}",
-            hint=f"Run `docker unpause {' '.join(containers)}`.",
-        )
 
 
 def _snapshot(
