@@ -129,8 +129,9 @@ class _Builder:
             case events.ScalarEvent():
                 self._take_tag(event)
                 is_plain = event.implicit[0] or (event.tag and not event.style)
-                value = atom(event.value) if is_plain else event.value
-                self._add(Leaf(self._mark(event.start_mark), value, event.value), event, anchor=event.anchor)
+                text = self._whole(event)
+                value = atom(text) if is_plain else text
+                self._add(Leaf(self._mark(event.start_mark), value, text), event, anchor=event.anchor)
             case events.AliasEvent():
                 if event.anchor not in self._anchors:
                     raise self.error(
@@ -151,6 +152,17 @@ class _Builder:
                 raise self.error(
                     event.start_mark, "more than one document", "Keep one; put the other into its own file."
                 )
+
+    def _whole(self, event: Any) -> str:
+        """The text with its surrogates joined: JSON writes one character as two of them, and the parser keeps both."""
+        text = str(event.value)
+        if text.isascii():
+            return text
+        try:
+            return text.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            message = "half a character: a surrogate without its other half"
+            raise self.error(event.start_mark, message, "Save the character itself.") from None
 
     def _take_tag(self, event: Any) -> None:
         if event.tag and self._tags is not None and not str(event.tag).startswith("tag:"):

@@ -244,3 +244,26 @@ def test_every_name_gets_a_slug_of_its_own(originals: list[str]) -> None:
 
     assert len({name.replace("_", "-") for name in found}) == len(originals)
     assert all(len(name) <= 40 for name in found)
+
+
+@proves("IMP-016")
+def test_control_characters_of_a_file_never_reach_the_terminal(tmp_path: Path) -> None:
+    imported = compose(tmp_path, 'services: {a: {image: x, "k\\u001b[31m": 1, hostname: "\\u001b[2J"}}\n')
+
+    assert said(imported)
+    assert all(line.isprintable() for line in said(imported))
+    with pytest.raises(ConfigError) as caught:
+        compose(tmp_path, 'services: {a: {image: x, depends_on: ["\\u001b[31m"]}}\n')
+    assert caught.value.message.isprintable()
+
+
+def test_characters_that_json_writes_in_two_halves_are_joined_and_half_ones_refused(tmp_path: Path) -> None:
+    tree: Any = plain(
+        compose(tmp_path, 'services: {a: {image: x, environment: {A: "\\ud83d\\ude00"}}}\n').tree
+    )
+
+    assert tree["services"]["a"]["env"] == {"A": "\U0001f600"}
+    with pytest.raises(ConfigError, match="half a character"):
+        compose(tmp_path, 'services: {a: {image: x, environment: {A: "\\ud83d"}}}\n')
+    with pytest.raises(ConfigError, match="a text with a wrong escape"):
+        bring(tmp_path, {"devcontainer.json": '{"image": "\\ud83d"}'})

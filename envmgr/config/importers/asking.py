@@ -11,7 +11,12 @@ from envmgr.config.problems import BadFile, Mark, Problem, nearest
 
 def wrong(mark: Mark, message: str, hint: str = "") -> BadFile:
     """One problem, to raise."""
-    return BadFile([Problem(mark=mark, message=message, hint=hint)])
+    return BadFile([Problem(mark=mark, message=printable(message), hint=printable(hint))])
+
+
+def printable(text: str) -> str:
+    """Text of a foreign file for terminals and comments: what is no visible character is spelt out."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def unknown(key: str, known: Iterable[str]) -> str:

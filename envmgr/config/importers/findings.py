@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from envmgr.config.importers.asking import printable
 from envmgr.config.problems import Mark
 
 
@@ -45,7 +46,7 @@ class Report:
 
     def about(self, key: str, service: str) -> None:
         """Findings at this key and below are about a service of the template."""
-        self._services[key] = service
+        self._services[printable(key)] = service
 
     def changed(self, mark: Mark, key: str, says: str) -> None:
         """It means something else here, and still works."""
@@ -60,7 +61,8 @@ class Report:
         self._add(mark, Severity.UNSUPPORTED, key, says)
 
     def _add(self, mark: Mark, severity: Severity, key: str, says: str) -> None:
-        self._found[Finding(mark=mark, severity=severity, key=key, says=says)] = None
+        found = Finding(mark=mark, severity=severity, key=printable(key), says=printable(says))
+        self._found[found] = None
 
     def _service(self, key: str) -> str:
         found = [start for start in self._services if key == start or key.startswith(f"{start}.")]

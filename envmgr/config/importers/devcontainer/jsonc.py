@@ -92,11 +92,12 @@ class _Reader:
         if not found:
             raise self.error("a text that is not closed on its line")
         try:
-            text = json.loads(found[0])
+            text = str(json.loads(found[0]))
+            text.encode()  # half a character cannot be
         except ValueError as error:
             raise self.error("a text with a wrong escape") from error
         self.at = found.end()
-        return str(text)
+        return text
 
     def _list(self, depth: int) -> Items:
         mark, items = self.mark(), []
