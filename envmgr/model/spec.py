@@ -52,6 +52,8 @@ class WorkspaceSpec:
         base: Commit-ish the branch starts from.
         branch: Branch to create; must not exist.
         copy: Globs of git-ignored files to copy from the main checkout.
+        cache: Globs of git-ignored folders of which the worktree gets copies of its own.
+        link: Globs of git-ignored files and folders of the main checkout that the worktree leads to.
         submodules: Whether to initialise submodules.
         relative_paths: Whether git's worktree pointers are relative, where git can (2.48).
     """
@@ -59,6 +61,8 @@ class WorkspaceSpec:
     base: str = "HEAD"
     branch: str = ""
     copy: tuple[str, ...] = ()
+    cache: tuple[str, ...] = ()
+    link: tuple[str, ...] = ()
     setup: tuple[TaskCommand, ...] = ()
     submodules: bool = True
     relative_paths: bool = False

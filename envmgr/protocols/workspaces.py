@@ -109,6 +109,21 @@ class Workspaces(Protocol):
         or other worktrees, by reflink where the file system can. Existing files are kept.
         """
 
+    async def clone(self, repo: Repository, worktree: Worktree, patterns: Sequence[str]) -> int:
+        """Give the worktree its own copies of git-ignored folders that match, such as `node_modules`; returns how many.
+
+        By reflink where the file system can, else by copying: never by hard links, which share what is edited in place.
+        A folder appears whole or not at all, and one that is there is kept. Absolute symlinks into the main checkout lead
+        into the worktree instead.
+        """
+
+    async def link(self, repo: Repository, worktree: Worktree, patterns: Sequence[str]) -> int:
+        """Put symlinks to git-ignored files and folders of the main checkout that match; returns how many.
+
+        Raises:
+            ConfigError: git would not ignore the link itself.
+        """
+
     async def submodules(self, worktree: Worktree) -> None:
         """`git submodule update --init --recursive` if the tree has any."""
 

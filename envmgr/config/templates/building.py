@@ -84,6 +84,8 @@ def _workspace(workspace: schema.Workspace, answers: Answers) -> WorkspaceSpec:
         base=answers.base or workspace.base,
         branch=workspace.branch,
         copy=workspace.copy_,
+        cache=workspace.cache,
+        link=workspace.link,
         setup=_tasks(workspace.setup),
         submodules=workspace.submodules,
         relative_paths=workspace.relative_paths,

@@ -27,7 +27,7 @@ from envmgr.config.fields import (
 from envmgr.config.templates.agent_schema import Agent
 from envmgr.config.templates.container_schema import Volume, VolumeName
 from envmgr.config.templates.probe_schema import Timing
-from envmgr.config.templates.running_schema import RestartOrWord
+from envmgr.config.templates.running_schema import Globs, RestartOrWord
 from envmgr.config.templates.service_schema import Logs, ProcessLimits, Service, Stop
 
 VERSION = 1
@@ -97,8 +97,6 @@ Tasks = Annotated[
 class Workspace(Strict):
     """The agent's git worktree."""
 
-    later: ClassVar = frozenset({"link", "cache"})
-
     base: str = "HEAD"
     """Commit, branch or tag that the new branch starts from."""
     branch: str = ""
@@ -109,6 +107,12 @@ class Workspace(Strict):
         Field(alias="copy"),
     ] = ()
     """Globs of git-ignored files to copy from the main checkout, such as `.env.local`."""
+    cache: Globs = ()
+    """Git-ignored folders to clone from the main checkout, such as `node_modules`, so that set-up finds them filled; a bare name
+    matches at any depth, and what is missing there is skipped. The worktree's are its own: nothing written there reaches others."""
+    link: Globs = ()
+    """Git-ignored files and folders to lead to in the main checkout, by symlink: for large things that are only read. Whatever is
+    written there, every agent and you share."""
     setup: Tasks = ()
     """Commands to run in the new worktree, in order, before services start."""
     submodules: Flag = True

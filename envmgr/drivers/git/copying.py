@@ -49,7 +49,7 @@ async def populate(
         barred=frozenset({*own, worktree.path, worktree.path.parent}),
         end_at=time.monotonic() + deadline_s,
     )
-    names = await _matching(repo, wanted)
+    names = await matching(repo, wanted)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(copy.stop_when_cancelled)
         trouble = await act("file", copy.all, names)
@@ -69,7 +69,7 @@ def _wanted(repo: Repository, patterns: Sequence[str]) -> list[str]:
     return [line.rstrip() for line in lines if line.strip() and not line.startswith("#")]
 
 
-async def _matching(repo: Repository, wanted: Sequence[str]) -> list[str]:
+async def matching(repo: Repository, wanted: Sequence[str]) -> list[str]:
     """Files and whole folders (with a slash at the end) that match a pattern and are ignored."""
     patterns = [f"--exclude={pattern}" for pattern in wanted]
     listed = await must(*_LIST, *patterns, cwd=repo.root, deadline_s=_DEADLINE_S)

@@ -10,7 +10,17 @@ from pathlib import Path
 import anyio
 
 from envmgr.aio.blocking import act, look
-from envmgr.drivers.git import checkout, copying, removal, repository, rewinding, snapshots, work, worktrees
+from envmgr.drivers.git import (
+    checkout,
+    cloning,
+    copying,
+    removal,
+    repository,
+    rewinding,
+    snapshots,
+    work,
+    worktrees,
+)
 from envmgr.drivers.git.entries import Claim, find_entry
 from envmgr.drivers.git.invoke import must
 from envmgr.drivers.git.locking import Locks
@@ -90,6 +100,14 @@ class GitWorkspaces:
         return await copying.populate(
             repo, worktree, patterns, own=(self._state_dir,), deadline_s=self._checkout_deadline_s
         )
+
+    async def clone(self, repo: Repository, worktree: Worktree, patterns: Sequence[str]) -> int:
+        return await cloning.clone(
+            repo, worktree, patterns, own=(self._state_dir,), deadline_s=self._checkout_deadline_s
+        )
+
+    async def link(self, repo: Repository, worktree: Worktree, patterns: Sequence[str]) -> int:
+        return await cloning.link(repo, worktree, patterns, own=(self._state_dir,))
 
     async def submodules(self, worktree: Worktree) -> None:
         if not await checkout.has_submodules(worktree):

@@ -23,7 +23,7 @@ class AddWorktree(Step):
         self._inc = inc
 
     async def do(self) -> Receipt:
-        """Register and check out (a fork: from its snapshot), copy ignored files, submodules."""
+        """Register and check out (a fork: from its snapshot), copy, clone and link ignored files, submodules."""
         inc, git = self._inc, self._inc.systems.workspaces
         if inc.prior is not None and await self._is_there(inc.prior):
             inc.worktree = inc.prior
@@ -37,6 +37,8 @@ class AddWorktree(Step):
         else:
             inc.worktree = await self._add()
         await git.populate(inc.repo, inc.worktree, spec.copy)
+        await git.clone(inc.repo, inc.worktree, spec.cache)
+        await git.link(inc.repo, inc.worktree, spec.link)
         if spec.submodules:
             await git.submodules(inc.worktree)
         inc.has_made(self.name)
