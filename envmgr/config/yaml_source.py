@@ -18,16 +18,11 @@ from typing import Any
 from ruamel.yaml import YAML, events
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from envmgr.config.nodes import MAX_DEPTH, MAX_NODES, Atom, Items, Leaf, Node, Table
+from envmgr.config.atoms import atom
+from envmgr.config.nodes import MAX_DEPTH, MAX_NODES, Items, Leaf, Node, Table
 from envmgr.config.problems import BadFile, Mark, Problem
 
-_INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _LONG_TAG = re.compile(r"(?:^|(?<=[\s,\[{]))!\S{10000}")  # the parser's time for one grows with its square
-# YAML 1.2.2, 10.3.2: no `yes`, no `on`, no sexagesimals.
-_WORDS: dict[str, Atom] = {"": None, "~": None}
-_WORDS |= dict.fromkeys(("null", "Null", "NULL"))
-_WORDS |= dict.fromkeys(("true", "True", "TRUE"), True) | dict.fromkeys(("false", "False", "FALSE"), False)
 
 
 def read_yaml(text: str, file: str, *, tags: MutableMapping[Mark, str] | None = None) -> Node:
@@ -71,16 +66,6 @@ def _syntax_hint(what: str, text: str) -> str:
     if "flow" in what and "${" in text:
         return "Quote values that hold ${...} inside of { } and [ ]."
     return "Look at indentation, quotes and brackets just before this place."
-
-
-def atom(text: str) -> Atom:
-    """What a plain (unquoted) scalar means."""
-    if text in _WORDS:
-        return _WORDS[text]
-    if _INT.fullmatch(text):
-        base = {"0o": 8, "0x": 16}.get(text[:2], 10)
-        return int(text, base) if len(text) < 400 else text
-    return float(text) if _FLOAT.fullmatch(text) else text
 
 
 @dataclass(slots=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from envmgr.config.atoms import atom
 from envmgr.config.importers.findings import Finding
 from envmgr.config.nodes import Items, Leaf, Node, Table
-from envmgr.config.yaml_source import atom
 
 _ORDER = ("params", "secrets", "env_file", "env", "ports", "workspace", "services", "hooks")
 _WIDE = 88
