@@ -463,6 +463,22 @@ def test_what_is_lost_is_told_with_its_line(tmp_path: Path, line: str, severity:
     assert imported.is_lossless is (severity == "changed")
 
 
+@proves("IMP-011")
+def test_addresses_for_the_browser_are_told_since_their_ports_differ_now(tmp_path: Path) -> None:
+    text = """\
+services:
+  front: {image: x, environment: {API: "http://localhost:${P:-4000}/v1", DB: "db:4000", SELF: "localhost:81"}}
+  api: {image: y, ports: ["4000:80"]}
+"""
+    lost = said(compose(tmp_path, text), "unsupported")
+
+    assert len(lost) == 1
+    assert (
+        "environment.API: localhost:4000 was api on this machine; that is ${services.api.ports.http} now"
+        in lost[0]
+    )
+
+
 def test_what_says_no_is_not_lost(tmp_path: Path) -> None:
     imported = compose(
         tmp_path, "services: {a: {image: x, privileged: false, tty: false, dns: }}\nx-mine: 1\nversion: '3'\n"

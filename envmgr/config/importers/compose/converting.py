@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from envmgr.config.importers.asking import is_nothing, table, unknown, word, words, wrong
 from envmgr.config.importers.compose import health, limits, mounts, network, running
 from envmgr.config.importers.compose.here import Here, Whole
+from envmgr.config.importers.compose.keys import DROPPED, UNSUPPORTED
 from envmgr.config.importers.compose.loading import Project
 from envmgr.config.importers.drafting import Draft
 from envmgr.config.importers.naming import Names
@@ -69,57 +70,6 @@ _TAKERS: Mapping[str, Taker] = {
     "profiles": running.profiles,
 }
 _LATER = ("depends_on",)
-_DROPPED = {
-    "tty": "services have no terminal",
-    "stdin_open": "services have no standard input",
-    "logging": "logs are kept by envmgr, see `logs`",
-    "attach": "logs are shown by `envmgr logs`",
-    "external_links": "other projects are not reached; agents have networks of their own",
-    "domainname": "containers are found by name on the agent's networks",
-    "mac_address": "addresses differ for each agent",
-    "annotations": "containers have labels only",
-    "oom_score_adj": "the engine's default holds",
-    "cpu_shares": "only `cpus` limits processors",
-    "cpu_quota": "only `cpus` limits processors",
-    "cpu_period": "only `cpus` limits processors",
-    "cpuset": "only `cpus` limits processors",
-    "memswap_limit": "only memory is limited",
-    "mem_swappiness": "only memory is limited",
-    "mem_reservation": "nothing is reserved",
-    "pull_refresh_after": "an image is fetched once",
-    "version": "",
-}
-_UNSUPPORTED = {
-    "privileged": "the container runs without the host's powers",
-    "devices": "containers get no devices of the host",
-    "device_cgroup_rules": "containers get no devices of the host",
-    "gpus": "containers get no devices of the host",
-    "pid": "the container has processes of its own only",
-    "ipc": "the container has memory of its own only",
-    "uts": "the container has a name of its own",
-    "userns_mode": "the engine's default holds",
-    "cgroup": "the engine's default holds",
-    "cgroup_parent": "the engine's default holds",
-    "runtime": "the engine's default holds",
-    "isolation": "the engine's default holds",
-    "security_opt": "the engine's default holds",
-    "ulimits": "the engine's default holds",
-    "storage_opt": "the engine's default holds",
-    "blkio_config": "the engine's default holds",
-    "oom_kill_disable": "the engine's default holds",
-    "dns": "the engine's resolver is used",
-    "dns_opt": "the engine's resolver is used",
-    "dns_search": "the engine's resolver is used",
-    "group_add": "the user's own groups hold",
-    "volumes_from": "name the volumes in both services",
-    "label_file": "write the labels under `labels`",
-    "credential_spec": "there are no managed accounts here",
-    "provider": "only containers can be started",
-    "models": "models are not started",
-    "post_start": "use `hooks: {on_start: [{command: ..., inside: ...}]}`",
-    "pre_stop": "use `stop: {command: ...}`, which runs on the host",
-    "use_api_socket": "the engine's socket is not given to containers",
-}
 _SECTIONS = ("services", "volumes", "networks", "configs", "secrets", "include", "name", "version")
 
 
@@ -284,12 +234,12 @@ def _rest(here: Here) -> None:
         mark = here.said.keys[key]
         if key in _TAKERS or key in _LATER or key.startswith("x-") or is_nothing(node) or _is_no(node):
             continue
-        if key in _DROPPED:
-            here.dropped(mark, key, _DROPPED[key])
-        elif key in _UNSUPPORTED:
-            here.unsupported(mark, key, _UNSUPPORTED[key])
+        if key in DROPPED:
+            here.dropped(mark, key, DROPPED[key])
+        elif key in UNSUPPORTED:
+            here.unsupported(mark, key, UNSUPPORTED[key])
         else:
-            here.unsupported(mark, key, unknown(key, (*_TAKERS, *_DROPPED, *_UNSUPPORTED, *_LATER)))
+            here.unsupported(mark, key, unknown(key, (*_TAKERS, *DROPPED, *UNSUPPORTED, *_LATER)))
 
 
 def _settle(here: Here) -> None:
@@ -321,6 +271,7 @@ def _finish(whole: Whole, done: list[Here]) -> None:
     for here in done:
         for name, mark in whole.links.get(here.name, ()):
             network.alias(here, name, mark)
+    network.report_host_ports(done)
     found = [(here, known.variable) for here in done if (known := health.well_known(here))]
     for here in done:
         variable = next((v for other, v in found if other is here), None)

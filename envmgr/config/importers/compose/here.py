@@ -46,6 +46,7 @@ class Here:
         name: As the file has it.
         slug: As the template has it.
         ports: Names of its ports, by the number inside.
+        published: Names of its ports, by the number on this machine that the file has for them.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Here:
     out: Draft
     whole: Whole
     ports: dict[int, str] = field(default_factory=dict)
+    published: dict[int, str] = field(default_factory=dict)
 
     @property
     def is_task(self) -> bool:

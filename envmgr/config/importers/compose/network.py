@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from envmgr.config.importers import ports as numbers
 from envmgr.config.importers.asking import is_nothing, listed, table, words, wrong
@@ -12,6 +13,7 @@ from envmgr.config.nodes import Leaf, Node, Table, text_leaf
 from envmgr.config.problems import Mark
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
+_ON_HOST = re.compile(r"(?:localhost|127\.0\.0\.1|host\.docker\.internal):([0-9]{1,5})(?![0-9])")
 _LONG_PORT = ("name", "mode", "host_ip", "target", "published", "protocol", "app_protocol")
 
 
@@ -26,6 +28,7 @@ def ports(here: Here, node: Node) -> None:
             name = numbers.name_for(port, taken)
             publish(here, port, name, entry.mark)
             if port.host:
+                here.published[port.host] = name
                 here.changed(
                     entry.mark,
                     "ports",
@@ -175,3 +178,19 @@ def original_name(here: Here) -> None:
         mark = here.said.mark
         here.changed(mark, "name", f"it is called {here.slug} here; containers also find it as {here.name}")
         alias(here, here.name, mark)
+
+
+def report_host_ports(services: Sequence[Here]) -> None:
+    """Values that say a number of this machine, such as addresses for browsers, can no longer be right."""
+    owners = {number: (here, name) for here in services for number, name in here.published.items()}
+    for here in services:
+        said = table(here.said.get("environment"), here.key("environment"))
+        for variable, node in said.items.items() if said else ():
+            if is_nothing(node):
+                continue
+            for found in _ON_HOST.finditer(here.now(node, f"environment.{variable}")):
+                if int(found[1]) in owners:
+                    owner, name = owners[int(found[1])]
+                    says = f"{found[0]} was {owner.slug} on this machine; that is ${{services.{owner.slug}.ports.{name}}} now"
+                    says += ", which only programs on the host are given; inside of containers it is the port inside"
+                    here.unsupported(node.mark, f"environment.{variable}", says)

@@ -11,6 +11,7 @@ from envmgr.config.importers.compose.merging import merge, normal
 from envmgr.config.importers.drafting import Draft
 from envmgr.config.importers.naming import Names
 from envmgr.config.importers.process_compose import life, probes
+from envmgr.config.importers.process_compose.keys import DROPPED, UNSUPPORTED
 from envmgr.config.importers.process_compose.run import Run, is_yes
 from envmgr.config.importers.request import Request
 from envmgr.config.importers.variables import scan
@@ -25,28 +26,6 @@ _CONDITIONS = {
     "process_log_ready": "ready",
     "process_completed": "completed",
     "process_completed_successfully": "succeeded",
-}
-_DROPPED = {
-    "log_location": "logs are kept by envmgr, see `logs`",
-    "log_configuration": "logs are kept by envmgr, see `logs`",
-    "log_level": "logs are kept by envmgr",
-    "log_length": "logs are kept by envmgr",
-    "disable_ansi_colors": "output is kept as it is",
-    "is_tty": "services have no terminal",
-    "is_interactive": "services have no terminal",
-    "is_strict": "templates are always read strictly",
-    "ordered_shutdown": "services always end in reverse order",
-    "launch_timeout_seconds": "see `ready: {deadline: ...}`",
-    "version": "",
-    "is_tui_disabled": "",
-}
-_UNSUPPORTED = {
-    "liveness_probe": "only readiness is looked at, which goes on after the start",
-    "is_elevated": "services run as you",
-    "schedule": "nothing runs by the clock",
-    "watch": "add `watch` yourself",
-    "env_cmds": "declare them under `secrets: {NAME: {from: command, command: ...}}`",
-    "extends": "name both files",
 }
 _TAKEN = (
     *("command", "entrypoint", "working_dir", "environment", "env_file", "depends_on", "readiness_probe"),
@@ -140,13 +119,13 @@ def _top(request: Request, tree: Table) -> frozenset[str]:
 def _report_key(request: Request, mark: Mark, name: str, key: str, known: tuple[str, ...]) -> None:
     if name in known or name.startswith("x-"):
         return
-    if name in _DROPPED:
-        if _DROPPED[name]:
-            request.report.dropped(mark, key, _DROPPED[name])
-    elif name in _UNSUPPORTED:
-        request.report.unsupported(mark, key, _UNSUPPORTED[name])
+    if name in DROPPED:
+        if DROPPED[name]:
+            request.report.dropped(mark, key, DROPPED[name])
+    elif name in UNSUPPORTED:
+        request.report.unsupported(mark, key, UNSUPPORTED[name])
     else:
-        request.report.unsupported(mark, key, unknown(name, (*known, *_DROPPED, *_UNSUPPORTED)))
+        request.report.unsupported(mark, key, unknown(name, (*known, *DROPPED, *UNSUPPORTED)))
 
 
 def _environment(request: Request, said: Table, out: Draft, key: str, *, expands: bool) -> list[str]:
