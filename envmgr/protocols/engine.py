@@ -6,7 +6,7 @@ creates carries the labels it was given from its first moment on. Events are hin
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -72,6 +72,8 @@ class ContainerLaunch:
     sysctls: Mapping[str, str] = field(default_factory=dict)
     limits: ContainerLimits = ContainerLimits()
     stop_signal: str = "SIGTERM"
+    tty: bool = False
+    stdin: bool = False
     log_bytes: int = 10_000_000
 
 
@@ -195,8 +197,14 @@ class Engine(Protocol):
 
     # --- containers
 
-    async def run(self, launch: ContainerLaunch) -> Container:
+    async def run(
+        self, launch: ContainerLaunch, *, before_start: Callable[[], Awaitable[None]] | None = None
+    ) -> Container:
         """Create and start. An existing container of that name with the same labels is started if need be.
+
+        Args:
+            before_start: Awaited when it is created: what it needs only now, such as its networks. When that fails, the
+                container goes.
 
         Raises:
             Conflict: A published port is taken (`code` `conflict.port`), or the name belongs to others.

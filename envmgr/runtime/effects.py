@@ -33,6 +33,7 @@ from envmgr.runtime.reports import Reports
 from envmgr.runtime.saga import Receipt, Saga, Stage, Step, StepFailed, never
 from envmgr.runtime.steps.assistant import AwaitReadiness, StartAssistant, was_let_in
 from envmgr.runtime.steps.environment import WriteEnvironment
+from envmgr.runtime.steps.networks import BeginNetworks, needs_networks
 from envmgr.runtime.steps.ports import LeasePorts
 from envmgr.runtime.steps.services import StartServices
 from envmgr.runtime.steps.session import OpenSession, furnish_panes, show_services
@@ -158,7 +159,7 @@ class Performer:
         if not (needs_setup or spec.services or spec.hooks.on_start):
             # Nothing comes between: the assistant waits for the others inside of their stage.
             return [(*ground, StartAssistant(inc)), readiness]
-        stages.append(ground)
+        stages.append((*ground, BeginNetworks(inc)) if needs_networks(inc) else ground)
         if needs_setup:
             stages.append((SetUp(inc),))
         if spec.services:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import TypeVar
 
 import anyio
@@ -17,7 +18,7 @@ from envmgr.protocols.engine import Container, ContainerLaunch, Found, Progress
 from envmgr.protocols.keepers import Held
 from envmgr.runtime import container_launch, owning, shared_networks, volumes
 from envmgr.runtime.incarnation import Incarnation
-from envmgr.runtime.supplies import Supplies, bury, sure
+from envmgr.runtime.supplies import Supplies, bury, is_untouched, sure
 
 T = TypeVar("T")
 _GONE = Container(id="", name="", image="", labels={}, state="dead")
@@ -64,11 +65,12 @@ class EngineRunner:
         assert service.container is not None, "only containers run in the engine"
         try:
             image = await self._supplies.image(service, say)
-            await self._supplies.networks(service)
             await self._supplies.volumes(service)
             if any(mount.kind is MountKind.BIND for mount in service.container.mounts):
                 await blocking.act("file", container_launch.make_folders, self._inc, service)
-            container = await self._run(container_launch.build(self._inc, service, secrets, image=image))
+            what = container_launch.build(self._inc, service, secrets, image=image)
+            # An engine makes a network no faster than a container: the one goes on while the other is made.
+            container = await self._run(what, partial(self._supplies.networks, service))
         except PortTaken:
             raise
         except EnvmgrError as error:
@@ -78,18 +80,18 @@ class EngineRunner:
         self._watch.note(container)
         return await self._held(service, container)
 
-    async def _run(self, what: ContainerLaunch) -> Container:
+    async def _run(self, what: ContainerLaunch, before_start: Callable[[], Awaitable[None]]) -> Container:
         """Run it, in place of a container of another configuration that this unit had before."""
         try:
             with sure(self._inc, "container", what.name):
-                return await self._engine.run(what)
+                return await self._engine.run(what, before_start=before_start)
         except PortTaken:
             raise
         except Conflict:
             match await self._engine.inspect(what.name):
                 case Present(old) if self._is_mine(old):
                     await self._remove(old.id)
-                    return await self._engine.run(what)
+                    return await self._engine.run(what, before_start=before_start)
             raise
 
     def _is_mine(self, container: Container) -> bool:
@@ -197,6 +199,8 @@ class EngineRunner:
     async def dismiss(self) -> None:
         """See `Runner.dismiss`. Containers of all generations first, then networks, then volumes that nobody wants to keep."""
         mine = owning.of_agent(self._inc)
+        if await is_untouched(self._inc):
+            return
         containers = _answer(await self._engine.containers(mine))
         await self._side_by_side(self._remove, [c.id for c in containers])
         networks: Sequence[Found] = _answer(await self._engine.networks(mine))

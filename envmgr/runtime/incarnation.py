@@ -21,6 +21,7 @@ from envmgr.protocols.assistant import Assistant, Place
 from envmgr.protocols.engine import Engine
 from envmgr.protocols.keepers import Keepers
 from envmgr.protocols.processes import Marks, Processes, Sockets
+from envmgr.protocols.scopes import Scopes
 from envmgr.protocols.store import Store
 from envmgr.protocols.terminals import Terminal, Terminals
 from envmgr.protocols.workspaces import Repository, Workspaces, Worktree
@@ -58,6 +59,7 @@ class Systems:
     balancer_command: BalancerCommand
     execute: Execute
     now: Callable[[], float] = time.time
+    scopes: Scopes = Scopes()
     engine: Engine | None = None
     watch: ContainerWatch | None = None
     turns: Turns = field(default_factory=Turns)
@@ -121,6 +123,8 @@ class Incarnation:
         prior: The worktree of an earlier generation, to be used again.
         was_inhabited: An assistant was started, so the worktree may hold work.
         unsure: Kind and name of what the engine was asked to make and gave no answer about; it may still appear.
+        asked_engine: How often this spawn has asked the engine to make something and was not surely refused; None for a
+            generation that another daemon began.
         serving: Instances of replicated services that can take connections, as last seen.
         balancing: Held while a balancer is told about them.
         pane_pid: Process of the agent pane, from the moment in which it waits at the gate.
@@ -144,6 +148,7 @@ class Incarnation:
     pane_pid: int = 0
     is_frozen: bool = False
     unsure: set[tuple[str, str]] = field(default_factory=set)
+    asked_engine: int | None = None
     serving: set[str] = field(default_factory=set)
     balancing: anyio.Lock = field(default_factory=anyio.Lock)
     _units: tuple[AgentSpec, tuple[ServiceSpec, ...]] | None = None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 
 import anyio
+from anyio import TASK_STATUS_IGNORED
+from anyio.abc import TaskStatus
 
 from envmgr.errors import EnvmgrError, Unobservable
 from envmgr.model.container import Scope
@@ -52,6 +54,18 @@ class Supplies:
             lambda: self._engine.build(tag, recipe, root=self._inc.path, labels=labels, tell=say),
         )
 
+    async def begin(self, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:
+        """Make all networks ahead of the first container, which takes an engine longer than making a container.
+
+        What fails here is tried again, and told, by who needs it.
+        """
+        async with self._inc.systems.turns.of(_beginning(self._inc)):
+            task_status.started()
+            with suppress(EnvmgrError):
+                for service in self._inc.services:
+                    if service.container is not None and not service.is_shared:
+                        await self.networks(service)
+
     async def networks(self, service: ServiceSpec) -> None:
         """Those it takes part in."""
         assert service.container is not None, "only containers have networks"
@@ -78,6 +92,16 @@ class Supplies:
             )
 
 
+async def begun(inc: Incarnation) -> None:
+    """Until nothing is being made ahead any more."""
+    async with inc.systems.turns.of(_beginning(inc)):
+        return
+
+
+def _beginning(inc: Incarnation) -> str:
+    return f"networks of {inc.tag}"
+
+
 @contextmanager
 def sure(inc: Incarnation, kind: str, name: str) -> Iterator[None]:
     """Without an answer it may still be made, after everything else has been taken back."""
@@ -85,11 +109,27 @@ def sure(inc: Incarnation, kind: str, name: str) -> Iterator[None]:
     try:
         yield
     except Unobservable:
+        _count(inc)
         raise
     except EnvmgrError:
         inc.unsure.discard((kind, name))
         raise
+    except BaseException:
+        _count(inc)
+        raise
+    _count(inc)
     inc.unsure.discard((kind, name))
+
+
+def _count(inc: Incarnation) -> None:
+    if inc.asked_engine is not None:
+        inc.asked_engine += 1
+
+
+async def is_untouched(inc: Incarnation) -> bool:
+    """Whether nothing of this generation can be on the engine: it refused, or was down, whenever it was asked."""
+    await begun(inc)
+    return inc.asked_engine == 0
 
 
 async def bury(inc: Incarnation) -> None:

@@ -83,7 +83,8 @@ class Calls:
         def do_in_thread() -> T:
             return self._call(do, what=what, deadline_s=deadline_s or self.change_s)
 
-        return await blocking.act("docker", do_in_thread)
+        # Threads of their own: looks have deadlines, and must not wait behind thirty starts.
+        return await blocking.act("docker-change", do_in_thread)
 
     async def reach(self) -> tuple[Address, str]:
         """Where the engine is, and the API version both sides speak, such as `1.41`. For connections of our own."""
@@ -225,11 +226,16 @@ def _new_client(address: Address, version: str, timeout_s: float) -> docker.APIC
     import docker
     import docker.tls
 
+    class Direct(docker.APIClient):  # type: ignore[misc]  # the SDK ships no types
+        """Heeds no proxies and certificates of the environment: those of the engine say who it is."""
+
+        trust_env = property(lambda self: False, lambda self, value: None)
+
     tls: object = False
     if folder := address.certificates:
         pair = (f"{folder}/cert.pem", f"{folder}/key.pem")
         tls = docker.tls.TLSConfig(client_cert=pair, ca_cert=f"{folder}/ca.pem", verify=True)
-    return docker.APIClient(
+    return Direct(
         base_url=address.url, version=version or "auto", timeout=timeout_s, tls=tls, max_pool_size=1
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import partial
 from urllib.parse import quote
@@ -26,11 +26,22 @@ class Containers:
 
     _calls: Calls
 
-    async def run(self, launch: ContainerLaunch) -> Container:
+    async def run(
+        self, launch: ContainerLaunch, *, before_start: Callable[[], Awaitable[None]] | None = None
+    ) -> Container:
         """See `Engine.run`."""
         what = f"starting container {launch.name}"
         try:
-            return await self._calls.act(lambda client: _run(client, launch), what=what)
+            if before_start is None:
+                return await self._calls.act(lambda client: _run(client, launch), what=what)
+            identity = await self._calls.act(lambda client: _create(client, launch), what=what)
+            try:
+                await before_start()
+            except BaseException:
+                with anyio.CancelScope(shield=True):
+                    await self._calls.act(lambda client: _remove(client, identity), what=what)
+                raise
+            return await self._calls.act(lambda client: _begin(client, identity, launch), what=what)
         except NotFound as error:  # what it needs is not there: its image, or a network
             raise ConfigError(error.message, hint="Make it before the container.") from error
 
@@ -148,9 +159,12 @@ def owned(labels: Mapping[str, str], found: Mapping[str, str]) -> bool:
 
 
 def _run(client: Client, launch: ContainerLaunch) -> Container:
+    return _begin(client, _create(client, launch), launch)
+
+
+def _begin(client: Client, identity: str, launch: ContainerLaunch) -> Container:
     import docker.errors
 
-    identity = _create(client, launch)
     try:
         for network in list(launch.networks)[1:]:
             attach(client, identity, network, launch.networks[network])

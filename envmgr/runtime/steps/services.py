@@ -20,6 +20,7 @@ from envmgr.runtime.runners import KeeperRunner, Runner
 from envmgr.runtime.saga import Receipt, Step
 from envmgr.runtime.services import ServiceRun, Tell
 from envmgr.runtime.steps.environment import write_env
+from envmgr.runtime.supplies import is_untouched
 
 log = logging.getLogger(__name__)
 
@@ -83,10 +84,14 @@ async def stop_units(inc: Incarnation, names: Collection[str], *, brief: bool = 
 
 
 async def discard_units(inc: Incarnation, names: Collection[str]) -> None:
-    """Remove the containers of stopped units that will not come back, or not as they were."""
-    for name in names:
-        if inc.service(name).container is not None and not inc.service(name).is_shared:
-            await EngineRunner(inc).discard(name)
+    """Give up what stopped units have that will not come back, or not as they were: containers, sockets kept open."""
+    for service in (inc.service(name) for name in names):
+        if service.container is not None and not service.is_shared:
+            await EngineRunner(inc).discard(service.name)
+        elif any(port.listen for port in service.ports):
+            match await runners.find_keeper(inc):
+                case Present(keeper):
+                    await keeper.discard(service.name)
 
 
 class _Stopping:
@@ -114,7 +119,7 @@ class _Stopping:
                 self._strays = [name for name, one in held.items() if one.is_alive and name not in known]
             case Unknown(reason):
                 self._unseen.append(f"the keeper of {inc.name} does not answer: {reason}")
-        if any(s.container is not None for s in runners.own_units(inc)):
+        if any(s.container is not None for s in runners.own_units(inc)) and not await is_untouched(inc):
             await self._find_containers(EngineRunner(inc))
         for service in sharing.shared_services(inc):
             if (runner := await runners.find_shared(inc, service)) is not None:
