@@ -172,7 +172,7 @@ def _more(here: Host, than: int) -> list[str]:
     return lines if len(lines) > than else []
 
 
-@proves("CONT-015", "R-27")
+@proves("CONT-015")
 @pytest.mark.parametrize("point", ["before-services", "after-services"])
 def test_a_spawn_that_a_crash_cut_off_leaves_no_container(point: str) -> None:
     with host() as here:
