@@ -243,7 +243,8 @@ def _new_client(address: Address, version: str, timeout_s: float) -> docker.APIC
 def _is_answer(error: BaseException) -> bool:
     import docker.errors
 
-    return isinstance(error, docker.errors.APIError)
+    # "client version 1.47 is too new": the engine is another one than the version was agreed on with.
+    return isinstance(error, docker.errors.APIError) and "client version" not in (error.explanation or "")
 
 
 def _translated(error: BaseException, *, what: str, deadline_s: float) -> EnvmgrError:
