@@ -25,7 +25,7 @@ from envmgr.config import settings as configuration
 from envmgr.config.settings import Settings
 from envmgr.config.source import TemplateFiles
 from envmgr.config.templates.environment import secrets as resolve_secrets
-from envmgr.drivers import command
+from envmgr.drivers import command, scopes
 from envmgr.drivers.balancer import program as balancer
 from envmgr.drivers.docker import DockerEngine
 from envmgr.drivers.git.workspaces import GitWorkspaces
@@ -52,6 +52,7 @@ from envmgr.runtime.control import Control
 from envmgr.runtime.drift import DriftLoop
 from envmgr.runtime.effects import Performer
 from envmgr.runtime.graves import Graves
+from envmgr.runtime.guard import Guard
 from envmgr.runtime.health import Health
 from envmgr.runtime.incarnation import Layout, Systems
 from envmgr.runtime.restarting import Restarts
@@ -86,6 +87,7 @@ def local(*, settings: Settings | None = None) -> App:
         version=package_version(),
         templates=TemplateFiles(settings),
         engine=_engine(settings, InstanceId("")),
+        find_scopes=scopes.detect,
     )
 
 
@@ -109,7 +111,12 @@ async def daemon() -> AsyncIterator[App]:
         instance = await store.write(_instance)
         engine = _engine(settings, instance)
         watch = ContainerWatch(engine, instance, _open_log)
-        systems = replace(_systems(app.state_dir, store, terminals, workspaces), engine=engine, watch=watch)
+        systems = replace(
+            _systems(app.state_dir, store, terminals, workspaces),
+            engine=engine,
+            watch=watch,
+            scopes=await anyio.to_thread.run_sync(app.find_scopes),
+        )
         layout = Layout(
             state_dir=app.state_dir,
             worktree_root=app.worktree_root,
@@ -130,6 +137,7 @@ async def daemon() -> AsyncIterator[App]:
             await adopt(supervisor, performer, app.control)
             group.start_soon(restoring.finish_all, supervisor)
             group.start_soon(Sampler(supervisor).run)
+            group.start_soon(Guard(supervisor, period_s=settings.limits.guard_period_s).run)
             watcher = FileWatcher(polls=settings.watch.polling)
             app.drift = DriftLoop(supervisor, app.templates, watcher, environment=dict(os.environ))
             group.start_soon(app.drift.run)

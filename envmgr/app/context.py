@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import anyio
 
 from envmgr.errors import Unavailable
 from envmgr.protocols.engine import Engine
+from envmgr.protocols.scopes import Scopes
 from envmgr.protocols.templates import TemplateSource
 from envmgr.runtime.control import Control
 from envmgr.runtime.drift import DriftLoop
@@ -25,6 +27,7 @@ class App:
         stopping: Set to end the daemon.
         worktree_root: Folder of all worktrees.
         engine: To see whether it answers; what runs in it is the supervisor's.
+        find_scopes: Sees whether the kernel's limits can be used; blocking, at most 3 s.
     """
 
     state_dir: Path
@@ -32,6 +35,7 @@ class App:
     version: str
     templates: TemplateSource
     engine: Engine
+    find_scopes: Callable[[], Scopes] = Scopes
     supervisor: Supervisor | None = None
     control: Control | None = None
     drift: DriftLoop | None = None

@@ -12,8 +12,9 @@ from envmgr.model.event import Event
 from envmgr.model.ids import image_name
 from envmgr.model.observe import Present, Seen, Unknown
 from envmgr.model.service import ServiceSpec
+from envmgr.protocols.scopes import Scopes
 from envmgr.protocols.store import Snapshot
-from envmgr.runtime import begun, owning, rendering, sharing
+from envmgr.runtime import begun, owning, rendering, sharing, tiers
 from envmgr.runtime.actor import Actor
 from envmgr.runtime.begun import Begun
 from envmgr.runtime.incarnation import Incarnation
@@ -96,6 +97,7 @@ def _service(actor: Actor, service: ServiceSpec, supervisor: Supervisor) -> view
         ports={p.name: inc.port(service.name, p.name) for p in leased if inc and not is_over},
         urls=[rendering.url(inc, service, p) for p in leased if inc and not is_over],
         container=_container(inc, service) if inc and not is_over else None,
+        limits=_limits(service, supervisor.systems.scopes),
         instances=[
             _service(actor, unit, supervisor)
             for unit in (inc.services if inc else ())
@@ -103,6 +105,13 @@ def _service(actor: Actor, service: ServiceSpec, supervisor: Supervisor) -> view
         ],
         shared_by=_sharers(actor, service, supervisor) if service.is_shared else [],
     )
+
+
+def _limits(service: ServiceSpec, scopes: Scopes) -> list[views.LimitView]:
+    return [
+        views.LimitView(name=one.name, value=one.value, tier=one.tier.value)
+        for one in tiers.in_force(service, scopes)
+    ]
 
 
 def _sharers(actor: Actor, service: ServiceSpec, supervisor: Supervisor) -> list[str]:

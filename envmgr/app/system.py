@@ -24,7 +24,7 @@ from envmgr.errors import EnvmgrError, Unavailable
 from envmgr.model.agent import Lifecycle
 from envmgr.model.ids import AgentId
 from envmgr.model.observe import Absent, Present, Unknown
-from envmgr.runtime import sharing
+from envmgr.runtime import sharing, tiers
 
 _LOW_DISK_BYTES = 2**30
 _OLDEST_TMUX = (3, 2)
@@ -208,6 +208,10 @@ async def doctor(ask: Nothing, app: App) -> views.DoctorView:
     """Check what envmgr stands on, and say how to mend each finding."""
     checks = await anyio.to_thread.run_sync(lambda: list(_host_checks(app)))
     checks.append(await _engine(app))
+    scopes = await anyio.to_thread.run_sync(app.find_scopes)
+    checks.append(
+        views.CheckView(check="limits", ok=True, found=f"containers: the engine; {tiers.described(scopes)}")
+    )
     checks += [check async for check in _daemon_checks(app)]
     return views.DoctorView(ok=all(c.ok for c in checks), checks=checks)
 

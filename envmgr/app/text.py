@@ -163,9 +163,20 @@ def agent_details(agent: views.AgentView, style: Style) -> str:
         lines.append(style.paint(f"  ! {condition.type}{subject}: {clean(condition.reason)}", "amber"))
     for service in agent.services:
         lines.append(_service_line(service))
+        lines += [f"      {_limits_line(service.limits)}"] if service.limits else []
         lines += [f"  {_service_line(instance)}" for instance in service.instances]
     lines += _begun_lines(agent)
     return "\n".join(lines) + "\n"
+
+
+def _limits_line(limits: Sequence[views.LimitView]) -> str:
+    """`limits: memory 512 MB, pids 50 (guard); nofile 64 (rlimits)`."""
+    tiers = dict.fromkeys(limit.tier for limit in limits)
+    parts = (
+        f"{', '.join(f'{one.name} {one.value}' for one in limits if one.tier == tier)} ({tier})"
+        for tier in tiers
+    )
+    return f"limits: {'; '.join(parts)}"
 
 
 def _begun_lines(agent: views.AgentView) -> list[str]:

@@ -35,6 +35,14 @@ class ContainerView(View):
     published: dict[str, int] = Field(default={}, description="Port inside, as `5432/tcp`: port on this host")
 
 
+class LimitView(View):
+    """A limit of a service, and who enforces it."""
+
+    name: str = Field(description="memory, cpus, pids, nofile or nice")
+    value: str
+    tier: str = Field(description="engine, cgroup, rlimits, or guard: looked at now and then")
+
+
 class ServiceView(View):
     """A service of an agent."""
 
@@ -48,6 +56,7 @@ class ServiceView(View):
         default=[], description="Agents that use the same instance; empty unless it is shared"
     )
     container: ContainerView | None = Field(default=None, description="None for what runs on the host")
+    limits: list[LimitView] = []
     instances: list[ServiceView] = Field(
         default=[], description="Of a replicated service, lowest index first"
     )

@@ -82,6 +82,13 @@ class Docker(Strict):
     """Seconds a look into the engine may take; what changes something may take six times as long."""
 
 
+class Limits(Strict):
+    """How limits of process services are enforced."""
+
+    guard_period_s: Annotated[float, Field(ge=0.05, le=3600)] = 5.0
+    """Seconds between two looks at what services use where the kernel sets them no limits; three in a row count."""
+
+
 class Watch(Strict):
     """Files that are watched."""
 
@@ -118,6 +125,8 @@ class Settings(BaseSettings):
     """The terminal server."""
     docker: Docker = Docker()
     """The container engine."""
+    limits: Limits = Limits()
+    """How limits of process services are enforced."""
     watch: Watch = Watch()
     """Files that are watched."""
     log: Log = Log()

@@ -20,6 +20,7 @@ from envmgr.model.stimulus import (
     ActivityReported,
     AssistantExited,
     DriftSeen,
+    LimitSeen,
     ObservationLost,
     ObservationRegained,
     RemovalFailed,
@@ -312,6 +313,23 @@ def _drift_event(event: NewEvent, state: AgentState, fact: DriftSeen) -> NewEven
     return replace(event, agent=state.id, generation=state.generation, data=data)
 
 
+def _limit(state: AgentState, fact: LimitSeen, now: float) -> Decision:
+    """A remark: who only exceeds what cannot be enforced is not ended. Numbers move all the time, so the first ones stay."""
+    is_known = any((c.type, c.subject) == ("OverLimit", fact.subject) for c in state.conditions)
+    if is_known == bool(fact.reason):
+        return _ignore(state, "already recorded" if is_known else "it was within its limit")
+    if is_known:
+        kept = NewEvent(kind="limit.kept", data={"subject": fact.subject})
+        return Decision(state=state.without("OverLimit", fact.subject), events=(_about(kept, state),))
+    over = NewEvent(kind="limit.exceeded", data={"subject": fact.subject, "reason": fact.reason})
+    after = state.with_condition(_condition("OverLimit", fact.reason, now, fact.subject))
+    return Decision(state=after, events=(_about(over, state),))
+
+
+def _about(event: NewEvent, state: AgentState) -> NewEvent:
+    return replace(event, agent=state.id, generation=state.generation)
+
+
 _SPAWNING_REFUSES = _refused("is spawning", "Wait for it, or run `envmgr stop {name}`.")
 _STOPPING_REFUSES = _refused("is stopping", "Wait until it is stopped: `envmgr show {name}`.")
 _RUNNING_REFUSES_SPAWN = _refused("is running already", "See it with `envmgr attach {name}`.")
@@ -361,6 +379,7 @@ _ROWS: Mapping[type[Any], Mapping[Lifecycle, Handler]] = {
     ObservationLost: dict.fromkeys(_ALL, _NOT_RUNNING) | {Lifecycle.RUNNING: _unobservable},
     ObservationRegained: dict.fromkeys(_ALL, _NOT_RUNNING) | {Lifecycle.RUNNING: _observable},
     DriftSeen: dict.fromkeys(_ALL, _NOT_RUNNING) | {Lifecycle.RUNNING: _drift},
+    LimitSeen: dict.fromkeys(_ALL, _NOT_RUNNING) | {Lifecycle.RUNNING: _limit},
 }
 
 TABLE: Mapping[tuple[Lifecycle, type[Any]], Handler] = {

@@ -15,11 +15,11 @@ from typing import Protocol
 import anyio
 
 from envmgr.aio import blocking
-from envmgr.drivers import proc
+from envmgr.drivers import proc, usage
 from envmgr.drivers.ending import Ending, boot_id, identity, is_still
 from envmgr.errors import Unobservable
 from envmgr.model.observe import Absent, Present, ProcessIdentity, Seen, Unknown
-from envmgr.protocols.processes import Marks, Member
+from envmgr.protocols.processes import Marks, Member, Usage
 
 _SHOWN_CHARS = 80
 _LOOK_S = 5.0
@@ -70,6 +70,14 @@ class ProcProcesses:
         except (OSError, Unobservable) as error:
             return Unknown(f"cannot read the process table: {error}")
         return Present(found) if found else Absent()
+
+    async def usage(self, sets: Mapping[str, Marks]) -> Mapping[str, Usage]:
+        """See `Processes.usage`."""
+        return await blocking.look("proc", _LOOK_S, usage.measure, sets)
+
+    async def memory(self, pids: Sequence[int]) -> int:
+        """See `Processes.memory`."""
+        return await blocking.look("proc", _LOOK_S, usage.exact, pids)
 
     async def end(
         self, marks: Marks, *, signal: str = "SIGTERM", hang_up: bool = False, grace_s: float = 10.0

@@ -114,7 +114,7 @@ class PortsPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Of the whole agent. `memory_bytes` is what admission reserves and the processes get as a limit."""
+    """Of the whole agent. `memory_bytes` is what admission reserves; to use more is remarked."""
 
     memory_bytes: int | None = None
     process: ProcessLimits = ProcessLimits()

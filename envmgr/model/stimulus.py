@@ -145,6 +145,19 @@ class DriftSeen:
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitSeen:
+    """Something uses more than it should, and goes on. An empty `reason`: not any more.
+
+    Attributes:
+        subject: `memory` of the whole agent, or `SERVICE.cpus`.
+    """
+
+    generation: int
+    subject: str
+    reason: str
+
+
 Fact = (
     SpawnSucceeded
     | SpawnFailed
@@ -159,5 +172,6 @@ Fact = (
     | ObservationLost
     | ObservationRegained
     | DriftSeen
+    | LimitSeen
 )
 Stimulus = Request | Fact

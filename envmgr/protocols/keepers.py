@@ -39,6 +39,7 @@ class Held:
         identity: The process; kept after its end. None for a container whose process is out of sight.
         container: Id of the container, if it runs in one.
         out_of_memory: It was killed because it hit its memory limit.
+        over_limit: Why envmgr ended it, when it used more than it may.
         exit_code, exit_signal: How it ended; both None while alive.
         error: Why it could not be executed, such as "No such file or directory: npm".
         log: Path of the current log file.
@@ -61,6 +62,7 @@ class Held:
     log_base: int = 0
     container: str = ""
     out_of_memory: bool = False
+    over_limit: str = ""
 
     @property
     def is_alive(self) -> bool:
@@ -80,8 +82,14 @@ class Keeper(Protocol):
     async def signal(self, service: str, signal: str) -> None:
         """Signal every process of the service's session."""
 
-    async def stop(self, service: str, *, signal: str = "SIGTERM", grace_s: float = 10.0) -> tuple[int, ...]:
-        """Signal the set, grace, KILL, verify; returns pids that survived. Stopping twice is harmless."""
+    async def stop(
+        self, service: str, *, signal: str = "SIGTERM", grace_s: float = 10.0, over_limit: str = ""
+    ) -> tuple[int, ...]:
+        """Signal the set, grace, KILL, verify; returns pids that survived. Stopping twice is harmless.
+
+        Args:
+            over_limit: Kept with how it ended, if it is alive.
+        """
 
     def changes(self) -> AsyncIterator[Held]:
         """Starts and ends as they happen, beginning with the present state of each service."""

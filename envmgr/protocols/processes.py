@@ -35,6 +35,22 @@ class Marks:
     ports: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What a set of processes uses.
+
+    Attributes:
+        resident_bytes: Sum over the processes; what they share counts several times.
+        tasks: Processes and threads.
+        cpu_s: Seconds of processors since they began.
+    """
+
+    resident_bytes: int = 0
+    tasks: int = 0
+    cpu_s: float = 0.0
+    pids: tuple[int, ...] = ()
+
+
 class Processes(Protocol):
     """Identity is pid + start time + boot id; when that is unsure, nothing is signalled."""
 
@@ -49,6 +65,12 @@ class Processes(Protocol):
 
     def belongs(self, process: ProcessIdentity, marks: Marks) -> bool:
         """Whether one living process is a member; blocking, cheap, no scan of the whole table."""
+
+    async def usage(self, sets: Mapping[str, Marks]) -> Mapping[str, Usage]:
+        """What each of these sets uses: living roots with sessions and descendants, and their orphans. One look for all."""
+
+    async def memory(self, pids: Sequence[int]) -> int:
+        """Bytes that these processes hold; what they share counts once. Dearer than `usage`."""
 
     async def end(
         self, marks: Marks, *, signal: str = "SIGTERM", hang_up: bool = False, grace_s: float = 10.0

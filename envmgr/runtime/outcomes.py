@@ -34,6 +34,8 @@ def how(service: ServiceSpec, held: Held) -> str:
     """How a unit ended, for people."""
     if held.error:
         return held.error
+    if held.over_limit:
+        return f"was ended: {held.over_limit}"
     if held.out_of_memory:
         limit = service.limits.memory_bytes
         return f"ran out of memory: its limit is {limit // 2**20} MB" if limit else "ran out of memory"
@@ -52,7 +54,9 @@ def ended(agent: str, service: ServiceSpec, held: Held, log: str) -> ServiceFail
         early = "ended before it was ready"
         what = what.replace("ended", early, 1) if what.startswith("ended") else f"{early}: it {what}"
     hint = f"Read its log with `envmgr logs {agent} {service.name}`, then mend the command."
-    if held.out_of_memory:
+    if held.over_limit and not held.over_limit.startswith("over its memory"):
+        hint = f"Raise the limit of {service.name} in the template, or make it need less."
+    elif held.out_of_memory or held.over_limit:
         hint = f"Raise `limits.memory` of {service.name} in the template, or make it need less."
     return ServiceFailed(
         f"{service.name} {what}{last_words(log)}",

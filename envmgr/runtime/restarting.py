@@ -90,5 +90,11 @@ def _end(unit: ServiceSpec, held: Held, ready_s: float) -> End:
         is_success=held.exit_code is not None and held.exit_code in unit.success_exit_codes,
         is_fatal=bool(held.error) or held.exit_code in unit.fatal_exit_codes,
         ready_s=ready_s,
-        words=f"could not be executed ({held.error})" if held.error else f"ended with {how}",
+        words=_words(held, how),
     )
+
+
+def _words(held: Held, how: str) -> str:
+    if held.error:
+        return f"could not be executed ({held.error})"
+    return f"was ended: {held.over_limit}" if held.over_limit else f"ended with {how}"

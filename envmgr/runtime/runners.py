@@ -12,7 +12,7 @@ from envmgr.model.observe import Absent, Present, Seen, Unknown
 from envmgr.model.service import ServiceKind, ServiceSpec
 from envmgr.protocols.engine import Progress
 from envmgr.protocols.keepers import Held, Keeper, Launch
-from envmgr.runtime import balancing, probes, rendering, shared_networks, sharing
+from envmgr.runtime import balancing, probes, rendering, shared_networks, sharing, tiers
 from envmgr.runtime.engine_runner import EngineRunner
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.subjects import subject
@@ -66,12 +66,14 @@ class KeeperRunner:
 
     def _what(self, service: ServiceSpec, secrets: Mapping[str, str]) -> Launch:
         known = rendering.values(self._inc, secrets, service.name)
+        argv = rendering.command(service.command, service.shell, known)
+        env = rendering.service_env(self._inc, service, secrets)
         return Launch(
             service=service.name,
             generation=self._inc.generation,
-            argv=rendering.command(service.command, service.shell, known),
+            argv=tiers.wrapped(argv, service.limits, self._inc.systems.scopes, env=env),
             cwd=self._inc.path / service.cwd,
-            env=rendering.service_env(self._inc, service, secrets),
+            env=env,
             logs=service.logs,
             limits=service.limits,
         )

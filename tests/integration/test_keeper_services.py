@@ -327,11 +327,33 @@ async def test_the_last_words_are_in_the_log_when_the_end_is_heard(keeper: Keepe
 
 @proves("KEEP-009")
 async def test_limits_and_priority_are_in_force(keeper: Keeper) -> None:
-    limits = ProcessLimits(memory_bytes=200_000_000, nofile=64, nice=5)
+    limits = ProcessLimits(nofile=64, nice=5)
 
-    await keeper.launch(launch(*sh("ulimit -n; ulimit -d; nice"), limits=limits))
+    await keeper.launch(launch(*sh("ulimit -n; nice; cat /proc/self/oom_score_adj"), limits=limits))
 
-    assert (await ended(keeper)).log.read_text().split() == ["64", str(200_000_000 // 1024), "5"]
+    assert (await ended(keeper)).log.read_text().split() == ["64", "5", "300"]
+
+
+@proves("LIMIT-002")
+async def test_address_space_and_processes_of_the_user_are_not_limited(keeper: Keeper) -> None:
+    limits = ProcessLimits(memory_bytes=50_000_000, pids=2)
+
+    await keeper.launch(
+        launch(*sh("ulimit -v; ulimit -d; for i in 1 2 3 4; do sleep 0.1 & done; wait"), limits=limits)
+    )
+
+    held = await ended(keeper)
+    assert (held.exit_code, held.log.read_text().split()) == (0, ["unlimited", "unlimited"])
+
+
+@proves("LIMIT-003")
+async def test_why_a_service_was_ended_is_known_from_then_on(keeper: Keeper) -> None:
+    await keeper.launch(launch("sleep", "600"))
+
+    await keeper.stop("web", signal="SIGKILL", grace_s=0.0, over_limit="over its memory limit: 2 MB of 1 MB")
+
+    held = (await keeper.status())["web"]
+    assert (held.exit_signal, held.over_limit) == ("SIGKILL", "over its memory limit: 2 MB of 1 MB")
 
 
 @proves("KEEP-009")

@@ -191,6 +191,7 @@ _SAMPLES: dict[type[object], Stimulus] = {
         happen.ObservationLost(generation=1, subject="tmux", reason="x"),
         happen.ObservationRegained(generation=1, subject="git"),
         happen.DriftSeen(generation=1, drift=Drift.CONFIG, reason="x"),
+        happen.LimitSeen(generation=1, subject="memory", reason="x"),
     )
 }
 

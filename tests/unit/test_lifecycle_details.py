@@ -18,6 +18,7 @@ from envmgr.model.stimulus import (
     ActivityReported,
     AssistantExited,
     DriftSeen,
+    LimitSeen,
     ObservationLost,
     ObservationRegained,
     RemovalFailed,
@@ -539,3 +540,24 @@ def test_the_sorts_of_drift_do_not_touch_each_other_and_no_drift_is_no_news() ->
 
     assert {c.subject for c in both.state.conditions} == {"runtime", "environment"}
     assert decide(both.state, drift(""), NOW).ignored == "there was no drift"
+
+
+# --- limits ----------------------------------------------------------------------------------------------------------
+
+
+def limit(reason: str) -> LimitSeen:
+    return LimitSeen(generation=GENERATION, subject="api.cpus", reason=reason)
+
+
+@proves("LIMIT-006")
+def test_what_exceeds_a_limit_that_is_not_enforced_is_a_remark_until_it_is_over() -> None:
+    first = decide(agent(Lifecycle.RUNNING), limit("uses 2.0 of 1 processors"), NOW)
+    again = decide(first.state, limit("uses 1.9 of 1 processors"), NOW + 1)
+    gone = decide(first.state, limit(""), NOW + 2)
+
+    assert [(c.type, c.subject) for c in first.state.conditions] == [("OverLimit", "api.cpus")]
+    assert again.ignored == "already recorded"
+    assert [e.kind for d in (first, gone) for e in d.events] == ["limit.exceeded", "limit.kept"]
+    assert gone.state.conditions == ()
+    assert decide(gone.state, limit(""), NOW + 3).ignored == "it was within its limit"
+    assert [*first.effects, *gone.effects] == []

@@ -19,6 +19,7 @@ from envmgr.model.stimulus import (
     ActivityReported,
     AssistantExited,
     DriftSeen,
+    LimitSeen,
     ObservationLost,
     ObservationRegained,
     RemovalFailed,
@@ -59,6 +60,7 @@ WORKS = ActivityReported(
     generation=GENERATION, activity=Activity.WORKING, source=Source.HOOK, detail="UserPromptSubmit"
 )
 DOWN = ServiceChanged(generation=GENERATION, service="api", state=ServiceState.FAILED, detail="exited with 1")
+OVER = LimitSeen(generation=GENERATION, subject="memory", reason="uses 900 MB of 512 MB")
 UNSEEN = ObservationLost(generation=GENERATION, subject="tmux", reason="no answer")
 DRIFTED = DriftSeen(generation=GENERATION, drift=Drift.CONFIG, reason="the template says something else")
 SEEN = ObservationRegained(generation=GENERATION, subject="tmux")
@@ -137,6 +139,8 @@ ROWS = [
     *ignored(SEEN, [SPAWNING, STOPPING, STOPPED, ERROR], "only while running"),
     Row(at=RUNNING, on=DRIFTED, to=RUNNING, says=("agent.drifted",)),
     *ignored(DRIFTED, [SPAWNING, STOPPING, STOPPED, ERROR], "only while running"),
+    Row(at=RUNNING, on=OVER, to=RUNNING, says=("limit.exceeded",)),
+    *ignored(OVER, [SPAWNING, STOPPING, STOPPED, ERROR], "only while running"),
 ]
 
 

@@ -20,6 +20,9 @@ _RESET = (
 )  # fmt: skip
 
 
+_OOM_SCORE = 300
+
+
 class NotExecuted(Exception):
     """The program never ran; says why in the words of the system."""
 
@@ -74,6 +77,7 @@ def _become(launch: Mapping[str, Any], output: int, tell: int) -> NoReturn:
         os.dup2(output, 2)
         subject = "limits"
         _limit(launch.get("limits") or {})
+        _offer_to_kernel()
         subject = launch["cwd"]
         os.chdir(subject)
         subject = launch["argv"][0]
@@ -85,16 +89,21 @@ def _become(launch: Mapping[str, Any], output: int, tell: int) -> NoReturn:
 
 
 def _limit(limits: Mapping[str, int | None]) -> None:
-    """Apply rlimits and priority. Memory counts what is writable, so that reserved address space costs nothing."""
-    for name, which in (
-        ("memory_bytes", resource.RLIMIT_DATA),
-        ("nofile", resource.RLIMIT_NOFILE),
-        ("pids", resource.RLIMIT_NPROC),
-    ):
-        if (value := limits.get(name)) is not None:
-            resource.setrlimit(which, (value, value))
+    """Apply what is honest as a limit of one process; memory and pids are of the whole service (docs/adr/0027)."""
+    if (nofile := limits.get("nofile")) is not None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (nofile, nofile))
     if (nice := limits.get("nice")) is not None:
         os.setpriority(os.PRIO_PROCESS, 0, nice)
+
+
+def _offer_to_kernel() -> None:
+    """When memory runs out services go first: who supervises them must live to tell (R-36)."""
+    try:
+        with open("/proc/self/oom_score_adj", "r+b", buffering=0) as file:
+            if int(file.read()) < _OOM_SCORE:
+                file.write(b"%d" % _OOM_SCORE)
+    except (OSError, ValueError):
+        pass  # no Linux, or nothing that we may say here
 
 
 def _drain(fd: int) -> bytes:

@@ -127,12 +127,12 @@ class UnixKeeper:
     async def signal(self, service: str, signal: str) -> None:
         await self._demand("signal", service=service, signal=signal)
 
-    async def stop(self, service: str, *, signal: str = "SIGTERM", grace_s: float = 10.0) -> tuple[int, ...]:
+    async def stop(
+        self, service: str, *, signal: str = "SIGTERM", grace_s: float = 10.0, over_limit: str = ""
+    ) -> tuple[int, ...]:
         """See `Keeper.stop`. A service that was never launched has nothing to stop. A second, shorter grace wins."""
-        deadline_s = grace_s + _STOP_MARGIN_S
-        return tuple(
-            await self._demand("stop", deadline_s=deadline_s, service=service, signal=signal, grace_s=grace_s)
-        )
+        how = {"service": service, "signal": signal, "grace_s": grace_s, "over_limit": over_limit}
+        return tuple(await self._demand("stop", deadline_s=grace_s + _STOP_MARGIN_S, **how))
 
     async def changes(self) -> AsyncIterator[Held]:
         """See `Keeper.changes`. Ends when the keeper does; raises Unobservable if it was not there to begin with."""

@@ -96,9 +96,11 @@ class Desk:
             self._release(held)
         return bool(data)
 
-    def stop(self, name: str, number: int, grace_s: float) -> None:
+    def stop(self, name: str, number: int, grace_s: float, *, over_limit: str = "") -> None:
         """Begin to end a service, or hurry the stop under way. `look` tells when it is over."""
         held = self._get(name)
+        if held.is_alive:
+            held.over_limit = over_limit or held.over_limit
         if name in self.stops:
             self.stops[name].hurry(grace_s)
         else:

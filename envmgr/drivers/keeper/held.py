@@ -39,7 +39,7 @@ class Held:
         self.ended_at: float | None = None
         self.exit_code: int | None = None
         self.exit_signal: str | None = None
-        self.error = ""
+        self.error = self.over_limit = ""
         self._start(ask)
 
     @property
@@ -83,6 +83,7 @@ class Held:
             "exit_code": self.exit_code,
             "exit_signal": self.exit_signal,
             "error": self.error,
+            "over_limit": self.over_limit,
             "log": self.log.path,
             "log_offset": self.log_offset,
             "log_base": self.log.base,

@@ -147,7 +147,8 @@ class Server:
             case "stop" if ask["service"] not in self._desk.services:
                 return []
             case "stop":
-                self._desk.stop(ask["service"], signal.Signals[ask["signal"]], float(ask["grace_s"]))
+                number, grace_s = signal.Signals[ask["signal"]], float(ask["grace_s"])
+                self._desk.stop(ask["service"], number, grace_s, over_limit=ask.get("over_limit", ""))
                 caller.awaits = ask["service"]
             case "follow":
                 caller.follows = True

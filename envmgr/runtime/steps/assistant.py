@@ -235,7 +235,9 @@ def _write_start(inc: Incarnation, spec: AssistantSpec, env: Mapping[str, str]) 
 def _script(inc: Incarnation, exports: str, argv: Sequence[str]) -> str:
     """The pane's program: the right place (R-9), exactly the environment meant for it, then the assistant."""
     path = shlex.quote(str(inc.path.resolve()))
+    # When memory runs out it goes after its services, and before who supervises it (R-36).
     return f"""#!/bin/sh
+{{ echo 200 > /proc/self/oom_score_adj; }} 2>/dev/null
 cd -P {path} && [ "$(pwd -P)" = {path} ] && [ -e .git ] || {{ echo "envmgr: worktree is missing: "{path}; exit 78; }}
 {exports}exec {shlex.join(argv)}
 """
