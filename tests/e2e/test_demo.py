@@ -88,6 +88,30 @@ def test_the_two_pages_come_from_two_worktrees() -> None:
     ]
 
 
+@proves("DEMO-004")
+@pytest.mark.timeout(120)
+def test_the_full_stack_shows_two_databases_with_different_data_and_leaves_nothing() -> None:
+    with _running("--template", "fullstack", "--once") as demo:
+        lines = _lines(demo)
+
+    summary = _summary(lines)
+    assert (demo.returncode, summary["ok"]) == (0, True), "\n".join(lines)
+    assert summary["leaks"] == []
+    first, second = summary["urls"]
+    assert [line for line in lines if line.startswith("http")] == [
+        f"{first}  green tea",
+        f"{second}  black coffee",
+    ]
+    assert [line.split("  ")[-1] for line in lines if "SELECT what" in line] == ["green tea", "black coffee"]
+    assert _order(lines, "fullstack-1") == ["postgres ready", "migrate done", "api ready", "front ready"]
+
+
+def _order(lines: list[str], agent: str) -> list[str]:
+    """When each service of an agent was told to be up, Redis aside, which waits for nobody."""
+    told = [line.removeprefix(f"{agent}: ").split(":")[0] for line in lines if line.startswith(f"{agent}: ")]
+    return [line for line in told if line.endswith((" ready", " done")) and not line.startswith("redis")]
+
+
 @proves("DEMO-002")
 @pytest.mark.parametrize("moment", ["$ envmgr spawn", "services started", "# Both answer", "$ envmgr stop"])
 def test_an_interrupt_takes_everything_back(moment: str) -> None:
