@@ -62,6 +62,8 @@ SERVICE: Mapping[str, Rule] = {
     "watch": _LIVE,
     "on_env_change": _LIVE,
     "profiles": _both(Impact.NONE),
+    "tty": _FIXED,
+    "stdin": _FIXED,
 }
 
 PORT: Mapping[str, Rule] = {
@@ -74,6 +76,7 @@ PORT: Mapping[str, Rule] = {
     "protocol": _REPLAN,
     "bind": _REPLAN,
     "open": _LIVE,
+    "listen": _FIXED,
 }
 
 CONTAINER: Mapping[str, Rule] = {
@@ -147,6 +150,8 @@ def service_rule(service: ServiceSpec, path: tuple[str, ...]) -> tuple[Impact, s
         rule = CONTAINER[path[1]]
     if path[0] == "env":
         return env_impact(service)
+    if path == ("logs", "quiet"):
+        return Impact.LIVE, ""
     if service.kind is ServiceKind.EXTERNAL:
         return Impact.LIVE, ""  # nothing of it runs here
     return (rule.container if service.container else rule.process), rule.note

@@ -141,4 +141,4 @@ def _front(service: ServiceSpec, instances: Sequence[ServiceSpec]) -> ServiceSpe
 
 def _stable(port: PortSpec) -> PortSpec:
     """The balancer is a process of the host, whatever its instances are."""
-    return replace(port, container=None)
+    return replace(port, container=None, listen=False)

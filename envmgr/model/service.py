@@ -145,19 +145,29 @@ class Readiness:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopPolicy:
-    """How to end a process: hook command, signal to its whole process set, grace, then KILL."""
+    """How to end a process: hook command, signal to its whole process set, grace, then KILL.
+
+    Attributes:
+        keys: tmux names of keys that are typed at its terminal before the signal, which then comes after half of the grace.
+    """
 
     signal: str = "SIGTERM"
     grace_s: float = 10.0
     command: str | tuple[str, ...] | None = None
+    keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogPolicy:
-    """Size at which a log file is rotated and how many old ones are kept."""
+    """Size at which a log file is rotated and how many old ones are kept.
+
+    Attributes:
+        quiet: Shown only to who asks for this service by name.
+    """
 
     max_bytes: int = 10_000_000
     keep: int = 5
+    quiet: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +184,7 @@ class PortSpec:
         protocol: `tcp` or `udp`.
         bind: Address it is published on; empty for the pool's.
         open: Whether people want it in a browser; `show` names its URL first.
+        listen: Opened before the service and handed to it; stays open while it is started again (sd_listen_fds(3)).
     """
 
     name: str
@@ -185,6 +196,7 @@ class PortSpec:
     protocol: str = "tcp"
     bind: str = ""
     open: bool = False
+    listen: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -337,6 +349,8 @@ class ServiceSpec:
         replicas: How many instances, 1 to 10; None: one, that was not asked to be scalable.
         replica_of, index: Set on the instances that `core.replicas` makes of a replicated service.
         scope: Shared services run once for all agents of the repository.
+        tty: It has a terminal instead of pipes.
+        stdin: Its standard input stays open.
     """
 
     name: str
@@ -368,6 +382,8 @@ class ServiceSpec:
     watch: tuple[WatchSpec, ...] = ()
     on_env_change: Reaction = Reaction(action=ChangeAction.RESTART)
     profiles: tuple[str, ...] = ()
+    tty: bool = False
+    stdin: bool = False
 
     @property
     def is_shared(self) -> bool:

@@ -12,6 +12,15 @@ from envmgr.model.service import LogPolicy, ProcessLimits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Listen:
+    """A socket that the keeper opens for a service and keeps over its launches; named for sd_listen_fds(3)."""
+
+    name: str
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
     """A process to hold.
 
@@ -19,6 +28,9 @@ class Launch:
         service: Name; one process per name at a time.
         argv: Executed directly.
         env: The whole environment; nothing is inherited from the keeper.
+        tty: It gets a terminal of its own instead of pipes.
+        stdin: Its standard input stays open, though nobody writes there; else it is at its end.
+        listen: What it finds open.
     """
 
     service: str
@@ -28,6 +40,9 @@ class Launch:
     env: Mapping[str, str]
     logs: LogPolicy = LogPolicy()
     limits: ProcessLimits = ProcessLimits()
+    tty: bool = False
+    stdin: bool = False
+    listen: tuple[Listen, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +89,11 @@ class Keeper(Protocol):
     """The keeper of one agent, reached through its socket."""
 
     async def launch(self, what: Launch) -> Held:
-        """Start a process in a session of its own. The same service and generation, alive: returned as it is."""
+        """Start a process in a session of its own. The same service and generation, alive: returned as it is.
+
+        Raises:
+            PortTaken: Somebody else listens where it is to listen.
+        """
 
     async def status(self) -> Mapping[str, Held]:
         """All services it was asked to hold. Raises Unobservable when it does not answer within 2 s."""
@@ -83,13 +102,23 @@ class Keeper(Protocol):
         """Signal every process of the service's session."""
 
     async def stop(
-        self, service: str, *, signal: str = "SIGTERM", grace_s: float = 10.0, over_limit: str = ""
+        self,
+        service: str,
+        *,
+        signal: str = "SIGTERM",
+        grace_s: float = 10.0,
+        over_limit: str = "",
+        keys: str = "",
     ) -> tuple[int, ...]:
         """Signal the set, grace, KILL, verify; returns pids that survived. Stopping twice is harmless.
 
         Args:
             over_limit: Kept with how it ended, if it is alive.
+            keys: Typed first at its terminal, if it has one; then the signal comes after half of the grace.
         """
+
+    async def forget(self, service: str) -> None:
+        """Close what is kept open for its next launch; it will have none."""
 
     def changes(self) -> AsyncIterator[Held]:
         """Starts and ends as they happen, beginning with the present state of each service."""

@@ -53,6 +53,8 @@ def build(
             memory_bytes=service.limits.memory_bytes, cpus=service.limits.cpus, pids=service.limits.pids
         ),
         stop_signal=service.stop.signal,
+        tty=service.tty,
+        stdin=service.stdin,
         log_bytes=max(_ENGINE_LOG_BYTES, service.logs.max_bytes),
     )
     labels = {**spec.labels, **owning.new(inc, service.name), LABEL_HASH: _digest(launch)}

@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from envmgr.core.keys import typed
 from envmgr.errors import Unobservable
 from envmgr.model.observe import Absent, Present, Seen, Unknown
 from envmgr.model.service import ServiceKind, ServiceSpec
 from envmgr.protocols.engine import Progress
-from envmgr.protocols.keepers import Held, Keeper, Launch
+from envmgr.protocols.keepers import Held, Keeper, Launch, Listen
 from envmgr.runtime import balancing, probes, rendering, shared_networks, sharing, tiers
 from envmgr.runtime.engine_runner import EngineRunner
 from envmgr.runtime.incarnation import Incarnation
@@ -76,12 +77,22 @@ class KeeperRunner:
             env=env,
             logs=service.logs,
             limits=service.limits,
+            tty=service.tty,
+            stdin=service.stdin,
+            listen=tuple(self._listen(service)),
         )
 
+    def _listen(self, service: ServiceSpec) -> Iterator[Listen]:
+        for port in service.ports:
+            if port.listen:
+                host = port.bind or self._inc.spec.ports.bind
+                yield Listen(name=port.name, host=host, port=self._inc.port(service.name, port.name))
+
     async def stop(self, unit: str, *, signal: str = "SIGTERM", grace_s: float = 10.0) -> tuple[str, ...]:
-        """See `Runner.stop`."""
+        """See `Runner.stop`. Keys of the service's own come first."""
+        keys = next((typed(one.stop.keys) for one in self._inc.services if one.name == unit), "")
         with self._named():
-            left = await self._keeper.stop(unit, signal=signal, grace_s=grace_s)
+            left = await self._keeper.stop(unit, signal=signal, grace_s=grace_s, keys=keys)
         return tuple(f"{unit} (pid {pid})" for pid in left)
 
     async def status(self) -> Mapping[str, Held]:
@@ -94,7 +105,9 @@ class KeeperRunner:
         return self._keeper.changes()
 
     async def discard(self, unit: str) -> None:
-        """See `Runner.discard`. A process leaves nothing."""
+        """See `Runner.discard`. A process leaves nothing but what its next launch would have found open."""
+        with self._named():
+            await self._keeper.forget(unit)
 
     async def dismiss(self) -> None:
         """See `Runner.dismiss`."""

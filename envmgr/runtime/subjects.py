@@ -62,6 +62,8 @@ def subject(
 
 def foreign(inc: Incarnation, service: ServiceSpec, held: Held | None, port: int) -> str:
     """Who else listens on a port of the service; empty when it is ours or nobody can tell. Blocking."""
+    if any(own.listen and inc.port(service.name, own.name) == port for own in service.ports):
+        return ""  # its keeper has opened it, and would not have got what others have
     roots = (held.identity,) if held and held.identity else ()
     runs_in = sharing.runs_in(inc, service)
     return stranger(inc, port, marks=runs_in.marks(*roots, part=f"service:{service.name}"))

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from envmgr.errors import Conflict, NotFound
-from envmgr.model.observe import Absent
+from envmgr.model.observe import Absent, Present
 from tests.support.docker import WEB, Ours, engine
 from tests.support.requirements import proves
 from tests.support.wait import async_eventually
@@ -41,6 +41,36 @@ async def test_output_has_the_exact_bytes_of_both_streams_and_ends_with_the_cont
     ]
     assert all(began_at - 10 < at < began_at + 10 for at, _ in found)
     await ours.engine.remove(container.id)
+
+
+@proves("DOCK-010")
+async def test_output_of_a_container_with_a_terminal_comes_line_by_line_and_is_resumed(ours: Ours) -> None:
+    script = "test -t 0 && test -t 1 && echo at a terminal; echo; printf 'tick\\nno end'; sleep 0.3; echo; exit 5"
+    container = await ours.engine.run(ours.launch("sh", "-c", script, tty=True, stdin=True))
+
+    everything = await lines(ours, container.id)
+    rest = await lines(ours, container.id, since=everything[2][0])
+
+    assert [line for _, line in everything] == [b"at a terminal\n", b"\n", b"tick\n", b"no end\n"]
+    assert rest == everything[2:]
+    match await ours.engine.inspect(container.id):
+        case Present(found):
+            assert found.exit_code == 5
+    await ours.engine.remove(container.id)
+
+
+@proves("DOCK-010")
+async def test_an_input_that_stays_open_keeps_who_reads_it_alive(ours: Ours) -> None:
+    open_, closed = [
+        await ours.engine.run(ours.launch("cat", what=what, stdin=what == "open")) for what in ("open", "closed")
+    ]
+
+    await lines(ours, closed.id)
+    match await ours.engine.inspect(open_.id):
+        case Present(found):
+            assert found.is_alive
+    for one in (open_, closed):
+        await ours.engine.remove(one.id)
 
 
 @proves("DOCK-010")

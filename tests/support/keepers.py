@@ -14,7 +14,7 @@ import psutil
 from envmgr.drivers.keeper.client import Record, UnixKeepers, read_record
 from envmgr.model.observe import ProcessIdentity
 from envmgr.model.service import LogPolicy, ProcessLimits
-from envmgr.protocols.keepers import Launch
+from envmgr.protocols.keepers import Launch, Listen
 from tests.support.wait import eventually
 
 OWNER = "test/agent"
@@ -87,6 +87,9 @@ def launch(
     env: Mapping[str, str] | None = None,
     logs: LogPolicy = _USUAL_LOGS,
     limits: ProcessLimits = _NO_LIMITS,
+    tty: bool = False,
+    stdin: bool = False,
+    listen: tuple[Listen, ...] = (),
 ) -> Launch:
     return Launch(
         service=service,
@@ -96,4 +99,7 @@ def launch(
         env={"PATH": os.environ["PATH"], **(env or {})},
         logs=logs,
         limits=limits,
+        tty=tty,
+        stdin=stdin,
+        listen=listen,
     )

@@ -16,6 +16,7 @@ from envmgr.config.templates.running_lints import lint_running
 from envmgr.config.templates.schema import Document
 from envmgr.config.templates.selecting import lint_selection
 from envmgr.config.templates.service_schema import Service
+from envmgr.config.templates.terminal_lints import lint_terminals
 
 
 def lint(document: Document, tree: Table, *, chosen: Collection[str] | None = None) -> list[Problem]:
@@ -36,6 +37,7 @@ def lint(document: Document, tree: Table, *, chosen: Collection[str] | None = No
         *lint_edges(document, places),
         *lint_containers(document, places),
         *lint_running(document, places),
+        *lint_terminals(document, places),
         *lint_selection(document, places, chosen),
     ]
 

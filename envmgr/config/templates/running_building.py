@@ -31,6 +31,8 @@ def as_it_runs(spec: ServiceSpec, keys: said.RunningKeys, *, profiles: tuple[str
         watch=tuple(_watch(watch) for watch in keys.watch),
         on_env_change=_reaction(keys.on_env_change),
         profiles=profiles,
+        tty=keys.tty,
+        stdin=keys.stdin,
     )
 
 

@@ -141,7 +141,7 @@ class Tenant(Strict):
 class RunningKeys(Strict):
     """Keys about a service as it runs."""
 
-    later: ClassVar = frozenset({"live", "liveness_probe", "startup", "on_config_change", "tty", "stdin"})
+    later: ClassVar = frozenset({"live", "liveness_probe", "startup", "on_config_change"})
 
     replicas: Annotated[Count, Field(ge=1, le=10)] | None = None
     """How many instances run, `api-0`, `api-1`, ..., each with ports of its own, behind one balancer. Without it one, under its own name."""
@@ -163,6 +163,11 @@ class RunningKeys(Strict):
     """What follows when the template gives its running instance other variables."""
     run_when: RunWhen | None = None
     """For tasks: run again only when this has changed."""
+    tty: Flag = False
+    """Run it at a terminal of its own, 120 columns wide: for programs that behave otherwise without one, such as dev servers that
+    end or lose their colours."""
+    stdin: Flag = False
+    """Keep its standard input open, for programs that end when it ends; nobody writes there."""
     profiles: Annotated[
         tuple[Slug, ...], BeforeValidator(one_or_many, json_schema_input_type=str | list[str])
     ] = ()

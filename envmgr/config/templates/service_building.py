@@ -48,8 +48,10 @@ def service_spec(name: str, services: Services, *, profiles: tuple[str, ...] = (
         depends_on=dependencies(service.depends_on, services),
         ready=_readiness(service.ready, service) if service.ready else None,
         exports=service.exports,
-        stop=StopPolicy(signal=service.stop.signal, grace_s=service.stop.grace, command=service.stop.command),
-        logs=LogPolicy(max_bytes=service.logs.max_size, keep=service.logs.keep),
+        stop=_stop(service.stop),
+        logs=LogPolicy(
+            max_bytes=service.logs.max_size, keep=service.logs.keep, quiet=service.logs.quiet
+        ),
         limits=process_limits(service.limits),
         success_exit_codes=service.success_exit_codes,
         timeout_s=service.timeout,
@@ -66,6 +68,10 @@ def _command(service: said.Service) -> str | tuple[str, ...]:
     return words(service.command) if service.in_container else service.command
 
 
+def _stop(stop: said.Stop) -> StopPolicy:
+    return StopPolicy(signal=stop.signal, grace_s=stop.grace, command=stop.command, keys=stop.keys)
+
+
 def _port(name: str, port: said.Port) -> PortSpec:
     return PortSpec(
         name=name,
@@ -77,6 +83,7 @@ def _port(name: str, port: said.Port) -> PortSpec:
         protocol=port.protocol,
         bind=port.bind,
         open=port.open,
+        listen=port.listen,
     )
 
 

@@ -62,8 +62,6 @@ def _port(value: object) -> object:
 class Port(Strict):
     """A port the service needs. A bare number means `prefer`."""
 
-    later: ClassVar = frozenset({"listen"})
-
     prefer: PortNumber | None = None
     """Number to take if it is free; otherwise one of the agent's block."""
     fixed: Flag = False
@@ -81,12 +79,15 @@ class Port(Strict):
     """For containers: address of this machine it is published on; without it the one of `ports`."""
     open: Flag = False
     """People want this one in a browser: `envmgr show` names its URL first."""
+    listen: Flag = False
+    """Open it before the process starts and hand it over as `LISTEN_FDS` (sd_listen_fds(3)). It stays open while the process is
+    started again: connections wait meanwhile, and nobody else can take it. A command line begins with `exec` then."""
 
 
 class Stop(Strict):
     """How a process is ended: command, then signal to all its processes, grace, then KILL."""
 
-    later: ClassVar = frozenset({"keys", "hook"})
+    later: ClassVar = frozenset({"hook"})
 
     signal: Signal = "SIGTERM"
     """Signal that asks it to end."""
@@ -94,17 +95,21 @@ class Stop(Strict):
     """Time between asking and forcing."""
     command: Command | None = None
     """Command to run first, in the service's environment."""
+    keys: Strings = ()
+    """With `tty`: keys to type before the signal, such as `C-c` or `q`; the signal then comes after half of the grace."""
 
 
 class Logs(Strict):
     """What is kept of the output."""
 
-    later: ClassVar = frozenset({"level_parser", "quiet"})
+    later: ClassVar = frozenset({"level_parser"})
 
     max_size: Annotated[Size, Field(ge=4096)] = 10_000_000
     """Size at which a log file is rotated."""
     keep: Annotated[Count, Field(ge=0, le=100)] = 5
     """Rotated files that are kept."""
+    quiet: Flag = False
+    """Write it, and show it only to who asks for this service: `envmgr logs` and the services window leave it out."""
 
 
 class ProcessLimits(Strict):

@@ -27,6 +27,8 @@ def container(launch: ContainerLaunch) -> Body:
         "WorkingDir": launch.workdir,
         "Hostname": launch.hostname,
         "StopSignal": launch.stop_signal,
+        "Tty": launch.tty or None,
+        "OpenStdin": launch.stdin or None,
         "ExposedPorts": {_inside(port): {} for port in launch.publish},
         "HostConfig": _host(launch, first),
     }

@@ -39,24 +39,26 @@ class Output:
         while not is_over:
             # When a container ends the engine may end what follows it too early; so its end is asked for, and then a
             # last look takes what is missing.
-            is_over = not await self._runs(container)
-            async with aclosing(self._entries(container, heard, is_following=not is_over)) as entries:
+            is_over, frames = await self._look(container)
+            async with aclosing(self._entries(container, heard, frames, is_following=not is_over)) as entries:
                 async for entry in entries:
                     yield entry
 
-    async def _runs(self, container: str) -> bool:
+    async def _look(self, container: str) -> tuple[bool, Frames | Bare]:
+        """Whether it has ended, and how its output comes."""
         match await self._calls.seen(
             lambda client: client.inspect_container(container), what="looking at it"
         ):
             case Present(found):
-                return reading.container(found).is_alive
+                frames = Bare() if found["Config"].get("Tty") else Frames()
+                return not reading.container(found).is_alive, frames
             case Absent():
-                return False
+                return True, Frames()
             case unknown:
                 raise Unobservable(unknown.reason, hint="Run `envmgr doctor`.")
 
     async def _entries(
-        self, container: str, heard: Heard, *, is_following: bool
+        self, container: str, heard: Heard, frames: Frames | Bare, *, is_following: bool
     ) -> AsyncGenerator[tuple[float, bytes], None]:
         query = {
             "stdout": 1,
@@ -67,7 +69,7 @@ class Output:
         }
         path = f"/containers/{quote(container)}/logs?{urlencode(query)}"
         what = f"reading the output of {container}"
-        frames, lines = Frames(), Lines()
+        lines = Lines()
         try:
             async with stream.ask(self._calls, "GET", path, what=what) as answer:
                 heard.is_known = True
@@ -122,6 +124,19 @@ class Frames:
             yield rest[start], bytes(rest[start + _HEADER_BYTES : end])
             start = end
         del rest[:start]
+
+
+class Bare:
+    """Output of a container with a terminal comes without frames: each line has its time stamp, and ends as terminals end it."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, chunk: bytes) -> Iterator[tuple[int, bytes]]:
+        """Kind (always output) and payload of each line that is whole by now."""
+        *whole, self._rest = (self._rest + chunk).split(b"\n")
+        for line in whole:
+            yield 1, line.removesuffix(b"\r") + b"\n"
 
 
 class Heard:

@@ -5,13 +5,16 @@ Part of the keeper: standard library only.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import resource
 import signal
 
+from envmgr.drivers.keeper import listening, streams
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any, NoReturn
 
 # Ignored signals stay ignored over exec, and Python ignores these two itself; a service starts with a clean slate.
@@ -27,12 +30,13 @@ class NotExecuted(Exception):
     """The program never ran; says why in the words of the system."""
 
 
-def start(launch: Mapping[str, Any], output: int) -> int:
+def start(launch: Mapping[str, Any], ends: tuple[int, int], sockets: Sequence[int] = ()) -> int:
     """Fork and exec, and wait the few milliseconds until exec has happened or failed.
 
     Args:
         launch: argv, cwd, env and limits as the client sent them.
-        output: Descriptor that becomes stdout and stderr.
+        ends: Descriptors that become stdin (-1: nothing), and stdout and stderr.
+        sockets: What becomes its descriptors from 3 on, one for each of `listen`.
 
     Returns:
         The pid, which is also the session id.
@@ -46,7 +50,7 @@ def start(launch: Mapping[str, Any], output: int) -> int:
     try:
         pid = os.fork()
         if pid == 0:
-            _become(launch, output, tell)
+            _become(launch, ends, sockets, tell)
     except OSError as error:
         os.close(told)
         raise NotExecuted(f"cannot fork: {error.strerror}") from error
@@ -63,7 +67,9 @@ def start(launch: Mapping[str, Any], output: int) -> int:
     return pid
 
 
-def _become(launch: Mapping[str, Any], output: int, tell: int) -> NoReturn:
+def _become(
+    launch: Mapping[str, Any], ends: tuple[int, int], sockets: Sequence[int], tell: int
+) -> NoReturn:
     """Turn this forked copy of the keeper into the service. The error pipe closes itself on exec."""
     subject = ""
     try:
@@ -72,20 +78,32 @@ def _become(launch: Mapping[str, Any], output: int, tell: int) -> NoReturn:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         os.setsid()
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
+        if launch.get("tty"):
+            streams.take_terminal(ends[1])
+        os.dup2(os.open(os.devnull, os.O_RDONLY) if ends[0] < 0 else ends[0], 0)
+        os.dup2(ends[1], 1)
+        os.dup2(ends[1], 2)
+        clear = listening.above(len(sockets))
+        sockets = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, clear) for fd in sockets]
+        tell = fcntl.fcntl(tell, fcntl.F_DUPFD_CLOEXEC, clear)
+        listening.place(sockets)
         subject = "limits"
         _limit(launch.get("limits") or {})
         _offer_to_kernel()
         subject = launch["cwd"]
         os.chdir(subject)
         subject = launch["argv"][0]
-        os.execvpe(subject, launch["argv"], launch["env"])
+        os.execvpe(subject, launch["argv"], _environment(launch))
     except BaseException as error:  # noqa: BLE001  a copy of the keeper must never go on, whatever failed
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         os.write(tell, f"{reason}: {subject}".encode("utf-8", "surrogateescape"))
     os._exit(127)
+
+
+def _environment(launch: Mapping[str, Any]) -> dict[str, str]:
+    usual = {"TERM": "xterm-256color"} if launch.get("tty") else {}
+    names = [one["name"] for one in launch.get("listen") or ()]
+    return {**usual, **launch["env"], **listening.variables(names)}
 
 
 def _limit(limits: Mapping[str, int | None]) -> None:

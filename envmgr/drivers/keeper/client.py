@@ -128,11 +128,20 @@ class UnixKeeper:
         await self._demand("signal", service=service, signal=signal)
 
     async def stop(
-        self, service: str, *, signal: str = "SIGTERM", grace_s: float = 10.0, over_limit: str = ""
+        self,
+        service: str,
+        *,
+        signal: str = "SIGTERM",
+        grace_s: float = 10.0,
+        over_limit: str = "",
+        keys: str = "",
     ) -> tuple[int, ...]:
         """See `Keeper.stop`. A service that was never launched has nothing to stop. A second, shorter grace wins."""
-        how = {"service": service, "signal": signal, "grace_s": grace_s, "over_limit": over_limit}
+        how = {"service": service, "signal": signal, "grace_s": grace_s, "over_limit": over_limit, "keys": keys}
         return tuple(await self._demand("stop", deadline_s=grace_s + _STOP_MARGIN_S, **how))
+
+    async def forget(self, service: str) -> None:
+        await self._demand("forget", service=service)
 
     async def changes(self) -> AsyncIterator[Held]:
         """See `Keeper.changes`. Ends when the keeper does; raises Unobservable if it was not there to begin with."""

@@ -12,7 +12,7 @@ import signal
 import time
 
 from envmgr.drivers import proc
-from envmgr.drivers.keeper import sweep
+from envmgr.drivers.keeper import listening, sweep
 from envmgr.drivers.keeper.held import Held
 from envmgr.drivers.keeper.logfile import LogFile
 
@@ -29,15 +29,16 @@ _LAST_WORDS_BYTES = 1 << 20
 class Refused(Exception):
     """An answer that says no. `code` is one of envmgr's error codes."""
 
-    def __init__(self, code: str, message: str, hint: str) -> None:
+    def __init__(self, code: str, message: str, hint: str, **details: object) -> None:
         super().__init__(message)
-        self.code, self.message, self.hint = code, message, hint
+        self.code, self.message, self.hint, self.details = code, message, hint, details
 
 
 class Desk:
     """All state of a keeper; knows no sockets.
 
     Attributes:
+        sockets: What services listen on, open from their first launch on.
         stops: Stops under way by service; "" is everything, for leaving.
         is_leaving: It takes nothing new, and ends when no stop is under way any more.
         announce: Called with the document of each service that started or ended.
@@ -48,6 +49,7 @@ class Desk:
         self.home, self.owner = home, owner
         self.services: dict[str, Held] = {}
         self.stops: dict[str, sweep.Stop] = {}
+        self.sockets = listening.Sockets()
         self.is_leaving = False
         self.announce: Callable[[dict[str, Any]], None] = lambda _: None
         self.watch: Callable[[Held], None] = lambda _: None
@@ -96,8 +98,17 @@ class Desk:
             self._release(held)
         return bool(data)
 
-    def stop(self, name: str, number: int, grace_s: float, *, over_limit: str = "") -> None:
-        """Begin to end a service, or hurry the stop under way. `look` tells when it is over."""
+    def forget(self, name: str) -> None:
+        """Close the sockets of a service that will not come back."""
+        self.sockets.drop(name)
+
+    def stop(
+        self, name: str, number: int, grace_s: float, *, over_limit: str = "", keys: str = ""
+    ) -> None:
+        """Begin to end a service, or hurry the stop under way. `look` tells when it is over.
+
+        With keys that its terminal takes, the signal comes after half of the grace.
+        """
         held = self._get(name)
         if held.is_alive:
             held.over_limit = over_limit or held.over_limit
@@ -105,7 +116,8 @@ class Desk:
             self.stops[name].hurry(grace_s)
         else:
             find = functools.partial(sweep.of, held, self.services.values())
-            self.stops[name] = sweep.Stop(find, number=number, grace_s=grace_s)
+            wait_s = grace_s / 2 if keys and held.type(keys) else 0.0
+            self.stops[name] = sweep.Stop(find, number=number, grace_s=grace_s, wait_s=wait_s)
 
     def leave(self) -> None:
         """Begin to end everything."""
@@ -178,7 +190,16 @@ class Desk:
             )
         except OSError as error:
             raise Refused("unavailable", f"cannot open the log: {error}", "Free some disk space.") from error
-        return Held(ask, log, launch=before.get("launch", 0) + 1)
+        try:
+            sockets = self.sockets.take(name, ask.get("listen") or ())
+        except listening.Taken as taken:
+            log.close()
+            message, hint = f"port {taken.port} is taken by another program", "See who listens: `ss -ltnp`."
+            raise Refused("conflict.port", message, hint, port=taken.port) from taken
+        except OSError:
+            log.close()
+            raise
+        return Held(ask, log, launch=before.get("launch", 0) + 1, sockets=sockets)
 
     def _refuse_double(self, before: Held) -> None:
         name = before.service

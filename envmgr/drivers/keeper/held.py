@@ -10,12 +10,12 @@ import signal
 import time
 
 from envmgr.drivers import proc
-from envmgr.drivers.keeper import child
+from envmgr.drivers.keeper import child, streams
 from envmgr.drivers.keeper.logfile import LogFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
 
@@ -27,20 +27,24 @@ class Held:
         output: Our end of its stdout and stderr; None when everybody who held it has closed it.
     """
 
-    def __init__(self, ask: Mapping[str, Any], log: LogFile, *, launch: int) -> None:
+    def __init__(
+        self, ask: Mapping[str, Any], log: LogFile, *, launch: int, sockets: Sequence[int] = ()
+    ) -> None:
         self.service: str = ask["service"]
         self.generation: int = ask["generation"]
         self.launch, self.log, self.log_offset = launch, log, log.offset
         self.marks = {name: value for name, value in ask["env"].items() if name.startswith("ENVMGR_")}
         self.pid: int | None = None
         self.start_ticks = 0
+        self.has_terminal = bool(ask.get("tty"))
         self.output: int | None = None
+        self._streams: streams.Streams | None = None
         self.started_at = time.time()
         self.ended_at: float | None = None
         self.exit_code: int | None = None
         self.exit_signal: str | None = None
         self.error = self.over_limit = ""
-        self._start(ask)
+        self._start(ask, sockets)
 
     @property
     def is_alive(self) -> bool:
@@ -58,16 +62,17 @@ class Held:
     def read(self) -> bytes | None:
         """What is in the pipe; None if nothing just now, empty if nobody will ever write again."""
         assert self.output is not None
-        try:
-            return os.read(self.output, self.log.chunk_bytes)
-        except BlockingIOError:
-            return None
+        return streams.read(self.output, self.log.chunk_bytes)
+
+    def type(self, keys: str) -> bool:
+        """Press keys at its terminal; whether it has one that takes them."""
+        return self.has_terminal and self._streams is not None and self._streams.type(keys)
 
     def close(self) -> None:
-        """Let go of the output; harmless when repeated."""
-        if self.output is not None:
-            os.close(self.output)
-            self.output = None
+        """Let go of output and input; harmless when repeated."""
+        if self._streams is not None:
+            self._streams.close()
+            self._streams = self.output = None
             self.log.close()
 
     def document(self, boot_id: str) -> dict[str, Any]:
@@ -90,21 +95,21 @@ class Held:
             "log_dropped_bytes": self.log.dropped_bytes,
         }
 
-    def _start(self, ask: Mapping[str, Any]) -> None:
+    def _start(self, ask: Mapping[str, Any], sockets: Sequence[int]) -> None:
         try:
-            self.output, theirs = os.pipe()
+            ends = self._streams = streams.Streams(tty=self.has_terminal, stdin=bool(ask.get("stdin")))
         except OSError:
             self.log.close()
             raise
-        os.set_blocking(self.output, False)
+        self.output = ends.output
         try:
-            self.pid = child.start(ask, theirs)
+            self.pid = child.start(ask, ends.theirs, sockets)
             self.start_ticks = _start_ticks(self.pid)
         except child.NotExecuted as error:
             self.error, self.ended_at = str(error), self.started_at
             self.close()
         finally:
-            os.close(theirs)
+            ends.hand_over()
 
 
 def _start_ticks(pid: int) -> int:

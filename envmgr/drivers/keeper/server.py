@@ -54,6 +54,7 @@ class Server:
             for key, _ in self._selector.select(self._pause_s()):
                 _attempt(key.data)
             _attempt(self._end_stops)
+        self._desk.sockets.close()  # before anybody can see that this keeper has gone
 
     def _pause_s(self) -> float | None:
         moments = [stop.next_at for stop in self._desk.stops.values()]
@@ -119,7 +120,7 @@ class Server:
             self._check_owner(ask)
             result = self._do(caller, ask)
         except Refused as no:
-            problem = {"code": no.code, "message": no.message, "hint": no.hint}
+            problem = {"code": no.code, "message": no.message, "hint": no.hint, "details": no.details}
             self._say(caller, {"ok": False, "problem": problem})
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             problem = {"code": "usage", "message": f"the keeper does not understand: {error!r}"}
@@ -148,8 +149,11 @@ class Server:
                 return []
             case "stop":
                 number, grace_s = signal.Signals[ask["signal"]], float(ask["grace_s"])
-                self._desk.stop(ask["service"], number, grace_s, over_limit=ask.get("over_limit", ""))
+                how = {name: ask.get(name, "") for name in ("over_limit", "keys")}
+                self._desk.stop(ask["service"], number, grace_s, **how)
                 caller.awaits = ask["service"]
+            case "forget":
+                self._desk.forget(ask["service"])
             case "follow":
                 caller.follows = True
                 for document in self._desk.documents().values():

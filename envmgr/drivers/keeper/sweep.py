@@ -82,18 +82,21 @@ class Stop:
         next_at: Moment (monotonic) of the next look.
     """
 
-    def __init__(self, find: Callable[[], list[proc.Row]], *, number: int, grace_s: float) -> None:
+    def __init__(
+        self, find: Callable[[], list[proc.Row]], *, number: int, grace_s: float, wait_s: float = 0.0
+    ) -> None:
+        """`wait_s`: how much of the grace passes before the signal, because it was asked in another way."""
         self._find, self._number = find, number
         self.next_at = time.monotonic()
-        self._kill_at = self.next_at + grace_s
+        self._signal_at, self._kill_at = self.next_at + wait_s, self.next_at + grace_s
         self._pause_s = _FIRST_PAUSE_S
         self._told: set[tuple[int, int]] = set()
         self._is_clear = False
 
     def hurry(self, grace_s: float) -> None:
         """A second, shorter request wins."""
-        self._kill_at = min(self._kill_at, time.monotonic() + grace_s)
-        self.next_at = time.monotonic()
+        self.next_at = self._signal_at = time.monotonic()
+        self._kill_at = min(self._kill_at, self.next_at + grace_s)
 
     def look(self) -> list[int] | None:
         """Do what is due; returns the pids that survived, or None while it is not over."""
@@ -109,11 +112,10 @@ class Stop:
         self._is_clear = False
         if now >= self._kill_at + _KILL_S:
             return [one.pid for one in alive]
-        for one in alive:
+        for one in alive if now >= self._signal_at else ():
             self._tell(one, kill=now >= self._kill_at)
-        self.next_at = (
-            now + self._pause_s if now >= self._kill_at else min(self._kill_at, now + self._pause_s)
-        )
+        due = [at for at in (self._signal_at, self._kill_at) if at > now]
+        self.next_at = min([now + self._pause_s, *due])
         self._pause_s = min(_LAST_PAUSE_S, self._pause_s * 2)
         return None
 
