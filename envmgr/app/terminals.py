@@ -19,9 +19,10 @@ from envmgr.app.tail import Tail
 from envmgr.errors import Conflict, IllegalTransition, NotFound, UsageError
 from envmgr.model.agent import Activity, Lifecycle, Source
 from envmgr.model.event import Event
+from envmgr.model.service import ServiceSpec
 from envmgr.model.stimulus import ActivityReported
 from envmgr.protocols.store import Transaction
-from envmgr.runtime import delivery, owning, rendering, sharing
+from envmgr.runtime import attaching, delivery, owning, rendering, sharing
 from envmgr.runtime.actor import Actor
 from envmgr.runtime.runners import needs_runner
 from envmgr.runtime.steps.assistant import last_screen
@@ -95,24 +96,30 @@ class Report(Ask):
 
 @operation(
     "agent.attach",
-    route="GET /v1/agents/{agent}/attach",
+    route="POST /v1/agents/{agent}/attach",
     gives=views.AttachView,
+    touch=Touch.WRITE,
     text=lambda result, style: " ".join(result.argv) + "\n",
     command="attach",
 )
 async def attach(ask: Attach, app: App) -> views.AttachView:
-    """Go into the agent's terminal; C-] or F10 leaves it, and the agent goes on."""
+    """Go into the agent's terminal; C-] or F10 leaves it, and the agent goes on.
+
+    The template's `hooks.on_attach` run before; what fails is told in the terminal.
+    """
     if ask.window not in ("agent", "services", "monitor"):
         raise UsageError(f"there is no window {ask.window!r}", hint="Use agent, services or monitor.")
     actor = app.agents.find(ask.agent)
-    terminal = await (await app.agents.incarnation(actor)).find_terminal()
+    inc = await app.agents.incarnation(actor)
+    terminal = await inc.find_terminal()
     if terminal is None:
         raise Conflict(
             f"{actor.state.name} has no terminal: it is {actor.state.lifecycle.value}",
             hint=f"Start it with `envmgr start {actor.state.name}`.",
         )
-    argv = app.agents.systems.terminals.attach_command(terminal, window=ask.window)
-    return views.AttachView(argv=list(argv), name=actor.state.name)
+    notes = await attaching.run_hooks(inc, app.agents.record)
+    argv = app.agents.systems.terminals.attach_command(terminal, window=ask.window, say="; ".join(notes))
+    return views.AttachView(argv=list(argv), name=actor.state.name, notes=list(notes))
 
 
 @operation(
@@ -250,19 +257,24 @@ def _need_ports(actor: Actor) -> None:
     command="logs",
 )
 async def logs(ask: Logs, app: App) -> AsyncIterator[views.LogLine]:
-    """Print what the agent's services wrote, and follow it."""
+    """Print what the agent's services wrote, and follow it.
+
+    Without a name those with `logs.quiet` are left out.
+    """
     actor = app.agents.find(ask.agent)
     inc = await app.agents.incarnation(actor)
     if ask.service == "agent":
         yield views.LogLine(service="agent", text=await last_screen(inc) + "\n")
         return
-    names = [s.name for s in inc.services if needs_runner(s) and ask.service in ("", s.name, s.replica_of)]
-    if not names:
+    names = [s.name for s in inc.services if needs_runner(s) and _is_meant(s, ask.service)]
+    if not names and (ask.service or not any(map(needs_runner, inc.services))):
         known = ", ".join(s.name for s in inc.services if needs_runner(s)) or "none"
         raise NotFound(
             f"{actor.state.name} has no log of {ask.service or 'any service'}",
             hint=f"Services: {known}. The assistant's screen: `envmgr logs {actor.state.name} agent`.",
         )
+    if not names:
+        return  # each of them is quiet
     tails = [Tail(name, sharing.log(inc, inc.service(name)), ask.lines) for name in names]
     with ExitStack() as files:
         for tail in tails:
@@ -278,6 +290,11 @@ async def logs(ask: Logs, app: App) -> AsyncIterator[views.LogLine]:
                 return
             if is_quiet:
                 await anyio.sleep(_POLL_S)
+
+
+def _is_meant(service: ServiceSpec, asked: str) -> bool:
+    """Without a name all that are not quiet are."""
+    return asked in (service.name, service.replica_of) if asked else not service.logs.quiet
 
 
 def _prefixed(piece: str, service: str, of: int) -> str:

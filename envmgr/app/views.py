@@ -240,6 +240,9 @@ class AttachView(View):
 
     argv: list[str]
     name: str
+    notes: list[str] = Field(
+        default=[], description="What the template's hooks had to say; shown in the terminal"
+    )
 
 
 class EnvView(View):

@@ -98,6 +98,7 @@ class Hooks:
 
     on_create: tuple[TaskCommand, ...] = ()
     on_start: tuple[TaskCommand, ...] = ()
+    on_attach: tuple[TaskCommand, ...] = ()
     pre_stop: tuple[TaskCommand, ...] = ()
     post_stop: tuple[TaskCommand, ...] = ()
 

@@ -101,8 +101,12 @@ class Terminals(Protocol):
     async def close(self, terminal: Terminal) -> None:
         """Kill the session by id after checking its owner tag; closing twice is harmless."""
 
-    def attach_command(self, terminal: Terminal, *, window: str = "agent") -> Sequence[str]:
-        """argv that puts a person into the session; to be executed in their terminal."""
+    def attach_command(self, terminal: Terminal, *, window: str = "agent", say: str = "") -> Sequence[str]:
+        """argv that puts a person into the session; to be executed in their terminal.
+
+        Args:
+            say: Shown to them for some seconds.
+        """
 
     async def retire(self) -> None:
         """End the server if it holds no session any more, and remove its socket; else leave it alone."""

@@ -204,3 +204,37 @@ def test_exec_of_a_program_that_is_not_there_says_so(shared: Host) -> None:
 
     assert ran.code == 7
     assert "cannot execute no-such-program: No such file or directory" in ran.err
+
+
+_HOOKED = """\
+envmgr: 1
+hooks:
+  on_attach:
+    - 'echo "$FLAVOUR" >> tasted'
+    - exit 3
+    - {command: sleep 60, timeout: 200ms}
+env: {FLAVOUR: plum}
+agent:
+  kind: command
+  command: [sh]
+  env: {PS1: "agent> "}
+"""
+
+
+@proves("CLI-049")
+def test_hooks_run_when_a_person_attaches_and_what_fails_is_told_and_keeps_nobody_out(shared: Host) -> None:
+    shared.template("hooked", _HOOKED)
+    shared.ok("spawn", "-t", "hooked", "--name", "stoat")
+    tasted = Path(shared.agent("stoat")["worktree"]) / "tasted"
+    assert not tasted.exists()
+
+    with terminal(shared, "attach", "stoat") as screen:
+        eventually(lambda: "on_attach command `exit 3` exited with 3" in screen.text())
+        assert tasted.read_text() == "plum\n"
+        screen.type("echo still-$((40 + 2))", "Enter")
+        eventually(lambda: "still-42" in screen.text())
+        screen.type("C-]")
+        eventually(screen.was_left)
+
+    notes = [event["data"]["text"] for event in shared.events() if event["kind"] == "notice"]
+    assert [note.split("`")[1] for note in notes] == ["exit 3", "sleep 60"]

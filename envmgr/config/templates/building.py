@@ -27,6 +27,7 @@ from envmgr.model.spec import (
     WorkspaceSpec,
 )
 
+_ATTACH_S = 60.0  # somebody waits
 SHELL = 'exec "${SHELL:-/bin/sh}"'
 
 
@@ -53,6 +54,7 @@ def build(template: Template, answers: Answers, resolved: Resolved, *, ports: Po
         hooks=Hooks(
             on_create=_tasks(document.hooks.on_create),
             on_start=_tasks(document.hooks.on_start),
+            on_attach=_tasks(document.hooks.on_attach, usual_s=_ATTACH_S),
             pre_stop=_tasks(document.hooks.pre_stop),
             post_stop=_tasks(document.hooks.post_stop),
         ),
@@ -97,9 +99,15 @@ def _pool(ports: schema.Ports, host: PortsPolicy) -> PortsPolicy:
     return PortsPolicy(first=first, last=last, block=ports.block or host.block, bind=ports.bind or host.bind)
 
 
-def _tasks(tasks: tuple[schema.Task, ...]) -> tuple[TaskCommand, ...]:
+def _tasks(tasks: tuple[schema.Task, ...], *, usual_s: float | None = None) -> tuple[TaskCommand, ...]:
+    """`usual_s`: time for those that do not say; None for the usual of all tasks."""
     return tuple(
-        TaskCommand(command=task.command, timeout_s=task.timeout, inside=task.inside) for task in tasks
+        TaskCommand(
+            command=task.command,
+            timeout_s=task.timeout if usual_s is None or "timeout" in task.model_fields_set else usual_s,
+            inside=task.inside,
+        )
+        for task in tasks
     )
 
 

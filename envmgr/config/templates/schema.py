@@ -169,12 +169,13 @@ def _one_or_list(value: object) -> object:
 class Hooks(Strict):
     """Commands around an agent's life, run in its worktree with its environment."""
 
-    later: ClassVar = frozenset({"on_attach"})
-
     on_create: Tasks = ()
     """Once, after the worktree is made."""
     on_start: Tasks = ()
     """At every start, when services are ready and before the assistant starts."""
+    on_attach: Tasks = ()
+    """Each time a person attaches, before the terminal opens; a minute each unless 'timeout' says more. What fails is told, and
+    keeps nobody out."""
     pre_stop: Tasks = ()
     """Before anything is stopped."""
     post_stop: Tasks = ()

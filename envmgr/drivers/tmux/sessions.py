@@ -18,7 +18,7 @@ from pathlib import Path
 import anyio
 
 from envmgr.drivers.tmux import config, listing
-from envmgr.drivers.tmux.quoting import Command, clean, text_in_format
+from envmgr.drivers.tmux.quoting import Command, arguments, clean, text_in_format
 from envmgr.drivers.tmux.server import PLACEHOLDER, NoServer, Refused, TmuxServer
 from envmgr.errors import Conflict, NotFound, Unavailable, Unobservable, UsageError
 from envmgr.model.observe import Absent, Present, Seen, Unknown
@@ -30,6 +30,7 @@ _log = logging.getLogger(__name__)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 # The daemon's own sessions, the hub and the spare, begin with an underscore.
 _AGENTS = "#{==:#{m:_*,#{session_name}},0}"
+_SAY_MS = 10_000
 _SPARE, _NOBODY = "_spare", "nobody"
 _OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/@+-]{0,199}")
 # tmux types out, letter by letter, the name of a key it does not know.
@@ -209,8 +210,12 @@ class TmuxTerminals:
             case Unknown(reason):
                 raise Unobservable(reason, hint="Run `envmgr doctor`.")
 
-    def attach_command(self, terminal: Terminal, *, window: str = "agent") -> Sequence[str]:
-        return [*self._server.client, "attach-session", "-t", f"{terminal.session}:={window}"]
+    def attach_command(self, terminal: Terminal, *, window: str = "agent", say: str = "") -> Sequence[str]:
+        commands = [["attach-session", "-t", f"{terminal.session}:={window}"]]
+        if say:
+            shown = text_in_format(clean(say).replace("\n", " "))
+            commands.append(["display-message", "-d", str(_SAY_MS), shown])
+        return [*self._server.client, *arguments(commands)]
 
     async def retire(self) -> None:
         match await self._list(_AGENTS, "#{session_name}"):

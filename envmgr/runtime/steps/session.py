@@ -109,10 +109,10 @@ async def furnish_panes(inc: Incarnation) -> None:
 
 
 async def show_viewers(inc: Incarnation) -> None:
-    """A pane for each unit in the `services` window; they follow logs, they own nothing."""
+    """A pane for each unit in the `services` window that is not quiet; they follow logs, they own nothing."""
     if inc.terminal is None:
         return
-    logs = {s.name: sharing.log(inc, s) for s in inc.services if needs_runner(s)}
+    logs = {s.name: sharing.log(inc, s) for s in inc.services if needs_runner(s) and not s.logs.quiet}
     viewers = {name: ("tail", "-n", "200", "-F", str(path)) for name, path in logs.items()}
     if viewers:
         await inc.systems.terminals.show(inc.terminal, viewers)
