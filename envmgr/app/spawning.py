@@ -265,6 +265,7 @@ def _plan(app: App, spec: AgentSpec, repo_key: str) -> views.PlanView:
         s.name: ", ".join(f"{d.service} {d.condition.value}" for d in s.depends_on) for s in spec.services
     }
     command = spec.assistant.command
+    is_contained = any(s.container is not None and not s.is_shared for s in spec.services)
     return views.PlanView(
         name=spec.name,
         template=spec.template,
@@ -273,7 +274,8 @@ def _plan(app: App, spec: AgentSpec, repo_key: str) -> views.PlanView:
         branch=spec.workspace.branch,
         base=spec.workspace.base,
         worktree=str(app.worktree_root / repo_key / spec.name),
-        steps=["admission", *(["ports"] if spec.services else []), "worktree, session, environment",
+        steps=["admission", *(["ports"] if spec.services else []),
+               "worktree, session, environment" + (", networks" if is_contained else ""),
                *(["setup"] if spec.workspace.setup or spec.hooks.on_create else []),
                *(["services"] if spec.services else []), *(["hooks"] if spec.hooks.on_start else []), "assistant", "readiness"],
         services=[f"{s.name} ({s.kind.value}){' after ' + edges[s.name] if edges[s.name] else ''}" for s in spec.services],

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 
 import anyio
@@ -19,6 +20,8 @@ from envmgr.protocols.engine import Progress
 from envmgr.protocols.store import Transaction
 from envmgr.runtime import owning, volumes
 from envmgr.runtime.incarnation import Incarnation
+
+log = logging.getLogger(__name__)
 
 
 class Supplies:
@@ -61,10 +64,14 @@ class Supplies:
         """
         async with self._inc.systems.turns.of(_beginning(self._inc)):
             task_status.started()
-            with suppress(EnvmgrError):
+            try:
                 for service in self._inc.services:
                     if service.container is not None and not service.is_shared:
                         await self.networks(service)
+            except EnvmgrError:
+                return
+            except Exception:  # a task of the daemon owns its boundary
+                log.exception("networks not made ahead", extra={"agent": self._inc.id})
 
     async def networks(self, service: ServiceSpec) -> None:
         """Those it takes part in."""
