@@ -268,6 +268,6 @@ class Document(Strict):
     hooks: Hooks = Hooks()
     """Commands around the agent's life."""
     limits: ProcessLimits = ProcessLimits()
-    """Of the whole agent; `memory` is also what must be free before a spawn starts."""
+    """Of the whole agent. Only `memory` counts: it must be free before a spawn starts, and using more is remarked."""
     gc: Gc = Gc()
     """What becomes of things when the agent stops."""
