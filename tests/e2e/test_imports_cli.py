@@ -19,7 +19,7 @@ services:
   a:
     image: x
     ports: ["80:80"]
-    tty: true
+    logging: {driver: none}
     privileged: true
 """
 _SERVER = "import http.server, os; http.server.test(port=int(os.environ['PORT']), bind='127.0.0.1')\n"
@@ -47,7 +47,7 @@ def test_check_reports_each_line_writes_nothing_and_fails_when_something_is_lost
     assert lossy.code == 1
     assert [line.split(": ")[:3] for line in lossy.out.splitlines()[:3]] == [
         ["compose.yaml:4", "changed", "services.a.ports"],
-        ["compose.yaml:5", "dropped", "services.a.tty"],
+        ["compose.yaml:5", "dropped", "services.a.logging"],
         ["compose.yaml:6", "unsupported", "services.a.privileged"],
     ]
     assert lossy.out.endswith("1 changed, 1 dropped, 1 unsupported\n")

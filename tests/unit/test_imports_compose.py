@@ -394,6 +394,8 @@ services:
     user: "1:2"
     working_dir: /srv
     init: true
+    tty: true
+    stdin_open: true
     read_only: true
     platform: linux/amd64
     pull_policy: never
@@ -417,6 +419,7 @@ services:
         True,
         True,
     )
+    assert (a.tty, a.stdin) == (True, True)
     assert (a.container.platform, a.container.pull, a.container.hostname) == ("linux/amd64", "never", "box")
     assert (a.container.shm_bytes, a.container.cap_add) == (2**30, ("NET_ADMIN",))
     assert dict(a.container.extra_hosts) == {"a": "1.2.3.4", "b": "host-gateway"}
@@ -443,7 +446,6 @@ def test_watches_become_mounts_and_reactions(tmp_path: Path) -> None:
         ("pid: host", "unsupported", "pid"),
         ("network_mode: 'service:b'", "unsupported", "network_mode"),
         ("ulimits: {nofile: 1}", "unsupported", "ulimits"),
-        ("tty: true", "dropped", "tty"),
         ("logging: {driver: none}", "dropped", "logging"),
         ("volumes: [/etc:/host]", "unsupported", "volumes"),
         ("enviroment: {A: b}", "unsupported", "did you mean 'environment'"),

@@ -88,6 +88,7 @@ def test_life_cycle_commands_become_hooks_that_run_inside(tmp_path: Path) -> Non
         updateContentCommand=["npm", "run", "build"],
         postCreateCommand={"a": "one $HOME", "b": ["two"]},
         postStartCommand="git config --add safe.directory ${containerWorkspaceFolder}",
+        postAttachCommand="echo hello",
     )
 
     assert found["workspace"] == {"setup": [["make", "init"]]}
@@ -99,6 +100,7 @@ def test_life_cycle_commands_become_hooks_that_run_inside(tmp_path: Path) -> Non
         "git config --add safe.directory /workspaces/${repo.name}",
     ]
     assert {task["inside"] for task in found["hooks"]["on_start"]} == {"dev"}
+    assert found["hooks"]["on_attach"] == [{"command": "echo hello", "inside": "dev"}]
 
 
 @pytest.mark.parametrize(
@@ -298,6 +300,13 @@ def test_dollars_of_process_compose_are_told_apart(tmp_path: Path, command: str,
     tree: Any = plain(bring(tmp_path, {"process-compose.yaml": text}).tree)
 
     assert tree["services"]["a"]["command"] == becomes
+
+
+def test_a_terminal_stays_one(tmp_path: Path) -> None:
+    imported = bring(tmp_path, {"process-compose.yaml": "processes: {a: {command: x, is_tty: true}}\n"})
+
+    assert service(spec(tmp_path, imported), "a").tty
+    assert imported.findings == ()
 
 
 def test_a_fixed_port_that_is_nowhere_written_is_told(tmp_path: Path) -> None:

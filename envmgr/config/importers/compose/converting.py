@@ -49,6 +49,8 @@ _TAKERS: Mapping[str, Taker] = {
     "working_dir": _simple("working_dir", "workdir"),
     "platform": _simple("platform", "platform"),
     "init": _switch("init"),
+    "tty": _switch("tty"),
+    "stdin_open": lambda here, node: running.switch(here, node, "stdin_open", "stdin"),
     "read_only": _switch("read_only"),
     "shm_size": running.shm_size,
     "stop_signal": running.stop_signal,

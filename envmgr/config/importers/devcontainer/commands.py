@@ -9,26 +9,27 @@ from envmgr.config.importers.drafting import Draft, Value
 from envmgr.config.nodes import Items, Leaf, Node, Table
 
 _ON_CREATE = ("onCreateCommand", "updateContentCommand", "postCreateCommand")
-KEYS = ("initializeCommand", *_ON_CREATE, "postStartCommand", "postAttachCommand")
+_HOOKS = {
+    **dict.fromkeys((*_ON_CREATE, "postStartCommand"), "on_start"),
+    "postAttachCommand": "on_attach",
+}
+KEYS = ("initializeCommand", *_HOOKS)
 
 
 def take(dev: Dev) -> None:
-    """On the host before everything; inside, when the container runs and before the assistant starts."""
+    """On the host before everything; inside, when the container runs and before the assistant starts, or somebody attaches."""
     for command, _ in _commands(dev, "initializeCommand"):
         dev.request.out.below("workspace", dev.said.mark).add("setup", [command], dev.said.mark)
-    for key in (*_ON_CREATE, "postStartCommand"):
+    for key, hook in _HOOKS.items():
         found = _commands(dev, key)
         for command, node in found:
             task = Draft(node.mark)
             task.put("command", command, node.mark)
             task.put("inside", dev.slug, node.mark)
-            dev.request.out.below("hooks", node.mark).add("on_start", [task.table()], node.mark)
+            dev.request.out.below("hooks", node.mark).add(hook, [task.table()], node.mark)
         if found and key in _ON_CREATE:
             says = "runs inside at every start of the agent, since the container is a new one each time"
             dev.request.report.changed(dev.said.keys[key], key, says)
-    if not is_nothing(dev.said.get("postAttachCommand")):
-        mark = dev.said.keys["postAttachCommand"]
-        dev.request.report.unsupported(mark, "postAttachCommand", "nothing runs when somebody attaches")
 
 
 def _commands(dev: Dev, key: str) -> list[tuple[Value, Node]]:

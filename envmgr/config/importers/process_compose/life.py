@@ -28,6 +28,8 @@ def take(run: Run, *, is_task: bool) -> None:
         run.request.report.unsupported(said.keys["is_daemon"], run.key("is_daemon"), says)
     if is_yes(said.get("disabled")) or is_yes(said.get("is_disabled")):
         out.put("disabled", value=True, mark=said.mark)
+    if is_yes(said.get("is_tty")):
+        out.put("tty", value=True, mark=said.keys["is_tty"])
     if is_yes(said.get("is_foreground")):
         out.put("disabled", value=True, mark=said.mark)
         run.request.report.unsupported(
