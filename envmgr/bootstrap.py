@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from envmgr.assistants.hooks import hook_command
 from envmgr.config import settings as configuration
 from envmgr.config.settings import Settings
 from envmgr.config.source import TemplateFiles
-from envmgr.config.templates.environment import secrets as resolve_secrets
+from envmgr.config.templates.environment import Secrets
 from envmgr.drivers import command, scopes
 from envmgr.drivers.balancer import program as balancer
 from envmgr.drivers.docker import DockerEngine
@@ -51,6 +52,7 @@ from envmgr.runtime.container_watch import ContainerWatch
 from envmgr.runtime.control import Control
 from envmgr.runtime.drift import DriftLoop
 from envmgr.runtime.effects import Performer
+from envmgr.runtime.expiry import Expiry
 from envmgr.runtime.graves import Graves
 from envmgr.runtime.guard import Guard
 from envmgr.runtime.health import Health
@@ -145,6 +147,7 @@ async def daemon() -> AsyncIterator[App]:
             group.start_soon(Watches(supervisor, app.control, folders).run)
             group.start_soon(Graves(systems).run)
             group.start_soon(Retention(systems, layout).run)
+            group.start_soon(Expiry(supervisor).run)
             app.supervisor, app.stopping, app.started_at = supervisor, anyio.Event(), time.time()
             yield app
             bus.close()
@@ -174,6 +177,7 @@ def _systems(folder: Path, store: Store, terminals: TmuxTerminals, workspaces: G
         return hook_command(sys.executable, folder / SOCKET, agent=agent, generation=generation, home=home)
 
     assistants = (CommandAssistant(), ClaudeCodeAssistant())
+    remembered = Secrets()
     return Systems(
         store=store,
         workspaces=workspaces,
@@ -182,7 +186,7 @@ def _systems(folder: Path, store: Store, terminals: TmuxTerminals, workspaces: G
         processes=ProcProcesses(sockets),
         sockets=sockets,
         assistants={assistant.kind: assistant for assistant in assistants},
-        secrets=_secrets,
+        secrets=partial(_secrets, remembered),
         hook_command=hooks,
         balancer_command=lambda file: (sys.executable, "-I", "-S", balancer.__file__, str(file)),
         execute=_execute,
@@ -193,9 +197,9 @@ def _open_log(path: Path, policy: LogPolicy, base: int) -> LogWriter:
     return LogFile(str(path), max_bytes=policy.max_bytes, keep=policy.keep, base=base)
 
 
-def _secrets(spec: AgentSpec, environment: Mapping[str, str]) -> Mapping[str, str]:
+def _secrets(remembered: Secrets, spec: AgentSpec, environment: Mapping[str, str]) -> Mapping[str, str]:
     """Blocking only for secrets from files and commands; most specs have none."""
-    return resolve_secrets(spec, {**os.environ, **environment}, Path(spec.repo)) if spec.secrets else {}
+    return remembered.of(spec, {**os.environ, **environment}, Path(spec.repo)) if spec.secrets else {}
 
 
 async def _execute(

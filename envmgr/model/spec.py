@@ -24,11 +24,13 @@ class SecretRef:
 
     Attributes:
         key: Variable name in the spawning person's environment, file path or command line.
+        ttl_s: How long the output of a command may be used again; 0: each time it is run.
     """
 
     name: str
     source: SecretSource
     key: str
+    ttl_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,10 +130,12 @@ class Retention:
     Attributes:
         worktree: `keep`, or `remove-if-clean`.
         volumes: `keep` until the agent is removed, or `remove` at each stop.
+        after_stop_s: Seconds after which a stopped agent that holds nothing to lose is removed; None: never.
     """
 
     worktree: str = "keep"
     volumes: str = "keep"
+    after_stop_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

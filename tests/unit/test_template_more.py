@@ -14,6 +14,9 @@ EVERYTHING = (
     HEAD
     + """\
 agent: {}
+secrets:
+  TOKEN: {from: command, command: mint, ttl: 10m}
+gc: {after_stop: 24h}
 workspace: {cache: node_modules, link: [data, models/*]}
 services:
   web:
@@ -49,8 +52,30 @@ def test_terminals_and_sockets_reach_the_spec(desk: Desk) -> None:
     assert web.ports[0].listen
 
 
+@proves("TMPL-006")
+def test_times_reach_the_spec(desk: Desk) -> None:
+    spec = desk.spec(EVERYTHING)
+
+    assert spec.secrets[0].ttl_s == 600.0
+    assert spec.retention.after_stop_s == 86400.0
+
+
+@proves("TMPL-006")
+def test_hooks_at_attaching_have_a_minute_unless_they_say(desk: Desk) -> None:
+    text = WHOLE + "hooks: {on_attach: [a, {command: b, timeout: 5s}]}\n"
+
+    assert [task.timeout_s for task in desk.spec(text).hooks.on_attach] == [60.0, 5.0]
+
+
 def test_keys_are_typed_as_tmux_would() -> None:
     assert typed(("C-c", "C-[", "Enter", "q", "quit", "C-")) == "\x03\x1b\rqquitC-"
+
+
+@proves("TMPL-001")
+def test_only_what_commands_give_has_a_time(desk: Desk) -> None:
+    found = desk.findings(WHOLE + "secrets: {A: {from: env, ttl: 1h}}\n")
+
+    assert found == ["3:26: secrets.A: 'ttl' goes with `from: command`"]
 
 
 _SERVICE = WHOLE + "services:\n  a:\n"

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
-from envmgr.config.templates.environment import secrets
+from envmgr.config.templates.environment import Secrets, secrets
 from envmgr.config.variables import read_env_file
 from envmgr.errors import ConfigError
 from envmgr.model.spec import AgentSpec, SecretRef, SecretSource
@@ -137,3 +139,51 @@ def test_a_broken_line_of_an_env_file_has_a_place(tmp_path: Path, text: str, pla
 
     with pytest.raises(ConfigError, match=place):
         read_env_file(path, ".env")
+
+
+@proves("TMPL-040")
+def test_what_a_command_gave_is_used_again_for_as_long_as_it_may(tmp_path: Path) -> None:
+    moment = 100.0
+    remembered = Secrets(lambda: moment)
+    ref = SecretRef(
+        name="S", source=SecretSource.COMMAND, key="echo $V; echo x >> runs; wc -l < runs", ttl_s=10
+    )
+    spec = replace(spec_with(SecretSource.COMMAND, ""), secrets=(ref,))
+
+    def value(who: str) -> str:
+        return remembered.of(spec, {"V": who}, tmp_path)["S"].replace("\n", " ")
+
+    first, other = [value("me"), value("me")], value("you")
+    moment += 9.9
+    later = value("me")
+    moment += 0.1
+
+    assert [*first, other, later, value("me")] == ["me 1", "me 1", "you 2", "me 1", "me 3"]
+
+
+@proves("TMPL-040")
+def test_agents_that_ask_at_once_run_the_command_once(tmp_path: Path) -> None:
+    remembered = Secrets()
+    ref = SecretRef(
+        name="S", source=SecretSource.COMMAND, key="echo x >> runs; sleep 0.2; wc -l < runs", ttl_s=60
+    )
+    spec = replace(spec_with(SecretSource.COMMAND, ""), secrets=(ref,))
+
+    with ThreadPoolExecutor(8) as askers:
+        found = list(askers.map(lambda _: remembered.of(spec, {}, tmp_path)["S"], range(8)))
+
+    assert found == ["1"] * 8
+
+
+@proves("TMPL-040")
+def test_without_a_time_a_command_runs_each_time_and_a_failure_is_never_remembered(tmp_path: Path) -> None:
+    remembered = Secrets()
+    always = spec_with(SecretSource.COMMAND, "echo x >> runs; wc -l < runs")
+    ref = SecretRef(name="S", source=SecretSource.COMMAND, key="test -e there && echo yes", ttl_s=60)
+    sometimes = replace(always, secrets=(ref,))
+
+    assert [remembered.of(always, {}, tmp_path)["S"] for _ in range(2)] == ["1", "2"]
+    with pytest.raises(ConfigError):
+        remembered.of(sometimes, {}, tmp_path)
+    (tmp_path / "there").touch()
+    assert remembered.of(sometimes, {}, tmp_path)["S"] == "yes"

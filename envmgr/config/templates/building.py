@@ -59,7 +59,11 @@ def build(template: Template, answers: Answers, resolved: Resolved, *, ports: Po
             post_stop=_tasks(document.hooks.post_stop),
         ),
         limits=Limits(memory_bytes=limits.memory_bytes, process=limits),
-        retention=Retention(worktree=document.gc.worktree, volumes=document.gc.volumes),
+        retention=Retention(
+            worktree=document.gc.worktree,
+            volumes=document.gc.volumes,
+            after_stop_s=document.gc.after_stop,
+        ),
         volumes=volumes(document.volumes, services.values()),
         profiles=answers.profiles,
         files=_files(template, answers, resolved),
@@ -77,7 +81,9 @@ def _secrets(resolved: Resolved) -> tuple[SecretRef, ...]:
     refs = {ref.name: ref for ref in resolved.secrets}
     for name, secret in resolved.document.secrets.items():
         key = {"env": secret.name or name, "file": secret.path, "command": secret.command}[secret.source]
-        refs[name] = SecretRef(name=name, source=SecretSource(secret.source), key=key or "")
+        refs[name] = SecretRef(
+            name=name, source=SecretSource(secret.source), key=key or "", ttl_s=secret.ttl or 0.0
+        )
     return tuple(refs.values())
 
 

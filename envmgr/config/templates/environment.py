@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import signal
 import subprocess
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from envmgr.config.variables import read_env_file
@@ -17,18 +21,61 @@ _SECRET_BYTES = 64 * 1024
 _SECRET_S = 30.0
 
 
+class Secrets:
+    """Fetches secrets, and remembers what commands gave for as long as they allow: in memory, never elsewhere."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._lock = threading.Lock()
+        self._known: dict[str, _Known] = {}
+
+    def of(self, spec: AgentSpec, environment: Mapping[str, str], cwd: Path) -> dict[str, str]:
+        """Values of the spec's secrets. Blocks (files, commands of up to 30 s each); never log or store the result.
+
+        Args:
+            spec: Has the references.
+            environment: Variables of the person who spawns.
+            cwd: Repository; relative paths and commands start there.
+
+        Raises:
+            ConfigError: A secret has no value; the message names it, never a value.
+        """
+        return {ref.name: self._value(ref, environment, cwd) for ref in spec.secrets}
+
+    def _value(self, ref: SecretRef, environment: Mapping[str, str], cwd: Path) -> str:
+        if not ref.ttl_s:
+            return _secret(ref, environment, cwd)
+        known = self._slot(ref, environment, cwd)
+        with known.lock:  # who asks meanwhile waits, instead of running the command once more
+            now = self._now()
+            if known.value is None or now >= min(known.until, known.since + ref.ttl_s):
+                known.value = _secret(ref, environment, cwd)
+                known.since, known.until = now, now + ref.ttl_s
+            return known.value
+
+    def _slot(self, ref: SecretRef, environment: Mapping[str, str], cwd: Path) -> _Known:
+        """The same command may give another value to another person, so their variables count."""
+        asked = repr((ref.key, str(cwd), sorted(environment.items())))
+        key = hashlib.sha256(asked.encode("utf-8", "surrogateescape")).hexdigest()
+        with self._lock:
+            now = self._now()
+            self._known = {k: one for k, one in self._known.items() if now < one.until or one.lock.locked()}
+            return self._known.setdefault(key, _Known(until=now + ref.ttl_s))
+
+
+@dataclass(slots=True)
+class _Known:
+    """A value and how long it counts."""
+
+    until: float
+    since: float = 0.0
+    value: str | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
 def secrets(spec: AgentSpec, environment: Mapping[str, str], cwd: Path) -> dict[str, str]:
-    """Values of the spec's secrets. Blocks (files, commands of up to 30 s each); never log or store the result.
-
-    Args:
-        spec: Has the references.
-        environment: Variables of the person who spawns.
-        cwd: Repository; relative paths and commands start there.
-
-    Raises:
-        ConfigError: A secret has no value; the message names it, never a value.
-    """
-    return {ref.name: _secret(ref, environment, cwd) for ref in spec.secrets}
+    """Values of the spec's secrets, all fetched now; see `Secrets.of`."""
+    return Secrets().of(spec, environment, cwd)
 
 
 def _secret(ref: SecretRef, environment: Mapping[str, str], cwd: Path) -> str:

@@ -59,6 +59,9 @@ def _secrets(document: Document, places: Places) -> Iterator[Problem]:
             if key != wanted and getattr(secret, key) is not None:
                 message = f"secrets.{name}: {key!r} does not go with `from: {secret.source}`"
                 yield places.key((*at, key), message)
+        if secret.ttl is not None and secret.source != "command":
+            message = f"secrets.{name}: 'ttl' goes with `from: command`"
+            yield places.key((*at, "ttl"), message, "Others are read anew each time.")
 
 
 def _services(document: Document, places: Places) -> Iterator[Problem]:

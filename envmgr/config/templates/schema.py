@@ -53,8 +53,6 @@ class Param(Strict):
 class Secret(Strict):
     """Where a value comes from at the moment it is needed; a bare word means `from`. It is given as a variable and never stored."""
 
-    later: ClassVar = frozenset({"ttl"})
-
     source: Annotated[Literal["env", "file", "command"], Field(alias="from")]
     """`env`, `file` or `command`."""
     name: EnvName | None = None
@@ -63,6 +61,9 @@ class Secret(Strict):
     """For `file`: its path, relative to the repository; the value is its content without the last newline."""
     command: str | None = None
     """For `command`: a line for the shell that prints the value."""
+    ttl: Annotated[Duration, Field(gt=0)] | None = None
+    """For `command`: how long its output may be used again before it runs anew, in the memory of the daemon only. Without it the
+    command runs each time the value is needed: at starts, restarts, `envmgr exec` and for probes that use it."""
 
 
 def _secret(value: object) -> object:
@@ -185,12 +186,13 @@ class Hooks(Strict):
 class Gc(Strict):
     """What becomes of things when the agent stops."""
 
-    later: ClassVar = frozenset({"after_stop"})
-
     worktree: Literal["keep", "remove-if-clean"] = "keep"
     """`keep`, or `remove-if-clean`: remove it if nothing would be lost."""
     volumes: Literal["keep", "remove"] = "keep"
     """`keep` the agent's volumes until it is removed, or `remove` them at each stop."""
+    after_stop: Annotated[Duration, Field(ge=1)] | None = None
+    """Remove an agent that has been stopped for so long, if nothing would be lost: no uncommitted or unpushed work, no volumes
+    with data. Without it never. `envmgr undo` brings it back."""
 
 
 def _import(value: object) -> object:

@@ -49,9 +49,7 @@ def service_spec(name: str, services: Services, *, profiles: tuple[str, ...] = (
         ready=_readiness(service.ready, service) if service.ready else None,
         exports=service.exports,
         stop=_stop(service.stop),
-        logs=LogPolicy(
-            max_bytes=service.logs.max_size, keep=service.logs.keep, quiet=service.logs.quiet
-        ),
+        logs=LogPolicy(max_bytes=service.logs.max_size, keep=service.logs.keep, quiet=service.logs.quiet),
         limits=process_limits(service.limits),
         success_exit_codes=service.success_exit_codes,
         timeout_s=service.timeout,

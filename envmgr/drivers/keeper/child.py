@@ -67,9 +67,7 @@ def start(launch: Mapping[str, Any], ends: tuple[int, int], sockets: Sequence[in
     return pid
 
 
-def _become(
-    launch: Mapping[str, Any], ends: tuple[int, int], sockets: Sequence[int], tell: int
-) -> NoReturn:
+def _become(launch: Mapping[str, Any], ends: tuple[int, int], sockets: Sequence[int], tell: int) -> NoReturn:
     """Turn this forked copy of the keeper into the service. The error pipe closes itself on exec."""
     subject = ""
     try:

@@ -137,7 +137,13 @@ class UnixKeeper:
         keys: str = "",
     ) -> tuple[int, ...]:
         """See `Keeper.stop`. A service that was never launched has nothing to stop. A second, shorter grace wins."""
-        how = {"service": service, "signal": signal, "grace_s": grace_s, "over_limit": over_limit, "keys": keys}
+        how = {
+            "service": service,
+            "signal": signal,
+            "grace_s": grace_s,
+            "over_limit": over_limit,
+            "keys": keys,
+        }
         return tuple(await self._demand("stop", deadline_s=grace_s + _STOP_MARGIN_S, **how))
 
     async def forget(self, service: str) -> None:

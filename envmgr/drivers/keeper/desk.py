@@ -102,9 +102,7 @@ class Desk:
         """Close the sockets of a service that will not come back."""
         self.sockets.drop(name)
 
-    def stop(
-        self, name: str, number: int, grace_s: float, *, over_limit: str = "", keys: str = ""
-    ) -> None:
+    def stop(self, name: str, number: int, grace_s: float, *, over_limit: str = "", keys: str = "") -> None:
         """Begin to end a service, or hurry the stop under way. `look` tells when it is over.
 
         With keys that its terminal takes, the signal comes after half of the grace.
