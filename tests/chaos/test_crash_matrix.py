@@ -36,6 +36,7 @@ PARTS = (
     "pre-stop",
     "assistant",
     "people",
+    "begun",
     "services",
     "session",
     "verify",
