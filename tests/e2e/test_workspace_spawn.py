@@ -243,3 +243,22 @@ def test_a_bare_repository_and_a_detached_head(folder: Path, shared: Host) -> No
 
     assert git(Path(detached["worktree"]), "rev-parse", "HEAD") == git(repo, "rev-parse", "HEAD")
     assert (Path(bare["worktree"]) / "index.html").exists()
+
+
+@proves("GIT-028", "GIT-029")
+def test_set_up_finds_large_folders_filled_and_links_lead_to_the_main_checkout(shared: Host) -> None:
+    (shared.repo / ".git" / "info" / "exclude").write_text("cached/\nmodels\n")
+    for name in ("cached/deep/one", "models/large"):
+        (shared.repo / name).parent.mkdir(parents=True, exist_ok=True)
+        (shared.repo / name).write_text(f"{name}\n")
+    workspace = (
+        "{cache: [cached, missing], link: models, setup: 'cat cached/deep/one models/large > cached/seen'}"
+    )
+
+    place = spawned(shared, "large", f"envmgr: 1\nworkspace: {workspace}\n{_AGENT}")
+
+    assert (place / "cached/seen").read_text() == "cached/deep/one\nmodels/large\n"
+    assert (place / "models").readlink() == shared.repo / "models"
+    assert not (shared.repo / "cached/seen").exists()
+    shared.ok("rm", "large", "--stop", "--yes")
+    assert (shared.repo / "models/large").exists()
