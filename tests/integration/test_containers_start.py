@@ -84,7 +84,7 @@ async def start(inc: Incarnation, told: Told, only: tuple[str, ...] | None = Non
 async def start_only(
     inc: Incarnation, told: Told, only: tuple[str, ...] | None = None, **standing: Outcome
 ) -> dict[str, Outcome]:
-    with anyio.fail_after(40):
+    with anyio.fail_after(90):  # a build may take its time on a busy machine
         run = ServiceRun(inc, await runners.hire(inc), {}, told, standing=standing)
         return dict(await run.start(only))
 
