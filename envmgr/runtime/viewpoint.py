@@ -59,7 +59,9 @@ def addressed(text: str, owner: str) -> str:
         owner: Service that `${ports.X}` means here.
     """
     return _LOOPBACK_ADDRESS.sub(
-        lambda found: f"${{services.{found['owner'] or owner}.host}}:" if found["owner"] or owner else found[0],
+        lambda found: (
+            f"${{services.{found['owner'] or owner}.host}}:" if found["owner"] or owner else found[0]
+        ),
         text,
     )
 

@@ -103,9 +103,7 @@ def test_an_env_file_counts_as_much_as_the_template(shared: Host) -> None:
 
     eventually(lambda: drifted(shared, "envfile"), within_s=15)
 
-    assert drifted(shared, "envfile")["config"].startswith(
-        "the template says: restart api; see"
-    )
+    assert drifted(shared, "envfile")["config"].startswith("the template says: restart api; see")
 
 
 @proves("RELOAD-015")

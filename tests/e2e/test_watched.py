@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,12 +87,16 @@ def test_changes_restart_signal_and_run_commands(here: Host) -> None:
     eventually(lambda: lines(logs / "docs")[-1:] == ["a page"], within_s=10)
 
     for _ in range(2):  # more often than its budget allows
-        before = len(lines(logs / "api"))
-        (worktree / ".env").write_text(f"A={before}", encoding="utf-8")
-        eventually(lambda n=before: len(lines(logs / "api")) == n + 1, within_s=10)
+        known = len(lines(logs / "api"))
+        (worktree / ".env").write_text(f"A={known}", encoding="utf-8")
+        eventually(partial(_has_lines, logs / "api", known + 1), within_s=10)
     assert lines(logs / "worker") == ["start"]
     assert len(lines(logs / "config")) == 2
     eventually(lambda: {s["state"] for s in here.agent("follow")["services"]} == {"ready"}, within_s=10)
+
+
+def _has_lines(path: Path, count: int) -> bool:
+    return len(lines(path)) == count
 
 
 @proves("FOLLOW-003")

@@ -45,7 +45,9 @@ async def test_output_has_the_exact_bytes_of_both_streams_and_ends_with_the_cont
 
 @proves("DOCK-010")
 async def test_output_of_a_container_with_a_terminal_comes_line_by_line_and_is_resumed(ours: Ours) -> None:
-    script = "test -t 0 && test -t 1 && echo at a terminal; echo; printf 'tick\\nno end'; sleep 0.3; echo; exit 5"
+    script = (
+        "test -t 0 && test -t 1 && echo at a terminal; echo; printf 'tick\\nno end'; sleep 0.3; echo; exit 5"
+    )
     container = await ours.engine.run(ours.launch("sh", "-c", script, tty=True, stdin=True))
 
     everything = await lines(ours, container.id)
@@ -62,7 +64,8 @@ async def test_output_of_a_container_with_a_terminal_comes_line_by_line_and_is_r
 @proves("DOCK-010")
 async def test_an_input_that_stays_open_keeps_who_reads_it_alive(ours: Ours) -> None:
     open_, closed = [
-        await ours.engine.run(ours.launch("cat", what=what, stdin=what == "open")) for what in ("open", "closed")
+        await ours.engine.run(ours.launch("cat", what=what, stdin=what == "open"))
+        for what in ("open", "closed")
     ]
 
     await lines(ours, closed.id)
