@@ -48,8 +48,8 @@ def _lines(process: subprocess.Popen[str]) -> list[str]:
 
 def _folder(lines: list[str]) -> Path:
     """The temporary folder; the first lines name the project in it."""
-    line = next(line for line in lines if line.startswith("# A small web project in "))
-    return Path(line.split()[6].rstrip(",")).parent
+    line = next(line for line in lines if line.startswith("# A small project in "))
+    return Path(line.split()[5].rstrip(",")).parent
 
 
 def _summary(lines: list[str]) -> dict[str, Any]:

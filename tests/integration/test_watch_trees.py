@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
+import threading
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,34 +13,47 @@ import pytest
 from anyio.abc import ObjectReceiveStream
 from watchfiles._rust_notify import RustNotify
 
-from envmgr.drivers.trees import FolderWatcher
+from envmgr.drivers.trees import MOST_FOLDERS, FolderWatcher
 from tests.support.requirements import proves
+from tests.support.wait import async_eventually
 
 pytestmark = pytest.mark.anyio
 
 Bunches = ObjectReceiveStream[frozenset[Path]]
 
 
+def _open(**options: Any) -> RustNotify:
+    return RustNotify(**options)
+
+
 @asynccontextmanager
-async def watching(roots: Collection[Path], watcher: FolderWatcher | None = None) -> AsyncIterator[Bunches]:
-    """Bunches of changes; `node_modules` is passed by. The kernel's watch takes a moment to begin."""
+async def watching(
+    roots: Collection[Path], *, open_: Callable[..., RustNotify] = _open, most_folders: int = MOST_FOLDERS
+) -> AsyncIterator[Bunches]:
+    """Bunches of changes; `node_modules` is passed by. What happens inside of the block is seen."""
     send, receive = anyio.create_memory_object_stream[frozenset[Path]](100)
+    is_open = threading.Event()
+
+    def tell(**options: Any) -> RustNotify:
+        opened = open_(**options)
+        is_open.set()
+        return opened
 
     async def run() -> None:
-        used = watcher or FolderWatcher()
-        async for bunch in used.below(roots, ignored=lambda name: name == "node_modules", quiet_s=0.1):
+        watcher = FolderWatcher(open_=tell, most_folders=most_folders)
+        async for bunch in watcher.below(roots, ignored=lambda name: name == "node_modules", quiet_s=0.1):
             await send.send(bunch)
 
     async with send, receive, anyio.create_task_group() as group:
         group.start_soon(run)
-        await anyio.sleep(0.3)
+        await async_eventually(is_open.is_set, within_s=20)
         yield receive
         group.cancel_scope.cancel()
 
 
 async def told(bunches: Bunches, path: Path) -> None:
     """Until a bunch names it."""
-    with anyio.fail_after(10):
+    with anyio.fail_after(20):
         while path not in await bunches.receive():
             pass
 
@@ -82,7 +96,7 @@ async def test_too_many_folders_are_polled_with_a_warning(
 ) -> None:
     for number in range(5):
         (tmp_path / f"folder-{number}").mkdir()
-    async with watching([tmp_path], FolderWatcher(most_folders=4)) as bunches:
+    async with watching([tmp_path], most_folders=4) as bunches:
         (tmp_path / "folder-3" / "file").write_text("x", encoding="utf-8")
         await told(bunches, tmp_path / "folder-3" / "file")
     assert "too many" in caplog.records[0].getMessage()
@@ -97,7 +111,7 @@ async def test_when_the_kernel_refuses_folders_are_polled_with_a_warning(
             raise OSError("OS file watch limit reached")
         return RustNotify(**{**options, "poll_delay_ms": 50})
 
-    async with watching([tmp_path], FolderWatcher(open_=refuse)) as bunches:
+    async with watching([tmp_path], open_=refuse) as bunches:
         (tmp_path / "file").write_text("x", encoding="utf-8")
         await told(bunches, tmp_path / "file")
     assert "limit reached" in str(caplog.records[0].__dict__["why"])
@@ -110,8 +124,8 @@ async def test_nothing_is_missed_while_folders_come_and_go(tmp_path: Path) -> No
     async with watching([tmp_path]) as bunches:
         for file in sorted(files):
             file.parent.mkdir(parents=True)
-            await anyio.sleep(0.06)
+            await anyio.sleep(0.06)  # not to wait for anything: the pace at which folders come
             file.write_text("x", encoding="utf-8")
-        with anyio.fail_after(10):
+        with anyio.fail_after(20):
             while not files <= seen:
                 seen |= await bunches.receive()
