@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -62,6 +62,7 @@ class StartAgents(SomeAgents):
 class RemoveAgents(SomeAgents):
     """Which agents to remove."""
 
+    agents: list[str] = argument("Whole names or ids", default=[])
     stop: bool = option("Stop them first if they run", default=False)
     volumes: bool = option("Keep a copy of their volumes, for `undo`", default=True)
     discard: str = option(
@@ -207,7 +208,8 @@ async def rm(ask: RemoveAgents, app: App) -> RemovedList:
     A worktree with uncommitted or unpushed work is refused unless it is named: `--discard NAME`.
     """
     supervisor = app.agents
-    actors = _chosen(ask, app)
+    actors = _chosen(ask, app, find=supervisor.named)
+    _refuse_other_name(ask, actors)
     for actor in actors:
         await _refuse_loss(app, actor, ask)
     if ask.stop:
@@ -228,6 +230,15 @@ async def rm(ask: RemoveAgents, app: App) -> RemovedList:
             )
         removed.append(await _farewell(app, actor))
     return RemovedList(removed=removed)
+
+
+def _refuse_other_name(ask: RemoveAgents, actors: Sequence[Actor]) -> None:
+    names = [actor.state.name for actor in actors]
+    if ask.discard and ask.discard not in names:
+        raise UsageError(
+            f"--discard names {ask.discard}, and what is to be removed is {', '.join(names)}",
+            hint="Give the name of the agent whose work may go.",
+        )
 
 
 async def _refuse_loss(app: App, actor: Actor, ask: RemoveAgents) -> None:
@@ -350,12 +361,12 @@ def _undo_text(result: views.UndoView, style: text.Style) -> str:
     )
 
 
-def _chosen(ask: SomeAgents, app: App) -> list[Actor]:
+def _chosen(ask: SomeAgents, app: App, *, find: Callable[[str], Actor] | None = None) -> list[Actor]:
     if ask.all:
         return list(app.agents.actors())
     if not ask.agents:
         raise UsageError("which agent?", hint="Name one or more, or say --all.")
-    chosen = [app.agents.find(reference) for reference in ask.agents]
+    chosen = [(find or app.agents.find)(reference) for reference in ask.agents]
     return list({actor.state.id: actor for actor in chosen}.values())
 
 

@@ -43,7 +43,7 @@ class ListSnapshots(Ask):
 class RestoreSnapshot(Ask):
     """What to put back."""
 
-    agent: str = argument("Name, id, or a unique beginning of either")
+    agent: str = argument("Whole name or id")
     snapshot: str = argument("Its number or name")
     restart: bool = option("Stop the agent first if it runs, and start it again afterwards", default=False)
     environment: dict[str, str] = supplied("Environment of the asking person", "environment", default={})
@@ -149,7 +149,7 @@ async def restore(ask: RestoreSnapshot, app: App) -> views.RestoredView:
     What is there is saved as a snapshot of its own before anything is overwritten; ignored files and volumes that the snapshot
     does not hold stay as they are. A restore that is cut off is finished when the daemon starts again.
     """
-    actor = app.agents.find(ask.agent)
+    actor = app.agents.named(ask.agent)
     snapshot = await _one(app, actor, ask.snapshot)
     was_up = actor.state.lifecycle in _UP
     if was_up and not ask.restart:

@@ -87,6 +87,18 @@ class Supervisor:
         """One agent by id."""
         return self._actors.get(agent)
 
+    def named(self, reference: str) -> Actor:
+        """By its whole name or id: a typing mistake must not destroy another one.
+
+        Raises:
+            NotFound: None is called like that; the hint names those that begin so.
+        """
+        exact = [a for a in self.actors() if reference in (a.state.name, a.state.id)]
+        if exact:
+            return exact[0]
+        meant = self.find(reference).state.name
+        raise NotFound(f"no agent {reference}", hint=f"This needs the whole name: did you mean {meant}?")
+
     def find(self, reference: str) -> Actor:
         """By name, id, or a unique beginning of either.
 

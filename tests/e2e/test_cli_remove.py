@@ -106,6 +106,31 @@ def test_rm_refuses_a_running_agent_and_asks_for_a_yes(shared: Host) -> None:
     assert shared.agent("busy")["lifecycle"] == "running"
 
 
+@proves("CLI-052")
+def test_rm_needs_the_whole_name(shared: Host) -> None:
+    spawned(shared, "whole-name")
+
+    part = shared.run("rm", "whole", "--stop", "--yes")
+
+    assert part.code == 4
+    assert part.err == "error: no agent whole\nhint:  This needs the whole name: did you mean whole-name?\n"
+    assert shared.agent("whole")["lifecycle"] == "running"
+
+
+@proves("CLI-053")
+def test_rm_says_that_the_names_differ_before_it_asks_for_a_yes(shared: Host) -> None:
+    spawned(shared, "idea-1")
+    spawned(shared, "idea-2")
+
+    unsure = shared.run("rm", "idea-2", "--stop", "--discard", "idea-1")
+    sure = shared.run("rm", shared.agent("idea-2")["id"], "--stop", "--discard", "idea-1", "--yes")
+
+    assert (unsure.code, sure.code) == (2, 2)
+    for refused in (unsure, sure):
+        assert "--discard names idea-1, and what is to be removed is idea-2" in refused.err
+    assert shared.agent("idea-2")["lifecycle"] == "running"
+
+
 @proves("CLI-053")
 @pytest.mark.parametrize("kind", ["untracked", "changed", "staged", "committed"])
 def test_rm_refuses_work_that_is_nowhere_else_until_the_agent_is_named(shared: Host, kind: str) -> None:
@@ -122,7 +147,7 @@ def test_rm_refuses_work_that_is_nowhere_else_until_the_agent_is_named(shared: H
     refused = shared.run("rm", name, "--yes")
     wrong = shared.run("rm", name, "--yes", "--discard", "other")
 
-    assert (refused.code, wrong.code) == (5, 5)
+    assert (refused.code, wrong.code) == (5, 2)
     what = "1 commits that are nowhere else" if kind == "committed" else f"1 uncommitted files ({file.name})"
     assert what in refused.err
     assert f"--discard {name}" in refused.err

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 import urllib.parse
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from envmgr.app import client
@@ -70,13 +71,24 @@ def _confirm(entry: Mapping[str, Any], is_sure: bool, given: Mapping[str, Any]) 
     command = " ".join(entry["command"])
     if not named and not given.get("all"):
         return  # refused anyway, with a better reason
+    _refuse_other_name(named, str(given.get("discard") or ""))
     if not sys.stdin.isatty():
-        line = " ".join([command, *(named or ["--all"]), "--yes"])
-        raise UsageError(f"`envmgr {command}` needs a yes", hint=f"Say `envmgr {line}`.")
+        raise UsageError(
+            f"`envmgr {command}` needs a yes", hint=f"Say `{shlex.join(['envmgr', *sys.argv[1:], '--yes'])}`."
+        )
     what = ", ".join(named) or "all agents"
     import click
 
     click.confirm(f"{command} {what}?", abort=True, err=True)
+
+
+def _refuse_other_name(named: Sequence[str], discard: str) -> None:
+    """Before a yes is asked for: no yes helps. Ids are left to the daemon, which knows whose they are."""
+    if discard and named and discard not in named and set(named) <= set(agent_names()):
+        raise UsageError(
+            f"--discard names {discard}, and what is to be removed is {', '.join(named)}",
+            hint="Give the name of the agent whose work may go.",
+        )
 
 
 def _words(value: object) -> list[str]:
