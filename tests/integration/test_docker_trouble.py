@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -16,6 +18,7 @@ from envmgr.model.ids import InstanceId
 from envmgr.model.observe import Absent, Present, Unknown
 from tests.support import docker
 from tests.support.docker import Ours
+from tests.support.engine_proxy import door
 from tests.support.own_engine import TINY, OwnEngine, own_engine
 from tests.support.requirements import proves
 from tests.support.wait import async_eventually
@@ -104,6 +107,33 @@ async def test_a_frozen_engine_is_unknown_within_the_deadline_and_found_again_af
     found = await there.engine.inspect(container.id)
     assert isinstance(found, Present)
     await there.engine.remove(container.id)
+
+
+@proves("DOCK-021")
+async def test_after_one_call_too_slow_among_others_streams_go_on_and_stops_have_their_grace(
+    tmp_path: Path,
+) -> None:
+    said = "trap 'exit 7' TERM; echo here; while true; do busybox usleep 20000; done"
+    with door(tmp_path / "d") as entrance, docker.ours() as direct:
+        container = await direct.engine.run(direct.launch("sh", "-c", said))
+        there = _at(entrance.url)
+        assert isinstance(await there.inspect(container.id), Present)  # a connection is there
+        async with anyio.create_task_group() as group:
+            entrance.jam()
+            group.start_soon(partial(there.signal, container.id, signal="SIGWINCH"))
+            await anyio.wait_all_tasks_blocked()
+            assert isinstance(await there.inspect(container.id), Unknown)
+            entrance.clear()
+
+        async with aclosing(there.output(container.id)) as output:
+            assert (await anext(output))[1] == b"here\n"
+        await there.stop(container.id, signal="SIGTERM", grace_s=10)
+
+        found = await direct.engine.inspect(container.id)
+        assert isinstance(found, Present)
+        assert found.value.exit_code == 7
+        there.close()
+        await direct.engine.remove(container.id)
 
 
 @proves("DOCK-021")

@@ -88,11 +88,13 @@ class Calls:
 
     async def reach(self) -> tuple[Address, str]:
         """Where the engine is, and the API version both sides speak, such as `1.41`. For connections of our own."""
-        if not self._version or self._address is None:
-            await self.look(lambda client: client.ping(), what="asking for its version")
-        if self._address is None:
+        address, version = self._address, self._version
+        if not version or address is None:
+            version = await self.look(_agreed, what="asking for its version")
+            address = self._address
+        if address is None:
             raise trouble.down()
-        return self._address, self._version
+        return address, version
 
     async def is_expected(self) -> bool:
         """Whether an engine is meant to be there: told so, its socket exists, or it is installed."""
@@ -194,9 +196,8 @@ class Calls:
             if idle is not None:
                 self._forget(idle)
             raise
-        if idle is not None:
-            return idle
-        client = _new_client(address, self._version, self.deadline_s)
+        client = idle or _new_client(address, self._version, self.deadline_s)
+        # Also of one that is used again: another call's trouble may have made us forget it meanwhile.
         self._version = client.api_version
         return client
 
@@ -220,6 +221,11 @@ def _knock(address: Address, within_s: float) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
             door.settimeout(within_s)
             door.connect(address.socket)
+
+
+def _agreed(client: Client) -> str:
+    client.ping()
+    return str(client.api_version)
 
 
 def _new_client(address: Address, version: str, timeout_s: float) -> docker.APIClient:

@@ -127,13 +127,19 @@ class Containers:
         """Wait for its end, not by asking again and again; what counts is a look afterwards."""
         with anyio.move_on_after(within_s):
             await self._wait(container)
+            while await self._is_alive(container):  # an answer to the wait that was none, such as a 404
+                await anyio.sleep(_PAUSE_S)
+            return True
+        return not await self._is_alive(container)
+
+    async def _is_alive(self, container: str) -> bool:
         match await self._calls.seen(
             lambda client: _inspect(client, container), what=f"looking at {container}"
         ):
             case Present(found):
-                return not found.is_alive
+                return found.is_alive
             case Absent():
-                return True
+                return False
             case unknown:
                 raise Unobservable(unknown.reason, hint="Run `envmgr doctor`.")
 
