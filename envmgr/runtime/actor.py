@@ -23,6 +23,7 @@ class Actor:
         repo: The agent's repository, as its spawn found it; None after a restart of the daemon.
         environment: The spawning person's environment; never stored.
         spawning: Cancels the running saga.
+        rebuilding: Held while `incarnation` is made, so that all who ask at once get the same one.
         busy: Held while an effect of this agent runs, so that a stop waits for the spawn it cancelled.
         services: How each service stands, as last seen.
         ready_since: Unix time from which on each unit has been ready without a break, as far as this daemon saw.
@@ -39,6 +40,7 @@ class Actor:
         self.version = version
         self.created_at = created_at
         self.lock = anyio.Lock()
+        self.rebuilding = anyio.Lock()
         self.busy = anyio.Lock()
         self.incarnation: Incarnation | None = None
         self.repo: Repository | None = None

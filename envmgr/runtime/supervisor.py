@@ -271,17 +271,18 @@ class Supervisor:
 
     async def incarnation(self, actor: Actor) -> Incarnation:
         """The present generation, rebuilt from the store when this daemon has not made it itself."""
-        if actor.incarnation is None or actor.incarnation.generation != actor.state.generation:
-            actor.incarnation = await rebuild(
-                actor.state,
-                actor.spec,
-                environment=actor.environment,
-                instance=self.instance,
-                layout=self.layout,
-                systems=self.systems,
-                repo=actor.repo,
-            )
-        return actor.incarnation
+        async with actor.rebuilding:
+            if actor.incarnation is None or actor.incarnation.generation != actor.state.generation:
+                actor.incarnation = await rebuild(
+                    actor.state,
+                    actor.spec,
+                    environment=actor.environment,
+                    instance=self.instance,
+                    layout=self.layout,
+                    systems=self.systems,
+                    repo=actor.repo,
+                )
+            return actor.incarnation
 
 
 def _commit(
