@@ -150,7 +150,7 @@ def test_logs_print_what_a_service_wrote_and_the_assistants_screen(shared: Host)
     wrong = shared.run("logs", "blue-otter", "sight")
 
     assert wrong.code == 4
-    assert "Services: site" in wrong.err
+    assert "Logs: site" in wrong.err
     shared.ok("send", "blue-fox", "echo from-the-$((40 + 2))-screen")
     eventually(lambda: "from-the-42-screen" in shared.ok("logs", "blue-fox", "agent").out, within_s=15)
 

@@ -148,7 +148,7 @@ def test_rm_refuses_work_that_is_nowhere_else_until_the_agent_is_named(shared: H
     wrong = shared.run("rm", name, "--yes", "--discard", "other")
 
     assert (refused.code, wrong.code) == (5, 2)
-    what = "1 commits that are nowhere else" if kind == "committed" else f"1 uncommitted files ({file.name})"
+    what = "1 commit of which there is no copy" if kind == "committed" else f"1 uncommitted file ({file.name})"
     assert what in refused.err
     assert f"--discard {name}" in refused.err
     assert file.read_text() == "precious\n"

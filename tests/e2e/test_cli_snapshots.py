@@ -176,7 +176,7 @@ def test_snapshots_outlive_their_agent_and_serve_it_when_it_is_back(shared: Host
     shared.ok("undo", "phoenix")
     shared.ok("snapshot", "restore", "phoenix", "egg", "--yes")
 
-    assert "its 1 snapshots are kept (`envmgr snapshot list phoenix`)" in removed
+    assert "its 1 snapshot stays (`envmgr snapshot list phoenix`)" in removed
     assert listed == [("manual", "egg"), ("removal", "")]
     assert seen(place) == before
 

@@ -60,12 +60,12 @@ def test_spawn_for_programs_prints_one_object_per_line(shared: Host) -> None:
 
 @proves("CLI-022")
 def test_a_dry_run_prints_the_plan_and_changes_nothing(shared: Host) -> None:
-    agents = shared.agents()
+    agents = sorted(shared.agents())
     with untouched(shared):
         text = shared.ok("spawn", "-t", "web", "--name", "maybe", "--dry-run").out
         plan = shared.ok("spawn", "-t", "web", "--name", "maybe", "--dry-run", "--json").json["plan"]
 
-    assert shared.agents() == agents
+    assert sorted(shared.agents()) == agents
     assert "would spawn maybe from template web" in text
     assert plan["branch"] == "agent/maybe"
     assert plan["services"] == ["web (process)"]

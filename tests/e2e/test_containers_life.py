@@ -264,4 +264,7 @@ def test_hooks_run_inside_of_a_container(here: Host) -> None:
     assert who == container
     assert ran.code == 8
     assert "on_start command `echo no such table; exit 4` in web exited with 4: no such table" in ran.err
+    assert "All it wrote: `envmgr logs b hooks`" in ran.err
+    assert "by hand: `envmgr exec b --service web -- ...`" in ran.err
+    assert "\nno such table\n# on_start: exited with 4 " in here.ok("logs", "b", "hooks").out
     assert ours(here, "b") == []

@@ -129,6 +129,28 @@ def test_hooks_run_at_their_moments(shared: Host) -> None:
     assert (place / "hooks.log").read_text().splitlines() == [*once, *life, *life]
 
 
+@proves("TASK-008")
+def test_what_set_up_and_hooks_write_is_in_a_log(shared: Host) -> None:
+    commands = """\
+envmgr: 1
+workspace: {setup: ["seq 3000; echo on stderr >&2; printf unfinished"]}
+hooks: {on_start: [echo warm], post_stop: [{command: "echo half way; sleep 60", timeout: 1s}]}
+"""
+    spawned(shared, "talkative", commands + _AGENT)
+    shared.ok("stop", "talkative")
+    said = shared.ok("logs", "talkative", "hooks", "--lines", "5000").out
+
+    begun, *numbers = said.split("on stderr\n")[0].splitlines()
+    assert begun.startswith("# set-up: seq 3000; ")
+    assert numbers == [str(number) for number in range(1, 3001)]
+    assert re.search(
+        r"on stderr\nunfinished\n# set-up: exited with 0 after \d\.\d s\n# on_start: echo warm\n", said
+    )
+    assert re.search(r"\nwarm\n# on_start: exited with 0 ", said)
+    assert re.search(r"half way\n+.* did not end within 1 s.*\n# post-stop hook: exited with 124 ", said)
+    assert shared.ok("logs", "talkative").out.endswith(said[-200:])
+
+
 @proves("SVC-E2E-023")
 def test_a_failing_stop_hook_is_told_and_holds_nothing_up(shared: Host) -> None:
     spawned(shared, "stubborn", "envmgr: 1\nhooks: {pre_stop: [echo no way; exit 4]}\n" + _AGENT)
@@ -146,7 +168,7 @@ secrets:
   FROM_ENV: {from: env, name: MY_OWN_TOKEN}
   FROM_FILE: {from: file, path: ../key.txt}
   FROM_COMMAND: {from: command, command: "cat ../key.txt | tr a-z A-Z"}
-workspace: {setup: ['test -n "$FROM_ENV"']}
+workspace: {setup: ['test -n "$FROM_ENV" && echo "token $FROM_ENV, key $FROM_COMMAND" >&2']}
 services:
   api:
     command: 'echo "env=${#FROM_ENV} file=${#FROM_FILE} command=${#FROM_COMMAND}"; exec sleep 1000'
@@ -156,7 +178,7 @@ agent: {kind: command, command: [sh]}
 """
 
 
-@proves("SVC-E2E-024")
+@proves("SVC-E2E-024", "TASK-008")
 def test_secrets_reach_everything_that_runs_and_are_written_nowhere() -> None:
     values = {
         "env": "s3cret-from-env-8f2a",
@@ -171,6 +193,7 @@ def test_secrets_reach_everything_that_runs_and_are_written_nowhere() -> None:
         show = 'echo "$FROM_ENV $FROM_FILE $FROM_COMMAND"'
 
         assert lengths in here.ok("logs", "vault", "api").out
+        assert "\ntoken ********, key ********\n" in here.ok("logs", "vault", "hooks").out
         assert here.ok("exec", "vault", "--", "sh", "-c", show).out.split() == list(values.values())
         assert "FROM_ENV=********" in here.ok("env", "vault").out
         said = "".join(

@@ -286,10 +286,11 @@ def test_ctrl_c_at_any_moment_of_a_spawn_leaves_all_or_nothing(here: Host, after
         with suppress(subprocess.TimeoutExpired):
             command.wait(after_s + step / 100)
 
-        said, _ = interrupt(command)
+        said, why = interrupt(command)
 
         if "a runs" in said:
             here.ok("rm", "a", "--stop", "--yes")
-        assert command.returncode in (0, 130, -signal.SIGINT)
+        # Interrupted before the first line of ours, Python itself ends with 1: init_import_site.
+        assert command.returncode in (0, 130, -signal.SIGINT) or "Fatal Python error" in why
         assert here.agents() == {}
         assert remains(here) == []
