@@ -53,12 +53,13 @@ async def restore(
     The caller holds `actor.busy` of an agent that does not run. Once something was changed it goes on to its end, cancelled or not.
 
     Raises:
-        Conflict: Somebody works in the worktree, or git is in the middle of something; nothing was changed.
+        Conflict: Somebody works in the worktree or has a volume, or git is in the middle of something; nothing was changed.
         Unavailable: What is there cannot be saved (nothing was changed), or the restore could not be finished: then the agent stays
             as it is, half restored, and does not start until one is.
     """
     await _must_be_complete(inc, snapshot)
     await removal.refuse_if_used(inc)
+    await _refuse_if_mounted(inc, snapshot)
     note = await pending(inc)
     if note is not None:  # what is there is half of two states, and what was there before is saved
         with anyio.CancelScope(shield=True):
@@ -72,10 +73,11 @@ async def restore(
         await begin(inc, Restoring(snapshot=snapshot.id, before=before.id))
         reach("restore-noted")
         try:
-            await _put_back(inc, snapshot, reach)
+            await _rewind(inc, snapshot)
         except Conflict:  # git refuses before it changes anything
             await _call_off(inc, before)
             raise
+        await _go_on(inc, snapshot, reach)
     return before
 
 
@@ -194,12 +196,30 @@ async def _must_be_complete(inc: Incarnation, snapshot: Snapshot) -> None:
             )
 
 
+async def _refuse_if_mounted(inc: Incarnation, snapshot: Snapshot) -> None:
+    """Nothing of the agent runs: a container that has one of its volumes is somebody else's, and would keep it from being replaced."""
+    for volume in snapshot.volumes:
+        if names := await volumes.holders(inc, volume.name):
+            raise Conflict(
+                f"volume {volume.name} of {inc.name} is mounted by {', '.join(names)}",
+                hint=f"Remove what mounts it (`docker rm {names[0]}`), then restore again.",
+            )
+
+
 async def _put_back(inc: Incarnation, snapshot: Snapshot, reach: Callable[[str], None]) -> None:
-    git = inc.systems.workspaces
+    await _rewind(inc, snapshot)
+    await _go_on(inc, snapshot, reach)
+
+
+async def _rewind(inc: Incarnation, snapshot: Snapshot) -> None:
     worktree = await saving.worktree_of(inc)
-    await git.rewind(inc.repo, worktree, head=snapshot.head, ref=snapshot.ref)
+    await inc.systems.workspaces.rewind(inc.repo, worktree, head=snapshot.head, ref=snapshot.ref)
+
+
+async def _go_on(inc: Incarnation, snapshot: Snapshot, reach: Callable[[str], None]) -> None:
+    """What remains when the worktree is what it was: from here on only its end, or another restore, makes the agent whole."""
     if inc.spec.workspace.submodules:
-        await git.submodules(worktree)
+        await inc.systems.workspaces.submodules(await saving.worktree_of(inc))
     reach("restore-worktree")
     for volume in snapshot.volumes:
         await volumes.put_back(inc, volume.name, saving.file_of(inc.layout, snapshot, volume))

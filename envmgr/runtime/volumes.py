@@ -111,6 +111,11 @@ async def users(inc: Incarnation, names: Sequence[str]) -> Sequence[str]:
     return list(found)
 
 
+async def holders(inc: Incarnation, name: str) -> Sequence[str]:
+    """Containers that mount one of its volumes, running or not, whoever made them."""
+    return sorted(c.name for c in _answer(await inc.systems.containers.mounting(volume_name(inc.id, name))))
+
+
 async def total_bytes(inc: Incarnation, names: Sequence[str]) -> int:
     """What these volumes hold together."""
     return await inc.systems.containers.volume_bytes([volume_name(inc.id, name) for name in names])
