@@ -15,6 +15,7 @@ from envmgr.app.context import App
 from envmgr.app.operations import Touch, operation
 from envmgr.app.present import agent_view, begun_by, event_view, snapshot_view, what_next
 from envmgr.app.shapes import Ask, View, argument, option, supplied
+from envmgr.core.counting import counted
 from envmgr.errors import Conflict, EnvmgrError, NotFound, SpawnRolledBack, StopFailed, UsageError
 from envmgr.model.agent import AgentState, Desired, Lifecycle
 from envmgr.model.event import Event, NewEvent
@@ -251,8 +252,8 @@ async def _refuse_loss(app: App, actor: Actor, ask: RemoveAgents) -> None:
     if work is None or work.is_safe_to_drop or ask.discard == name:
         return
     parts = [
-        *([f"{len(work.changed)} uncommitted files ({', '.join(work.changed[:5])})"] if work.changed else []),
-        *([f"{work.unpushed} commits that are nowhere else"] if work.unpushed else []),
+        *([f"{counted(len(work.changed), 'uncommitted file')} ({', '.join(work.changed[:5])})"] if work.changed else []),
+        *([f"{counted(work.unpushed, 'commit')} of which there is no copy"] if work.unpushed else []),
         *([f"a {work.in_progress} under way"] if work.in_progress else []),
     ]
     raise Conflict(
@@ -269,7 +270,7 @@ async def _farewell(app: App, actor: Actor) -> views.RemovedView:
     if not mine:
         return views.RemovedView(name=name, message=f"removed {name}; it had no worktree")
     kept = len([s for s in snapshots if s.agent == actor.state.id and s.kind is SnapshotKind.MANUAL])
-    also = f"; its {kept} snapshots are kept (`envmgr snapshot list {name}`)" if kept else ""
+    also = f"; its {counted(kept, 'snapshot')} {'stays' if kept == 1 else 'stay'} (`envmgr snapshot list {name}`)" if kept else ""
     size = f" and {text.size(mine[-1].bytes)} of volumes" if mine[-1].volumes else ""
     message = (
         f"removed {name}; bring it back with `envmgr undo {name}`{f', files{size}' if size else ''}{also}"

@@ -14,6 +14,7 @@ from envmgr.app.context import App
 from envmgr.app.operations import Touch, operation
 from envmgr.app.present import agent_view, snapshot_view
 from envmgr.app.shapes import Ask, View, argument, option, supplied
+from envmgr.core.counting import counted
 from envmgr.errors import Conflict, EnvmgrError, IllegalTransition, NotFound, SpawnRolledBack, UsageError
 from envmgr.model.agent import Lifecycle
 from envmgr.model.event import NewEvent
@@ -212,7 +213,7 @@ class RemovedSnapshots(View):
     route="POST /v1/snapshots/rm",
     gives=RemovedSnapshots,
     text=lambda result, style: (
-        f"deleted {len(result.removed)} snapshots, {text.size(result.bytes)} of volumes\n"
+        f"deleted {counted(len(result.removed), 'snapshot')}, {text.size(result.bytes)} of volumes\n"
     ),
     touch=Touch.DESTROY,
     command="snapshot rm",

@@ -20,6 +20,7 @@ from envmgr.app.context import App
 from envmgr.app.operations import Touch, operation
 from envmgr.app.shapes import Ask, option
 from envmgr.app.tail import Tail
+from envmgr.core.counting import counted
 from envmgr.errors import EnvmgrError, Unavailable
 from envmgr.model.agent import Lifecycle
 from envmgr.model.ids import AgentId
@@ -52,7 +53,7 @@ def _daemon_text(result: views.DaemonView, style: text.Style) -> str:
     if not result.running:
         return f"the daemon does not run (state in {result.state_dir})\n"
     return (
-        f"the daemon runs: pid {result.pid}, version {result.version}, {result.agents} agents, "
+        f"the daemon runs: pid {result.pid}, version {result.version}, {counted(result.agents, 'agent')}, "
         f"since {style.age(result.started_at)}\n  state  {result.state_dir}\n  socket {result.socket}\n"
     )
 
@@ -172,7 +173,7 @@ async def down(ask: Down, app: App) -> views.Done:
     if ask.agents:
         await stop_agents(actors, app)
     await shutdown(Nothing(), app)
-    count = f"{len(actors)} agent{'' if len(actors) == 1 else 's'}"
+    count = counted(len(actors), "agent")
     goes = "goes" if len(actors) == 1 else "go"
     stopped = f"stopped {count}; " if ask.agents else f"{count} {goes} on; "
     return views.Done(message=f"{stopped}the daemon ends")

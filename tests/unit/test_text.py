@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from envmgr.app import text, views
 from envmgr.app.text import Style
+from envmgr.core.counting import counted
 from tests.support.requirements import proves
 
 NOW = 100_000.0
@@ -349,3 +350,9 @@ def test_an_event_is_one_line_and_an_agent_one_row(words: str) -> None:
 
     assert text.event(event, PLAIN).count("\n") == 1
     assert text.agents(views.AgentList(agents=[odd]), PLAIN).count("\n") == 2
+
+
+@proves("TEXT-001")
+@pytest.mark.parametrize(("number", "said"), [(0, "0 files"), (1, "1 file"), (2, "2 files")])
+def test_numbers_have_the_noun_that_fits(number: int, said: str) -> None:
+    assert counted(number, "file") == said

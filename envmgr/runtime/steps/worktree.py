@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 
+from envmgr.core.counting import counted
 from envmgr.errors import ConfigError, Conflict, Unavailable
 from envmgr.model.observe import Absent, Present, Unknown
-from envmgr.model.spec import Origin, TaskCommand
+from envmgr.model.spec import Origin
 from envmgr.protocols.workspaces import Workspaces, Worktree
-from envmgr.runtime import begun, rendering, sharing
-from envmgr.runtime.engine_runner import EngineRunner
+from envmgr.runtime import begun
+from envmgr.runtime.commands import run_task
 from envmgr.runtime.incarnation import GIT_RUNS, Incarnation
 from envmgr.runtime.saga import Receipt, Step
 
@@ -118,7 +119,8 @@ class AddWorktree(Step):
         # Before the assistant started only git, set-up and services have written there: that is not work.
         if inc.was_inhabited and not (work := await git.work(worktree)).is_safe_to_drop:
             raise Conflict(
-                f"the worktree is kept: {len(work.changed)} changed files, {work.unpushed} commits of its own",
+                f"the worktree is kept: {counted(len(work.changed), 'changed file')}, "
+                f"{counted(work.unpushed, 'commit')} of its own",
                 hint=f"Look at it, then `envmgr rm {inc.name}`.",
             )
         await git.remove(inc.repo, worktree, owner=inc.owner, root=inc.layout.worktree_root)
@@ -163,37 +165,6 @@ class RunHooks(Step):
     async def undo(self, receipt: Receipt | None) -> None:
         """End containers they began; their processes ended with each command's group."""
         await begun.end(self._inc)
-
-
-async def run_task(inc: Incarnation, task: TaskCommand, *, what: str) -> None:
-    """Run a command of the template in the worktree with the agent's environment, or inside of one of its containers.
-
-    Raises:
-        Unavailable: It failed or took too long; carries the end of its output.
-    """
-    code, output = await (_inside(inc, task) if task.inside else _beside(inc, task))
-    if code:
-        shown = task.command if isinstance(task.command, str) else " ".join(task.command)
-        where = f" in {task.inside}" if task.inside else ""
-        raise Unavailable(
-            f"{what} command `{shown}`{where} exited with {code}: {output.strip()[-400:] or 'no output'}",
-            hint="Mend the command in the template, or run it by hand in the repository to see why.",
-        )
-
-
-async def _beside(inc: Incarnation, task: TaskCommand) -> tuple[int, str]:
-    secrets = await inc.secrets()
-    argv = rendering.command(task.command, "/bin/sh", rendering.values(inc, secrets))
-    env = rendering.assistant_env(inc, secrets, part="task")
-    return await inc.systems.execute(argv, inc.path, env, task.timeout_s)
-
-
-async def _inside(inc: Incarnation, task: TaskCommand) -> tuple[int, str]:
-    """With the environment and the working directory of the container."""
-    service = inc.service(task.inside)
-    known = rendering.values(inc, await inc.secrets(), service.name, viewer=service)
-    argv = rendering.command(task.command, service.shell, known)
-    return await EngineRunner(sharing.runs_in(inc, service)).execute(service.name, argv, task.timeout_s)
 
 
 def _receipt(worktree: Worktree, *, is_new: bool) -> Receipt:
