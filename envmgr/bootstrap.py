@@ -68,7 +68,7 @@ from envmgr.store.sqlite import SqliteStore
 log = logging.getLogger(__name__)
 
 _DRAIN_S = 10.0
-_TAIL_BYTES = 4000
+_KEPT_CHARS = 1 << 18
 
 
 def package_version() -> str:
@@ -190,6 +190,7 @@ def _systems(folder: Path, store: Store, terminals: TmuxTerminals, workspaces: G
         hook_command=hooks,
         balancer_command=lambda file: (sys.executable, "-I", "-S", balancer.__file__, str(file)),
         execute=_execute,
+        open_log=_open_log,
     )
 
 
@@ -206,10 +207,10 @@ async def _execute(
     argv: Sequence[str], cwd: Path, env: Mapping[str, str], deadline_s: float
 ) -> tuple[int, str]:
     try:
-        ended = await command.run(argv, cwd=cwd, env=env, deadline_s=deadline_s)
+        ended = await command.run(argv, cwd=cwd, env=env, deadline_s=deadline_s, in_one=True)
     except Unobservable as error:
-        return 124, error.message
-    return ended.code, (ended.stdout + ended.stderr)[-_TAIL_BYTES:]
+        return 124, f"{error.details.get('output', '')}\n{error.message}"
+    return ended.code, ended.stdout[-_KEPT_CHARS:]
 
 
 def _instance(tx: Transaction) -> InstanceId:

@@ -22,8 +22,9 @@ from envmgr.model.event import Event
 from envmgr.model.service import ServiceSpec
 from envmgr.model.stimulus import ActivityReported
 from envmgr.protocols.store import Transaction
-from envmgr.runtime import attaching, delivery, owning, rendering, sharing
+from envmgr.runtime import attaching, commands, delivery, owning, rendering, sharing
 from envmgr.runtime.actor import Actor
+from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.runners import needs_runner
 from envmgr.runtime.steps.assistant import last_screen
 from envmgr.runtime.steps.environment import public_env
@@ -70,7 +71,8 @@ class Logs(OneAgent):
     """Which output."""
 
     service: str = argument(
-        "Service; `agent` is the assistant's screen; all services when left out", default=""
+        "Service; `hooks` is set-up and hooks; `agent` is the assistant's screen; all but that when left out",
+        default="",
     )
     follow: bool = option("Go on as it grows", short="-f", default=False)
     lines: int = option("Lines from the end to begin with", short="-l", default=100, ge=0, le=100_000)
@@ -257,9 +259,9 @@ def _need_ports(actor: Actor) -> None:
     command="logs",
 )
 async def logs(ask: Logs, app: App) -> AsyncIterator[views.LogLine]:
-    """Print what the agent's services wrote, and follow it.
+    """Print what the agent's services, set-up and hooks wrote, and follow it.
 
-    Without a name those with `logs.quiet` are left out.
+    Without a name services with `logs.quiet` are left out.
     """
     actor = app.agents.find(ask.agent)
     inc = await app.agents.incarnation(actor)
@@ -267,15 +269,13 @@ async def logs(ask: Logs, app: App) -> AsyncIterator[views.LogLine]:
         yield views.LogLine(service="agent", text=await last_screen(inc) + "\n")
         return
     names = [s.name for s in inc.services if needs_runner(s) and _is_meant(s, ask.service)]
-    if not names and (ask.service or not any(map(needs_runner, inc.services))):
-        known = ", ".join(s.name for s in inc.services if needs_runner(s)) or "none"
-        raise NotFound(
-            f"{actor.state.name} has no log of {ask.service or 'any service'}",
-            hint=f"Services: {known}. The assistant's screen: `envmgr logs {actor.state.name} agent`.",
-        )
-    if not names:
+    shows_hooks = commands.has_commands(inc) and ask.service in ("", commands.LOG_NAME)
+    if not (names or shows_hooks) and (ask.service or not any(map(needs_runner, inc.services))):
+        raise _no_log(inc, ask.service)
+    tails = [Tail(commands.LOG_NAME, commands.log_path(inc), ask.lines)] if shows_hooks else []
+    tails += [Tail(name, sharing.log(inc, inc.service(name)), ask.lines) for name in names]
+    if not tails:
         return  # each of them is quiet
-    tails = [Tail(name, sharing.log(inc, inc.service(name)), ask.lines) for name in names]
     with ExitStack() as files:
         for tail in tails:
             files.callback(tail.close)
@@ -290,6 +290,15 @@ async def logs(ask: Logs, app: App) -> AsyncIterator[views.LogLine]:
                 return
             if is_quiet:
                 await anyio.sleep(_POLL_S)
+
+
+def _no_log(inc: Incarnation, asked: str) -> NotFound:
+    known = [*(s.name for s in inc.services if needs_runner(s))]
+    known += [commands.LOG_NAME] if commands.has_commands(inc) else []
+    return NotFound(
+        f"{inc.name} has no log of {asked or 'any service'}",
+        hint=f"Logs: {', '.join(known) or 'none'}. The assistant's screen: `envmgr logs {inc.name} agent`.",
+    )
 
 
 def _is_meant(service: ServiceSpec, asked: str) -> bool:

@@ -22,6 +22,7 @@ from envmgr.errors import Unavailable, Unobservable
 # while a grandchild holds a pipe (cpython#119710).
 _limiter: anyio.CapacityLimiter | None = None
 _THREADS = 32
+_TOLD_CHARS = 4000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,7 @@ class _Call:
     input: bytes | None
     deadline_s: float
     pass_fds: Sequence[int] = ()
+    in_one: bool = False
     started: Callable[[], object] | None = None
     process: subprocess.Popen[bytes] | None = None
     is_cancelled: bool = False
@@ -72,8 +74,11 @@ class _Call:
             raise Unobservable(
                 f"`{_show(self.argv)}` did not end within {self.deadline_s:g} s and was killed",
                 hint="Run `envmgr doctor`.",
+                details={"output": _text(error.output or b"")[-_TOLD_CHARS:]},
             ) from error
-        return Finished(argv=self.argv, code=self.process.returncode, stdout=_text(out), stderr=_text(err))
+        return Finished(
+            argv=self.argv, code=self.process.returncode, stdout=_text(out), stderr=_text(err or b"")
+        )
 
     def _start(self) -> subprocess.Popen[bytes]:
         try:
@@ -83,7 +88,7 @@ class _Call:
                 env=self.env,
                 stdin=subprocess.DEVNULL if self.input is None else subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
+                stderr=subprocess.STDOUT if self.in_one else subprocess.PIPE,
                 start_new_session=True,
                 pass_fds=self.pass_fds,
             )
@@ -121,6 +126,7 @@ async def run(
     input: bytes | None = None,  # noqa: A002 - as in subprocess
     deadline_s: float = 30.0,
     pass_fds: Sequence[int] = (),
+    in_one: bool = False,
     started: Callable[[], None] | None = None,
 ) -> Finished:
     """Run `argv` and return its end, whatever the exit status.
@@ -131,15 +137,24 @@ async def run(
         env: The whole environment; None inherits the caller's.
         deadline_s: Seconds until the group is killed.
         pass_fds: File descriptors the command inherits, such as a lock that it shall hold when we die.
+        in_one: Its errors are part of `stdout`, where it wrote them.
         started: Called in the event loop as soon as the command runs.
 
     Raises:
         Unavailable: It could not be executed.
-        Unobservable: The deadline passed; the outcome is unknown.
+        Unobservable: The deadline passed; the outcome is unknown. `details` have the end of what it wrote (`output`).
     """
     global _limiter
     _limiter = _limiter or anyio.CapacityLimiter(_THREADS)
-    call = _Call(argv=tuple(argv), cwd=cwd, env=env, input=input, deadline_s=deadline_s, pass_fds=pass_fds)
+    call = _Call(
+        argv=tuple(argv),
+        cwd=cwd,
+        env=env,
+        input=input,
+        deadline_s=deadline_s,
+        pass_fds=pass_fds,
+        in_one=in_one,
+    )
     if started is not None:
         call.started = partial(asyncio.get_running_loop().call_soon_threadsafe, started)
     ended = threading.Event()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from envmgr.errors import EnvmgrError
 from envmgr.model.event import NewEvent
+from envmgr.runtime.commands import run_task
 from envmgr.runtime.incarnation import Incarnation
-from envmgr.runtime.steps.worktree import run_task
 from envmgr.runtime.stopping import Record
 
 

@@ -20,6 +20,7 @@ from envmgr.model.spec import AgentSpec
 from envmgr.protocols.assistant import Assistant, Place
 from envmgr.protocols.engine import Engine
 from envmgr.protocols.keepers import Keepers
+from envmgr.protocols.logs import OpenLog
 from envmgr.protocols.processes import Marks, Processes, Sockets
 from envmgr.protocols.scopes import Scopes
 from envmgr.protocols.store import Store
@@ -58,6 +59,7 @@ class Systems:
     hook_command: HookCommand
     balancer_command: BalancerCommand
     execute: Execute
+    open_log: OpenLog
     now: Callable[[], float] = time.time
     scopes: Scopes = Scopes()
     engine: Engine | None = None

@@ -18,6 +18,7 @@ from envmgr.model.lease import StepRecord, StepState
 from envmgr.model.observe import Absent, Present, Unknown
 from envmgr.protocols.store import Transaction
 from envmgr.runtime import begun, engine_runner, restart_history, sharing
+from envmgr.runtime.commands import run_task
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.saga import never
 from envmgr.runtime.settling import change_key
@@ -26,7 +27,6 @@ from envmgr.runtime.steps.assistant import end_assistant
 from envmgr.runtime.steps.environment import forget_files
 from envmgr.runtime.steps.services import stop_services
 from envmgr.runtime.steps.session import close_session
-from envmgr.runtime.steps.worktree import run_task
 from envmgr.runtime.subjects import stranger
 
 Record = Callable[[NewEvent], Awaitable[None]]

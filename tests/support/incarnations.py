@@ -16,6 +16,7 @@ from envmgr.drivers import command
 from envmgr.drivers.balancer import program as balancer
 from envmgr.drivers.git.workspaces import GitWorkspaces
 from envmgr.drivers.keeper.client import UnixKeepers
+from envmgr.drivers.keeper.logfile import LogFile
 from envmgr.drivers.processes import ProcProcesses
 from envmgr.drivers.sockets import HostSockets
 from envmgr.drivers.tmux import TmuxTerminals
@@ -96,6 +97,9 @@ async def incarnation(
             hook_command=lambda agent, generation, home: ("true",),
             balancer_command=lambda file: (sys.executable, "-I", "-S", balancer.__file__, str(file)),
             execute=execute,
+            open_log=lambda path, policy, base: LogFile(
+                str(path), max_bytes=policy.max_bytes, keep=policy.keep, base=base
+            ),
         ),
     )
     try:
