@@ -16,6 +16,7 @@ from envmgr.errors import ConfigError, Unavailable, Unobservable
 from envmgr.model.container import PullPolicy
 from envmgr.model.ids import InstanceId
 from envmgr.model.observe import Absent, Present, Unknown
+from envmgr.protocols.engine import ContainerLaunch
 from tests.support import docker
 from tests.support.docker import Ours
 from tests.support.engine_proxy import door
@@ -134,6 +135,51 @@ async def test_after_one_call_too_slow_among_others_streams_go_on_and_stops_have
         assert found.value.exit_code == 7
         there.close()
         await direct.engine.remove(container.id)
+
+
+@proves("DOCK-021")
+async def test_a_stop_does_not_wait_behind_starts_that_the_engine_holds_up(tmp_path: Path) -> None:
+    with door(tmp_path / "d") as entrance, docker.ours() as direct:
+        there = _at(entrance.url)
+        container = await direct.engine.run(direct.launch("sleep", "60", init=True))
+        assert isinstance(await there.inspect(container.id), Present)
+        entrance.hold(b"/containers/create")
+        async with anyio.create_task_group() as group:
+            for number in range(4):
+                group.start_soon(_never_made, there, direct.launch("true", what=f"held-{number}"))
+            await anyio.wait_all_tasks_blocked()
+            began_at = time.monotonic()
+            await there.stop(container.id, signal="SIGTERM", grace_s=5)
+            took_s = time.monotonic() - began_at
+            group.cancel_scope.cancel()
+        assert took_s < 4
+        await direct.engine.remove(container.id)
+
+
+async def _never_made(there: DockerEngine, launch: ContainerLaunch) -> None:
+    with pytest.raises(Unobservable):
+        await there.run(launch)
+
+
+@proves("DOCK-021")
+async def test_commands_that_a_silent_engine_does_not_begin_end_in_their_time(
+    own: OwnEngine,
+) -> None:
+    with docker.ours(own.host, deadline_s=20.0) as there:
+        container = await there.engine.run(there.launch("sleep", "60", image=TINY))
+        with own.frozen():
+            began_at = time.monotonic()
+            async with anyio.create_task_group() as group:
+                for _ in range(6):
+                    group.start_soon(_probe, there, container.id)
+            took_s = time.monotonic() - began_at
+        assert took_s < 10
+        await there.engine.remove(container.id)
+
+
+async def _probe(there: Ours, container: str) -> None:
+    with pytest.raises(Unobservable):
+        await there.engine.execute(container, ["/usr/bin/busybox", "true"], deadline_s=1)
 
 
 @proves("DOCK-021")

@@ -20,6 +20,7 @@ class Door:
         self.url = f"unix://{path}"
         self._flows = threading.Event()
         self._flows.set()
+        self._held = b""
         self._listener: socket.socket | None = None
         self._open: list[socket.socket] = []
 
@@ -46,8 +47,13 @@ class Door:
         """Connections are taken, and nothing comes through."""
         self._flows.clear()
 
+    def hold(self, words: bytes) -> None:
+        """Requests with these words get no answer, ever: their connections are kept and nothing is sent on."""
+        self._held = words
+
     def clear(self) -> None:
-        """What was held up goes on."""
+        """What was jammed goes on; nothing more is held."""
+        self._held = b""
         self._flows.set()
 
     def _accept(self, listener: socket.socket) -> None:
@@ -63,6 +69,8 @@ class Door:
     def _copy(self, source: socket.socket, target: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(_PIECE):
+                if self._held and self._held in data:
+                    return
                 self._flows.wait()
                 target.sendall(data)
             target.shutdown(socket.SHUT_WR)

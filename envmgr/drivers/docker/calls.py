@@ -23,6 +23,10 @@ T = TypeVar("T")
 Client = Any
 """A `docker.APIClient`; the SDK ships no types."""
 
+_CHANGING = "docker-change"
+ENDING = "docker-end"
+"""Lane of what ends containers: it does not wait behind thirty starts that a wedged engine holds up."""
+
 _KEPT_CLIENTS = 4
 # What changes something is waited for: it cannot be called back.
 _PATIENCE = 6.0
@@ -47,8 +51,11 @@ class Calls:
         self._version = ""
         self._lock = threading.Lock()
 
-    async def look(self, ask: Callable[[Client], T], *, what: str) -> T:
+    async def look(self, ask: Callable[[Client], T], *, what: str, deadline_s: float | None = None) -> T:
         """Ask something that changes nothing; given up at the deadline, whatever the thread does.
+
+        Args:
+            deadline_s: When a shorter one than all looks have will do.
 
         Raises:
             ConfigError: The engine's address cannot be used.
@@ -56,23 +63,28 @@ class Calls:
             Unavailable: Nobody serves the address.
             NotFound: The engine answered that there is no such thing.
         """
+        within_s = min(deadline_s or self.deadline_s, self.deadline_s)
 
         def ask_in_thread() -> T:
-            return self._call(ask, what=what, deadline_s=self.deadline_s)
+            return self._call(ask, what=what, deadline_s=within_s)
 
         # The thread's own deadline comes first, so that threads do not pile up before a wedged engine.
-        return await blocking.look("docker", self.deadline_s + _SLACK_S, ask_in_thread)
+        return await blocking.look("docker", within_s + _SLACK_S, ask_in_thread)
 
-    async def seen(self, ask: Callable[[Client], T], *, what: str) -> Seen[T]:
+    async def seen(
+        self, ask: Callable[[Client], T], *, what: str, deadline_s: float | None = None
+    ) -> Seen[T]:
         """The same in three values: Absent is the engine's own "no such thing", Unknown that it could not be asked."""
         try:
-            return Present(await self.look(ask, what=what))
+            return Present(await self.look(ask, what=what, deadline_s=deadline_s))
         except NotFound:
             return Absent()
         except (Unavailable, ConfigError) as error:
             return Unknown(error.message)
 
-    async def act(self, do: Callable[[Client], T], *, what: str, deadline_s: float | None = None) -> T:
+    async def act(
+        self, do: Callable[[Client], T], *, what: str, deadline_s: float | None = None, lane: str = _CHANGING
+    ) -> T:
         """Change something; waited for even when cancelled.
 
         Raises:
@@ -84,7 +96,7 @@ class Calls:
             return self._call(do, what=what, deadline_s=deadline_s or self.change_s)
 
         # Threads of their own: looks have deadlines, and must not wait behind thirty starts.
-        return await blocking.act("docker-change", do_in_thread)
+        return await blocking.act(lane, do_in_thread)
 
     async def reach(self) -> tuple[Address, str]:
         """Where the engine is, and the API version both sides speak, such as `1.41`. For connections of our own."""
@@ -146,7 +158,7 @@ class Calls:
                 await anyio.sleep(pause_s)
                 pause_s = min(pause_s * 2, 0.5)
                 with contextlib.suppress(NotFound):
-                    await self.act(again, what=what)
+                    await self.act(again, what=what, lane=ENDING)
         raise trouble.silent(what, self.change_s)
 
     def close(self) -> None:
@@ -171,7 +183,7 @@ class Calls:
 
     @contextlib.contextmanager
     def _client(self, deadline_s: float) -> Iterator[Client]:
-        client = self._take()
+        client = self._take(deadline_s)
         client.timeout = deadline_s
         try:
             yield client
@@ -184,19 +196,20 @@ class Calls:
             raise
         self._put(client)
 
-    def _take(self) -> Client:
+    def _take(self, deadline_s: float) -> Client:
+        within_s = min(deadline_s, self.deadline_s)
         with self._lock:
             idle = self._idle.pop() if self._idle else None
             self._address = address = (self._address if idle else None) or self._find()
         if address is None:
             raise trouble.down()
         try:
-            _knock(address, self.deadline_s)
+            _knock(address, within_s)
         except OSError:
             if idle is not None:
                 self._forget(idle)
             raise
-        client = idle or _new_client(address, self._version, self.deadline_s)
+        client = idle or _new_client(address, self._version, within_s)
         # Also of one that is used again: another call's trouble may have made us forget it meanwhile.
         self._version = client.api_version
         return client

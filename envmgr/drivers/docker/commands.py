@@ -38,8 +38,11 @@ class Commands:
         """See `Engine.execute`. Also a cancelled call ends its command."""
         what = f"running {argv[0]} in {container}"
         words = [f"{name}={value}" for name, value in (env or {}).items()]
-        command: str = await self._calls.act(
-            lambda client: client.exec_create(container, list(argv), environment=words)["Id"], what=what
+        # Made, but not yet begun, it does nothing: so it may be given up like a look, in time for who waits.
+        command: str = await self._calls.look(
+            lambda client: client.exec_create(container, list(argv), environment=words)["Id"],
+            what=what,
+            deadline_s=deadline_s,
         )
         tail, status = bytearray(), None
         try:

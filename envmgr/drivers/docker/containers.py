@@ -12,7 +12,7 @@ from urllib.parse import quote
 import anyio
 
 from envmgr.drivers.docker import bodies, reading, stream, trouble
-from envmgr.drivers.docker.calls import Calls, Client
+from envmgr.drivers.docker.calls import ENDING, Calls, Client
 from envmgr.errors import ConfigError, Conflict, NotFound, Unobservable
 from envmgr.model.observe import Absent, Present, Seen
 from envmgr.protocols.engine import Container, ContainerLaunch, Labels
@@ -79,7 +79,7 @@ class Containers:
     async def signal(self, container: str, signal: str) -> None:
         """See `Engine.signal`."""
         await self._calls.act(
-            lambda client: _signal(client, container, signal), what=f"signalling {container}"
+            lambda client: _signal(client, container, signal), what=f"signalling {container}", lane=ENDING
         )
 
     async def stop(self, container: str, *, signal: str, grace_s: float) -> None:
@@ -101,7 +101,7 @@ class Containers:
         def drop(client: Client) -> None:
             _remove(client, container)
 
-        await self._calls.act(drop, what=f"removing container {container}")
+        await self._calls.act(drop, what=f"removing container {container}", lane=ENDING)
         await self._calls.gone(
             lambda client: client.inspect_container(container),
             what=f"removing container {container}",
@@ -120,16 +120,19 @@ class Containers:
         what = f"unpausing {container}"
         with suppress(NotFound):
             await self._calls.act(
-                lambda client: _unless(client.unpause, container, is_fine="is not paused"), what=what
+                lambda client: _unless(client.unpause, container, is_fine="is not paused"),
+                what=what,
+                lane=ENDING,
             )
 
     async def _has_ended(self, container: str, *, within_s: float) -> bool:
         """Wait for its end, not by asking again and again; what counts is a look afterwards."""
         with anyio.move_on_after(within_s):
             await self._wait(container)
-            while await self._is_alive(container):  # an answer to the wait that was none, such as a 404
-                await anyio.sleep(_PAUSE_S)
-            return True
+            while True:
+                if not await self._is_alive(container):
+                    return True
+                await anyio.sleep(_PAUSE_S)  # an answer to the wait that was none, such as a 404
         return not await self._is_alive(container)
 
     async def _is_alive(self, container: str) -> bool:
