@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
 
 from envmgr.core.placeholders import render
 from envmgr.model.ids import compose_project
@@ -92,16 +92,42 @@ def variable(service: str, port: str) -> str:
     return re.sub(r"[^A-Z0-9]+", "_", f"{service}_{port}_PORT".upper())
 
 
+def named(secrets: Mapping[str, str], *places: object) -> dict[str, str]:
+    """The secrets whose names stand anywhere in these parts of a template, as `$NAME` or in any other way."""
+    words = {word for place in places for text in _texts(place) for word in _WORD.findall(text)}
+    return {name: value for name, value in secrets.items() if name in words}
+
+
+_WORD = re.compile(r"\w+")
+
+
+def _texts(place: object) -> Iterator[str]:
+    """All texts of a value of the model; what is written for people only does not count."""
+    if isinstance(place, str):
+        yield place
+    elif isinstance(place, Mapping):
+        for key, value in place.items():
+            yield from (key, *_texts(value))
+    elif isinstance(place, Sequence):
+        for part in place:
+            yield from _texts(part)
+    elif is_dataclass(place):
+        for field in fields(place):
+            if field.name != "description":
+                yield from _texts(getattr(place, field.name))
+
+
 def shared(inc: Incarnation, secrets: Mapping[str, str], *, viewer: Viewer = None) -> dict[str, str]:
     """What every part of the agent gets: template environment, secrets, all port variables and URLs.
 
-    In a container nothing of the person's own environment: PATH and HOME are those of the image.
+    In a container nothing of the person's own environment: PATH and HOME are those of the image. And only the secrets that its
+    service names: everybody who may ask the engine can read a container's environment.
     """
     known = values(inc, secrets, viewer=viewer)
     is_inside = viewer is not None and viewer.container is not None
     given = {k: v for k, v in inc.spec.env.items() if not (is_inside and k in inc.spec.inherited)}
     env = {key: render(_addressed(value, "", viewer), known, shell=False) for key, value in given.items()}
-    env |= secrets
+    env |= named(secrets, viewer) if is_inside else secrets
     for service in inc.services:
         if not service.replica_of:  # instances come and go; what stays is the port in front of them
             env |= _port_variables(inc, service, service.name, viewer)

@@ -140,7 +140,7 @@ async def _launch(
         labels=owning.new(inc),
         command=rendering.command(seed.script, "/bin/sh", known),
         entrypoint=(),
-        env=rendering.service_env(inc, service, secrets),
+        env=rendering.named(secrets, seed.script) | rendering.service_env(inc, service, secrets),
         mounts=(
             MountSpec(kind=MountKind.VOLUME, source=into, target=SEED),
             MountSpec(kind=MountKind.BIND, source=str(inc.path), target=WORKTREE, read_only=True),

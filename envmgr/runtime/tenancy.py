@@ -139,6 +139,7 @@ async def _run(
     argv = rendering.command(command, service.shell, known)
     env = {"ENVMGR_TENANT": place.name}
     if held.container:
+        env |= rendering.named(secrets, command)
         run: Awaitable[tuple[int, str]] = common.systems.containers.execute(
             held.container, argv, deadline_s=timeout_s, env=env
         )

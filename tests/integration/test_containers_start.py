@@ -117,6 +117,26 @@ def truth(inc: Incarnation, unit: str) -> dict[str, object]:
     return found
 
 
+@proves("CONT-018")
+async def test_a_container_gets_the_secrets_that_its_service_names_and_no_others(
+    make: Make, told: Told
+) -> None:
+    db = container("db", STAY, ports=(PortSpec(name="sql", container=5432),),
+                   env={"PASSWORD": "${secrets.DB_KEY}"},
+                   exports={"DB_URL": "pg://${secrets.URL_KEY}@127.0.0.1:${ports.sql}/"})  # fmt: skip
+    api = container("api", 'test "$API_KEY" = a-1 && exec sleep 600', depends_on=when("db"))
+    web = container("web", STAY, description="needs no API_KEY")
+    secrets = {"DB_KEY": "d-1", "URL_KEY": "u-1", "API_KEY": "a-1", "API_KEY_2": "x-1"}
+    async with make(db, api, web) as inc:
+        await claim_ports(inc)
+        with anyio.fail_after(60):
+            await ServiceRun(inc, await runners.hire(inc), secrets, told).start()
+        shown = {unit: str(truth(inc, unit)) for unit in ("db", "api", "web")}
+        seen = {unit: {name for name, value in secrets.items() if value in shown[unit]} for unit in shown}
+        assert seen == {"db": {"DB_KEY", "URL_KEY"}, "api": {"API_KEY", "URL_KEY"}, "web": set()}
+        await stop_services(inc)
+
+
 # --- what they get, and how they find each other ------------------------------------------------------------------
 
 

@@ -95,7 +95,9 @@ agent: {}
 
     assert "swordfish" not in repr(spec)
     assert spec.env == {"PATH": "/bin", "MODE": "dev"}
-    assert spec.services[0].env == {"URL": "pg://${secrets.DB_PASSWORD}", "DEBUG": "a$$b"}
+    assert spec.services[0].env == {
+        "URL": "pg://${secrets.DB_PASSWORD}", "DEBUG": "a$$b", "WEB_TOKEN": "${secrets.WEB_TOKEN}",
+    }  # fmt: skip
     assert secrets(spec, {"MY_DB": "m"}, desk.repo) == {
         "API_KEY": "swordfish",
         "WEB_TOKEN": "swordfish",

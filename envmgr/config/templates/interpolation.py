@@ -139,7 +139,7 @@ class Filler:
         if looks_secret(part.name):
             raise BadPlaceholder(
                 f"${{{part.name}}} looks like a secret, which would be stored with the agent",
-                hint=f"Declare `secrets: {{{part.name}: {{from: env}}}}`; everything of the agent gets it as a variable.",
+                hint=f"Declare `secrets: {{{part.name}: {{from: env}}}}` and write ${{secrets.{part.name}}}.",
             )
         if self._scope.environment is None:
             self.unsure.add(leaf.mark)

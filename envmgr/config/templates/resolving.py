@@ -117,7 +117,10 @@ class _Resolving:
                 self.secrets.pop(name, None)
 
     def _env_files(self, path: tuple[str, ...]) -> dict[str, str]:
-        """Variables of the files named at this path, in late form; what looks like a secret stays in its file."""
+        """Variables of the files named at this path, in late form; what looks like a secret stays in its file.
+
+        A service's own files name its secrets: a container gets no others.
+        """
         found: dict[str, str] = {}
         node = find(self._tree, path)
         for below, leaf in leaves(node) if node else ():
@@ -125,6 +128,8 @@ class _Resolving:
             for name, value in self._read(file).items():
                 if looks_secret(name):
                     self._refer(name, file)
+                    if path[0] == "services":
+                        found[name] = f"${{secrets.{name}}}"
                 else:
                     found[name] = escape(value)
         return found
