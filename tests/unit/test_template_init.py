@@ -154,5 +154,5 @@ def test_missing_tools_and_containers_are_remarked(tmp_path: Path) -> None:
 
     findings = propose(tmp_path).findings
 
-    assert "no-such-tool-anywhere is not on your PATH; install it before you spawn" in findings
-    assert any(finding.startswith("compose.yaml is not used: ") for finding in findings)
+    assert "no no-such-tool-anywhere on your PATH; install it before you spawn" in findings
+    assert any(finding.startswith("compose.yaml, which cannot be used: ") for finding in findings)

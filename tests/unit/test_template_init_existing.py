@@ -57,7 +57,7 @@ def test_databases_of_compose_and_a_procfile_come_together(tmp_path: Path) -> No
     proposal, spec = proposed(tmp_path, files)
 
     assert edges(spec) == {"db": [], "web": ["release", "db"], "release": ["db"]}
-    assert "db of procfile is not used: there is a container of that name" in proposal.findings
+    assert "db of procfile, which is not used: there is a container of that name" in proposal.findings
 
 
 @proves("IMP-019")
@@ -67,7 +67,7 @@ def test_a_compose_file_that_runs_the_application_is_all(tmp_path: Path) -> None
 
     assert edges(spec) == {"web": ["db"], "db": []}
     assert spec.workspace.setup == ()
-    assert any(finding.startswith("Procfile is not used") for finding in proposal.findings)
+    assert any(finding.startswith("Procfile, which is not used") for finding in proposal.findings)
     assert [edge.service for edge in spec.assistant.depends_on] == ["web"]
 
 
@@ -102,16 +102,37 @@ def test_a_dev_container_is_used_when_nothing_else_says_what_runs(tmp_path: Path
     assert [task.command for task in spec.workspace.setup] == ["make 'it so'"]
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "command"),
+    [
+        ("index.html", "<h1>Docs</h1>", "http.server"),
+        ("app.py", "from flask import Flask\nweb = Flask(__name__)\n", "flask --app app:web run"),
+    ],
+)
+def test_a_guess_stands_as_a_comment_beside_a_dev_container(
+    tmp_path: Path, name: str, text: str, command: str
+) -> None:
+    files = {".devcontainer.json": '{"image": "x"}', "requirements.txt": "flask\n", name: text}
+    proposal, spec = proposed(tmp_path, files)
+
+    assert [service.name for service in spec.services] == ["dev"]
+    assert spec.workspace.setup == ()
+    assert any(line.startswith("#     command: ") and command in line for line in proposal.text.splitlines())
+    assert any(finding.endswith("left as a comment)") for finding in proposal.findings)
+
+
 def test_beside_a_dev_server_a_dev_container_is_only_named(tmp_path: Path) -> None:
     files = {".devcontainer.json": '{"image": "x"}', "package.json": VITE}
     proposal, spec = proposed(tmp_path, files)
 
     assert [service.name for service in spec.services] == ["web"]
-    assert any(finding.startswith(".devcontainer.json is not used") for finding in proposal.findings)
+    assert any(finding.startswith(".devcontainer.json, which is not used") for finding in proposal.findings)
 
 
 def test_a_file_that_cannot_be_read_is_told_and_the_rest_is_used(tmp_path: Path) -> None:
     proposal, spec = proposed(tmp_path, {"compose.yaml": "services: [x]\n", "package.json": VITE})
 
     assert [service.name for service in spec.services] == ["web"]
-    assert any(f.startswith("compose.yaml is not used: compose.yaml:1:11: ") for f in proposal.findings)
+    assert any(
+        f.startswith("compose.yaml, which cannot be used: compose.yaml:1:11: ") for f in proposal.findings
+    )

@@ -2,7 +2,7 @@
 
 A compose file comes first. If it runs the application itself (it builds an image, or mounts the whole repository), it is all.
 If it has only databases and the like, what runs on the host is added: process-compose.yaml, else Procfile.dev or Procfile, else
-what the tools of the languages show. A devcontainer.json is used when nothing else says what runs.
+what the tools of the languages show. A devcontainer.json is used when no other file says what runs: guesses do not count.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from envmgr.config.importers.importing import Imported
 from envmgr.config.init.looking import missing_tools
 from envmgr.config.merging import merge
 from envmgr.config.nodes import Items, Leaf, Node, Table, text_leaf
+from envmgr.core.counting import counted
 from envmgr.errors import EnvmgrError
 
 COMPOSE = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
@@ -51,13 +52,18 @@ class Existing:
         """Those that always take part."""
         return tuple(name for part in self.parts for name in _waitable(part.tree))
 
+    @property
+    def is_only_inside(self) -> bool:
+        """Whether it says where to work, but not what runs there."""
+        return [part.format for part in self.parts] == ["devcontainer"]
+
     def services(self) -> tuple[str, ...]:
         """Names of all services that are taken over."""
         return tuple(name for part in self.parts for name in _services(part.tree))
 
 
-def existing(repo: Path, *, can_guess: bool) -> Existing:
-    """Look for descriptions; `can_guess` says whether the tools of the languages show what runs."""
+def existing(repo: Path, *, is_declared: bool) -> Existing:
+    """Look for descriptions; `is_declared` says whether a tool of a language has a command of the repository's own."""
     found = Existing()
     compose = next((repo / name for name in COMPOSE if (repo / name).is_file()), None)
     if compose is not None:
@@ -72,7 +78,7 @@ def existing(repo: Path, *, can_guess: bool) -> Existing:
             return _unused(_joined(replace(added, runs_all=True), infra=len(found.parts)), repo, _DEV)
         found = added
     dev = next((name for name in _DEV if (repo / name).is_file()), "")
-    if dev and not can_guess and not found.parts:
+    if dev and not is_declared and not found.parts:
         return replace(_with(found, repo, [repo / dev]), runs_all=True)
     return _unused(found, repo, _DEV)
 
@@ -83,10 +89,12 @@ def _with(found: Existing, repo: Path, files: Sequence[Path]) -> Existing:
     try:
         part = importing.read(files, top=repo, show=lambda path: _shown(path, repo))
     except EnvmgrError as error:
-        return replace(found, remarks=(*found.remarks, f"{shown[0]} is not used: {error.message}"))
+        return replace(found, remarks=(*found.remarks, f"{shown[0]}, which cannot be used: {error.message}"))
     lost = sum(finding.severity != "changed" for finding in part.findings)
-    count = f"{len(_services(part.tree))} services"
-    remark = f"{', '.join(shown)}: {count}" + (f"; {lost} lines of it have no effect here" if lost else "")
+    count = counted(len(_services(part.tree)), "service")
+    remark = f"{', '.join(shown)}: {count}" + (
+        f"; without effect here: {counted(lost, 'line')} of it" if lost else ""
+    )
     return replace(
         found,
         parts=(*found.parts, part),
@@ -111,7 +119,7 @@ def _shown(path: Path, repo: Path) -> str:
 
 def _unused(found: Existing, repo: Path, names: Sequence[str]) -> Existing:
     remarks = [
-        f"{name} is not used; see `envmgr template import {name} --check`"
+        f"{name}, which is not used; see `envmgr template import {name} --check`"
         for name in names
         if (repo / name).is_file()
     ]
@@ -150,7 +158,9 @@ def _joined(found: Existing, *, infra: int) -> Existing:
         kept = {}
         for name, service in services.items.items():
             if name in before:
-                remarks.append(f"{name} of {part.format} is not used: there is a container of that name")
+                remarks.append(
+                    f"{name} of {part.format}, which is not used: there is a container of that name"
+                )
             else:
                 kept[name] = _after(service, before)
         keys = {name: services.keys[name] for name in kept}

@@ -21,6 +21,7 @@ class Draft:
         why: The sign, for people.
         ready: Lines of its probe; empty if none can be told.
         is_sure: Whether it surely keeps running; otherwise it is proposed as a comment.
+        is_declared: Whether the repository itself names it, so that it is no guess.
         after: Services that come first.
     """
 
@@ -31,6 +32,7 @@ class Draft:
     has_port: bool = True
     ready: tuple[str, ...] = ()
     is_sure: bool = True
+    is_declared: bool = False
     after: tuple[str, ...] = ()
 
 
@@ -87,7 +89,7 @@ def missing_tools(lines: Iterable[str]) -> Iterator[str]:
     """Remarks about programs that these command lines need and this machine lacks."""
     for tool in dict.fromkeys(line.split()[0] for line in lines if line.split()):
         if re.fullmatch(r"[a-z][a-z0-9_-]*", tool) and tool != "exec" and not shutil.which(tool):
-            yield f"{tool} is not on your PATH; install it before you spawn"
+            yield f"no {tool} on your PATH; install it before you spawn"
 
 
 def _text(path: Path) -> str:
@@ -147,6 +149,7 @@ def _node_service(tool: str, script: str, line: str) -> Draft:
         command=command,
         why=f"package.json, script {script!r}",
         ready=_HTTP if arguments else _TCP,
+        is_declared=True,
     )
 
 

@@ -29,6 +29,7 @@ envmgr: 1
 name: default
 description: {description}
 """
+_UNSURE = "# Take the '# ' away if this keeps running and listens on $PORT or ${ports.http}:"
 _EXAMPLE = Draft(name="web", command="npm run dev -- --port ${ports.http}", why="an example", is_sure=False)
 
 
@@ -51,7 +52,7 @@ def propose(repo: Path) -> Proposal:
     if not repo.is_dir():
         raise NotFound(f"no folder {repo.name}", hint="Run it inside a repository.")
     signs = look(repo)
-    found = existing(repo, can_guess=any(draft.is_sure for draft in signs.services))
+    found = existing(repo, is_declared=any(draft.is_sure and draft.is_declared for draft in signs.services))
     signs = _fitting(signs, found)
     return Proposal(
         text="".join(f"{line}\n" for line in _lines(repo, signs, found)),
@@ -61,11 +62,15 @@ def propose(repo: Path) -> Proposal:
 
 
 def _fitting(signs: Signs, found: Existing) -> Signs:
-    """Guesses that go with what is described: none where that is all, else after the containers."""
+    """Guesses that go with what is described: none where that is all, as comments in a dev container, else after the containers."""
     taken = found.services()
     if not taken:
         return signs
-    services = [] if found.runs_all else [draft for draft in signs.services if draft.name not in taken]
+    services = [draft for draft in signs.services if draft.name not in taken]
+    if found.is_only_inside:
+        services = [replace(draft, is_sure=False) for draft in services]
+        return replace(signs, services=tuple(services), setup=())
+    services = [] if found.runs_all else services
     is_host = bool(services) or any(part.format in ("procfile", "process-compose") for part in found.parts)
     return replace(
         signs,
@@ -129,6 +134,8 @@ def _imported(signs: Signs, found: Existing, tree: Table, findings: Sequence[Fin
     yield from section("services", tree, findings)
     for draft in signs.services:
         yield ""
+        if not draft.is_sure:
+            yield _UNSURE
         yield from ((line if draft.is_sure else f"# {line}") for line in _service(draft))
     if "hooks" in tree.items:
         yield ""
@@ -172,7 +179,7 @@ def _services(signs: Signs) -> Iterator[str]:
     for draft in sure:
         yield from _service(draft)
     if unsure:
-        yield "# Take the '# ' away if this keeps running and listens on $PORT or ${ports.http}:"
+        yield _UNSURE
     for draft in unsure:
         yield from (f"# {line}" for line in ([] if sure else ["services:"]))
         yield from (f"# {line}" for line in _service(draft))
