@@ -51,11 +51,6 @@ async def launch(inc: Incarnation, front: ServiceSpec) -> Launch:
     )
 
 
-def is_served(inc: Incarnation, front: ServiceSpec) -> bool:
-    """Whether at least one instance is ready."""
-    return any(one.name in inc.serving for one in members(inc.services, front.name))
-
-
 def _file(inc: Incarnation, front: ServiceSpec) -> Path:
     return inc.home / _FOLDER / f"{front.name}.json"
 

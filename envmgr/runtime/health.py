@@ -10,14 +10,14 @@ from dataclasses import replace
 import anyio
 from anyio.abc import TaskGroup
 
-from envmgr.core.replicas import FRONTS
+from envmgr.core.replicas import FRONTS, members
 from envmgr.errors import EnvmgrError
 from envmgr.model.event import NewEvent
 from envmgr.model.observe import Absent, Present, Unknown
 from envmgr.model.service import Readiness, ServiceKind, ServiceSpec, ServiceState
 from envmgr.model.stimulus import Fact, ObservationLost, ObservationRegained, ServiceChanged
 from envmgr.protocols.keepers import Held, Keeper
-from envmgr.runtime import balancing, probes, rendering, runners, sharing
+from envmgr.runtime import balancing, owning, probes, rendering, runners, sharing
 from envmgr.runtime.actor import Actor
 from envmgr.runtime.engine_runner import EngineRunner
 from envmgr.runtime.incarnation import Incarnation
@@ -34,6 +34,7 @@ _KEEPER_RETRY_S = 2.0
 _FIRST_LOOK_S = 0.2
 _WORD_S = 5.0
 _UNSERVED = "none of its instances is ready"
+_UNKNOWN = Outcome(state=ServiceState.UNKNOWN, detail="not seen yet")
 
 
 OnEnd = Callable[[Actor, Incarnation, ServiceSpec, Held, float], None]
@@ -129,9 +130,10 @@ class Health:
     async def _weigh(self, actor: Actor, inc: Incarnation, front: ServiceSpec) -> None:
         """What stands in front of instances is as well as they are, as long as it lives itself."""
         known = actor.services.get(front.name)
-        is_up = known is not None and (known.state is ServiceState.READY or known.detail == _UNSERVED)
+        lives = (ServiceState.READY, ServiceState.UNKNOWN)
+        is_up = known is not None and (known.state in lives or known.detail == _UNSERVED)
         if is_up or front.kind is ServiceKind.GROUP:
-            await self.change(actor, inc, front, _front(inc, front))
+            await self.change(actor, inc, front, _front(actor, inc, front))
 
     # --- ends, from the keeper ---------------------------------------------------------------------------
 
@@ -200,7 +202,7 @@ class Health:
             return
         if held.is_alive:
             if service.kind is ServiceKind.BALANCER:
-                await self.change(actor, inc, service, _front(inc, service))
+                await self.change(actor, inc, service, _front(actor, inc, service))
             elif service.ready is None and service.kind in (ServiceKind.PROCESS, ServiceKind.CONTAINER):
                 await self.change(actor, inc, service, Outcome(state=ServiceState.READY))
             return
@@ -245,7 +247,7 @@ class Health:
             outcome = actor.services.get(service.name)
             is_sure = misses == 0 and outcome is not None and outcome.state is ServiceState.READY
             why = await _look(inc, service, ready, known, secrets, is_sure=is_sure)
-            if inc.is_frozen:
+            if inc.is_frozen or (why and await _is_out_of_sight(inc, service)):
                 continue
             misses = misses + 1 if why else 0
             if not why:
@@ -259,10 +261,22 @@ def _is_lost(actor: Actor, subject: str) -> bool:
     return any(c.type == "Unobservable" and c.subject == subject for c in actor.state.conditions)
 
 
-def _front(inc: Incarnation, front: ServiceSpec) -> Outcome:
-    if balancing.is_served(inc, front):
+def _front(actor: Actor, inc: Incarnation, front: ServiceSpec) -> Outcome:
+    """Ready with one instance that is; down only when all were seen and none is (docs/adr/0004)."""
+    seen = [actor.services.get(one.name, _UNKNOWN).state for one in members(inc.services, front.name)]
+    if ServiceState.READY in seen:
         return Outcome(state=ServiceState.READY)
+    if ServiceState.UNKNOWN in seen:
+        return _UNKNOWN
     return Outcome(state=ServiceState.FAILED, detail=_UNSERVED)
+
+
+async def _is_out_of_sight(inc: Incarnation, service: ServiceSpec) -> bool:
+    """Whether the engine cannot even tell about the container: then a probe that fails says nothing about the service."""
+    if service.container is None:
+        return False
+    owner = sharing.runs_in(inc, service)
+    return isinstance(await inc.systems.containers.inspect(owning.container(owner, service.name)), Unknown)
 
 
 async def _secrets(inc: Incarnation) -> Mapping[str, str]:

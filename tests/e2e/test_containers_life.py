@@ -47,6 +47,23 @@ services:
 agent: {kind: command, command: [sleep, '1000']}
 """
 
+REPLICATED = """
+envmgr: 1
+services:
+  worker:
+    image: envmgr-test/base
+    command: [sleep, '1000']
+    init: true
+    replicas: 2
+    ready: {exec: ["true"], inside: true, period: 100ms, down: 1}
+  db:
+    image: envmgr-test/redis
+    ports: {tcp: {container: 6379}}
+    replicas: 1
+    ready: {exec: [redis-cli, ping], inside: true, period: 100ms, down: 1}
+agent: {kind: command, command: [sleep, '1000']}
+"""
+
 
 @pytest.fixture
 def here() -> Iterator[Host]:
@@ -199,6 +216,26 @@ def test_an_engine_that_goes_away_is_a_condition_and_nothing_else(far: Host, ent
     assert lost[0]["type"] == "Unobservable"
     assert (during["lifecycle"], services_of(during)) == ("running", {"web": "ready"})
     assert (after["lifecycle"], services_of(after)) == ("running", {"web": "ready"})
+
+
+@proves("CONT-014")
+def test_without_an_engine_nothing_is_told_to_be_down_and_no_front_to_be_ready(far: Host, entrance: Door) -> None:
+    far.template("replicated", REPLICATED)
+    far.ok("spawn", "-t", "replicated", "--name", "a")
+    entrance.shut()
+    eventually(lambda: [c for c in far.agent("a")["conditions"] if c["subject"] == "engine"])
+    kill_daemon(far)
+    eventually(lambda: set(services_of(far.agent("a")).values()) == {"unknown"})
+    during = far.agent("a")
+    said = far.ok("ls").out
+    entrance.open()
+    eventually(lambda: set(services_of(far.agent("a")).values()) == {"ready"}, within_s=20)
+    down = [event for event in far.events("a") if event["kind"] == "service.failed"]
+    far.ok("stop", "a")
+
+    assert {c["type"] for c in during["conditions"]} == {"Unobservable"}
+    assert "Down" not in said
+    assert down == []
 
 
 @proves("CONT-014")

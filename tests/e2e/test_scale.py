@@ -206,7 +206,7 @@ def test_the_balancer_outlives_the_daemon_and_follows_the_next_one(here: Host) -
     before = seen(port)
     kill_daemon(here)
     assert seen(port) == before
-    assert service(here, "otter", "api")["state"] == "ready"
+    eventually(lambda: service(here, "otter", "api")["state"] == "ready")
     os.kill(before["api-0"], signal.SIGKILL)
     eventually(lambda: service(here, "otter", "api-0")["state"] == "failed")
     assert seen(port) == {"api-1": before["api-1"]}
