@@ -13,6 +13,7 @@ from functools import partial
 import anyio
 
 from envmgr.errors import EnvmgrError
+from envmgr.model.agent import Lifecycle
 from envmgr.model.ids import LABEL_AGENT, LABEL_GENERATION
 from envmgr.model.lease import Tombstone
 from envmgr.model.observe import Absent, Present, Seen, Unknown
@@ -25,6 +26,9 @@ log = logging.getLogger(__name__)
 
 _EVERY_S = 2.0
 _ABSENT_TIMES = 2
+# An engine that has been down for so long since its agent was removed brings nothing back that anybody waits for.
+_REMOVED_FOR_S = 86_400.0
+_UP = (Lifecycle.SPAWNING, Lifecycle.RUNNING)
 
 
 Close = Callable[[], Awaitable[None]]
@@ -72,16 +76,23 @@ class Graves:
                     return nothing
         engine = self._systems.containers
         if grave.kind == begun.GRAVE:
-            return await self._look_for_begun(begun.of_grave(grave))
+            return await self._look_for_begun(grave)
         labels = {LABEL_AGENT: grave.agent, LABEL_GENERATION: str(grave.generation)}
         if grave.kind == "container":
             return _by_name(grave.name, await engine.containers(labels), engine.remove)
         return _by_name(grave.name, await engine.networks(labels), engine.remove_network)
 
-    async def _look_for_begun(self, of: begun.Trace) -> Seen[Close]:
-        engine = self._systems.containers
+    async def _look_for_begun(self, grave: Tombstone) -> Seen[Close]:
+        """What an agent that is up again has begun is its own: then the next stop looks after it."""
+        engine, of = self._systems.containers, begun.of_grave(grave)
+        record = await self._systems.store.read(lambda tx: tx.agent(grave.agent))
+        if record is not None and record.state.lifecycle in _UP:
+            return Absent()
+        if record is not None and record.state.lifecycle is Lifecycle.STOPPING:
+            return Unknown("its stop looks itself")
         if not isinstance(await engine.knock(), Present):
-            return Unknown("nobody serves the container engine")
+            is_over = record is None and self._systems.now() - grave.since > _REMOVED_FOR_S
+            return Absent() if is_over else Unknown("nobody serves the container engine")
         match await begun.find(engine, of):
             case Present(found):
                 there = found.containers or found.networks
