@@ -15,6 +15,7 @@ from envmgr.aio import blocking
 from envmgr.app import text, views
 from envmgr.app.context import App
 from envmgr.app.operations import Touch, operation
+from envmgr.app.planning import planned
 from envmgr.app.present import agent_view
 from envmgr.app.shapes import Ask, option, supplied
 from envmgr.errors import Conflict, EnvmgrError, SpawnRolledBack, Unavailable, UsageError
@@ -73,7 +74,7 @@ async def spawn(ask: SpawnAgent, app: App) -> AsyncIterator[views.SpawnItem]:
         for name in names:
             if ask.dry_run:
                 spec = await _resolved(app, ask, name, repo.root, params)
-                yield views.SpawnItem(kind="plan", name=name, plan=_plan(app, spec, repo.key))
+                yield views.SpawnItem(kind="plan", name=name, plan=planned(app, spec, repo.key))
                 continue
             try:
                 actor = await _accept(app, ask, name, repo, params)
@@ -258,31 +259,3 @@ def _free_names(ask: SpawnAgent, taken: set[str]) -> Iterator[str]:
     stem = ask.name or re.sub(r"[^a-z0-9]+", "-", Path(ask.template).stem.lower()).strip("-") or "agent"
     numbered = (f"{stem[:36]}-{number}" for number in itertools.count(1))
     return (name for name in numbered if name not in taken)
-
-
-def _plan(app: App, spec: AgentSpec, repo_key: str) -> views.PlanView:
-    edges = {
-        s.name: ", ".join(f"{d.service} {d.condition.value}" for d in s.depends_on) for s in spec.services
-    }
-    command = spec.assistant.command
-    is_contained = any(s.container is not None and not s.is_shared for s in spec.services)
-    return views.PlanView(
-        name=spec.name,
-        template=spec.template,
-        source=spec.source,
-        repo=spec.repo,
-        branch=spec.workspace.branch,
-        base=spec.workspace.base,
-        worktree=str(app.worktree_root / repo_key / spec.name),
-        steps=["admission", *(["ports"] if spec.services else []),
-               "worktree, session, environment" + (", networks" if is_contained else ""),
-               *(["setup"] if spec.workspace.setup or spec.hooks.on_create else []),
-               *(["services"] if spec.services else []), *(["hooks"] if spec.hooks.on_start else []), "assistant", "readiness"],
-        services=[f"{s.name} ({s.kind.value}){' after ' + edges[s.name] if edges[s.name] else ''}" for s in spec.services],
-        ports={
-            f"{s.name}.{p.name}": str(p.number or p.prefer or f"one of a block of {spec.ports.block}")
-            for s in spec.services
-            for p in s.ports
-        },
-        command=command if isinstance(command, str) and command else " ".join(command) or spec.assistant.kind,
-    )  # fmt: skip

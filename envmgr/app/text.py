@@ -271,6 +271,8 @@ def plan(item: views.PlanView, style: Style) -> str:
         f"  branch   {item.branch} from {item.base}",
         *(f"  step     {step}" for step in item.steps),
         *(f"  service  {service}" for service in item.services),
+        *(f"  image    {image}" for image in item.images),
+        *(f"  volume   {volume}" for volume in item.volumes),
         *(f"  port     {name}: {which}" for name, which in item.ports.items()),
         f"  runs     {item.command}",
     ]

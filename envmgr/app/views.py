@@ -161,6 +161,8 @@ class PlanView(View):
     worktree: str
     steps: list[str]
     services: list[str] = []
+    images: list[str] = []
+    volumes: list[str] = []
     ports: dict[str, str] = {}
     command: str
 
@@ -252,6 +254,9 @@ class EnvView(View):
     worktree: str
     env: dict[str, str]
     container: str = Field(default="", description="Where a command is to run; empty for the host")
+    engine: dict[str, str] = Field(
+        default={}, description="Environment by which docker finds the container's engine"
+    )
 
 
 class UrlView(View):
@@ -286,6 +291,10 @@ class DaemonView(View):
     agents: int = 0
     troubles: list[str] = []
     shared: list[SharedView] = []
+    engine: str = Field(
+        default="", description="Address of its container engine, and who says so; empty for none"
+    )
+    engine_trouble: str = Field(default="", description="Why that one cannot be used; empty when it can")
 
 
 class VersionView(View):

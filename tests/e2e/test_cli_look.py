@@ -9,6 +9,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -203,6 +204,19 @@ def test_doctor_finds_nothing_wrong_with_a_host_in_order(shared: Host) -> None:
 
     assert checks["ok"], checks
     assert {"git", "tmux", "daemon", "disk", "socket path"} <= {check["check"] for check in checks["checks"]}
+
+
+def test_doctor_tells_what_snapshots_take(shared: Host, tmp_path: Path) -> None:
+    def found() -> str:
+        checks = shared.run("doctor", "--json", env={"ENVMGR_STATE_DIR": str(tmp_path)}).json["checks"]
+        return str(next(check["found"] for check in checks if check["check"] == "snapshots"))
+
+    before = found()
+    (tmp_path / "snapshots" / "a-1").mkdir(parents=True)
+    (tmp_path / "snapshots" / "a-1" / "data.tar").write_bytes(bytes(2_100_000))
+
+    assert before == "none with volumes"
+    assert found() == "2.1 MB of volumes: envmgr snapshot list"
 
 
 @proves("CLI-014")

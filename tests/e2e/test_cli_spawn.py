@@ -72,6 +72,43 @@ def test_a_dry_run_prints_the_plan_and_changes_nothing(shared: Host) -> None:
     assert not Path(plan["worktree"]).exists()
 
 
+@proves("CLI-022")
+def test_a_dry_run_tells_images_volumes_and_replicas(shared: Host) -> None:
+    shared.template(
+        "full",
+        """\
+envmgr: 1
+services:
+  db: {image: "postgres:16", volumes: ["pgdata:/data", "./conf:/conf"], scope: shared}
+  cache: {image: "redis:7", pull: never, volumes: ["keys:/data"]}
+  api: {build: ./api, replicas: 3, volumes: ["keys:/keys:ro", "other:/other:ro"], depends_on: {cache: started}}
+  web: {command: exec sleep 1000}
+volumes:
+  keys: {seed: {script: "true"}}
+  other: {seed: {snapshot: golden}}
+agent: {kind: command, command: [sleep, "1000"]}
+""",
+    )
+    plan = shared.ok("spawn", "-t", "full", "--name", "maybe", "--dry-run", "--json").json["plan"]
+
+    assert plan["services"] == [
+        "db (container, shared by all agents)",
+        "cache (container)",
+        "api (container, 3 replicas) after cache started",
+        "web (process)",
+    ]
+    assert plan["images"] == [
+        "postgres:16 (pulled if it is missing)",
+        "redis:7 (never pulled)",
+        "api (built from ./api)",
+    ]
+    assert plan["volumes"] == [
+        "pgdata: all agents', for db",
+        "keys: the agent's own, for cache, api, filled by a script",
+        "other: the agent's own, for api, filled from snapshot golden",
+    ]
+
+
 @proves("CLI-023")
 def test_several_agents_of_one_call_are_numbered_and_apart(shared: Host) -> None:
     ran = shared.ok("spawn", "-t", "web", "--name", "trio", "-n", "3")

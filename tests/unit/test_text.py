@@ -179,6 +179,8 @@ def test_a_plan_tells_what_would_be_done() -> None:
             worktree="/state/worktrees/shop/web-1",
             steps=["ports", "assistant"],
             services=["api (process) after db ready"],
+            images=["redis:7 (never pulled)"],
+            volumes=["data: the agent's own, for cache"],
             ports={"api.http": "one of a block of 20"},
             command="claude",
         ),
@@ -192,6 +194,8 @@ def test_a_plan_tells_what_would_be_done() -> None:
           step     ports
           step     assistant
           service  api (process) after db ready
+          image    redis:7 (never pulled)
+          volume   data: the agent's own, for cache
           port     api.http: one of a block of 20
           runs     claude
     """)
