@@ -90,6 +90,7 @@ class Container:
         addresses: Network name -> its IP address there.
         published: (port inside, protocol) -> host port.
         sources: Host paths and volume names it mounts.
+        is_sketch: The engine lists it and could not tell more in time: pid, times, health and error are not known.
     """
 
     id: str
@@ -107,6 +108,7 @@ class Container:
     addresses: Mapping[str, str] = field(default_factory=dict)
     published: Mapping[tuple[int, str], int] = field(default_factory=dict)
     sources: tuple[str, ...] = ()
+    is_sketch: bool = False
 
     @property
     def is_alive(self) -> bool:
@@ -218,7 +220,10 @@ class Engine(Protocol):
         """One by id or name."""
 
     async def containers(self, labels: Labels) -> Seen[Sequence[Container]]:
-        """All, ended ones too, that carry all these labels (an empty value matches any)."""
+        """All, ended ones too, that carry all these labels (an empty value matches any).
+
+        One that the engine cannot tell about in time is a sketch, and keeps nobody from seeing the others.
+        """
 
     async def mounting(self, source: str) -> Seen[Sequence[Container]]:
         """All that mount this host path, something below it, or this volume."""

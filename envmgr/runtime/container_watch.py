@@ -84,6 +84,9 @@ class ContainerWatch:
         self._followers: dict[AgentId, list[Follower]] = {}
         self._logs: dict[tuple[Path, str], ContainerLog] = {}
         self._hints: dict[str, None] = {}
+        self._looking: set[str] = set()
+        self._told = 0
+        self._told_of: dict[str, int] = {}
         self._wake = anyio.Event()
         self._group: TaskGroup | None = None
         self._is_live = False
@@ -103,12 +106,15 @@ class ContainerWatch:
         """All containers of an agent, as last seen."""
         return [c for c in self._known.values() if c.labels.get(LABEL_AGENT) == agent]
 
-    def note(self, container: Container) -> None:
-        """Somebody else has just looked at it."""
+    def note(self, container: Container) -> Container:
+        """Somebody else has just looked at it; returns what is known of it now."""
+        self._mark(container.id)
         self._tell(container)
+        return self._known[container.id]
 
     def forget(self, container: str) -> None:
         """We have removed it ourselves: that is no news."""
+        self._mark(container)
         self._known.pop(container, None)
 
     def output(self, home: Path, unit: str) -> ContainerLog:
@@ -186,26 +192,43 @@ class ContainerWatch:
         raise Unobservable("the engine's events ended", hint="Is Docker running? `envmgr doctor` tells.")
 
     async def _heed(self) -> None:
-        while True:
-            while not self._hints:
+        """Side by side: an engine may hang on one container. At each it looks once at a time."""
+        async with anyio.create_task_group() as group:
+            while True:
+                for container in [hint for hint in self._hints if hint not in self._looking]:
+                    del self._hints[container]
+                    self._looking.add(container)
+                    group.start_soon(self._heed_one, container)
                 self._wake = anyio.Event()
                 await self._wake.wait()
-            hints, self._hints = list(self._hints), {}
-            async with anyio.create_task_group() as group:
-                for container in hints:
-                    group.start_soon(self._look, container)
+
+    async def _heed_one(self, container: str) -> None:
+        try:
+            await self._look(container)
+        finally:
+            self._looking.discard(container)
+            self._wake.set()
 
     async def _look(self, container: str) -> None:
-        match await self._engine.inspect(container):
+        began = self._told
+        seen = await self._engine.inspect(container)
+        if self._is_newer(container, began):  # which of the two is older, nobody knows
+            self._hints[container] = None
+            self._wake.set()
+            return
+        match seen:
             case Present(found):
                 if found.labels.get(LABEL_INSTANCE) == self._instance:
+                    self._mark(container)
                     self._tell(found)
             case Absent():
+                self._mark(container)
                 self._gone(container)
-            case Unknown(reason):
-                raise Unobservable(reason)
+            case Unknown():  # the next listing tells whether it is the container or the engine
+                pass
 
     async def _list(self) -> None:
+        began, before = self._told, list(self._known)
         match await self._engine.containers({LABEL_INSTANCE: self._instance}):
             case Present(found):
                 there: Mapping[str, Container] = {container.id: container for container in found}
@@ -214,15 +237,31 @@ class ContainerWatch:
             case Unknown(reason):
                 raise Unobservable(reason)
         for container in there.values():
-            self._tell(container, is_first=not self._is_live)
-        for gone in [known for known in self._known if known not in there]:
-            self._gone(gone)
+            # What was told meanwhile is newer than the list, and may be that it has been removed.
+            newest = self._known.get(container.id) if self._is_newer(container.id, began) else container
+            if newest is not None:
+                self._tell(newest, is_first=not self._is_live)
+        for missing in before:
+            if missing not in there and not self._is_newer(missing, began):
+                await self._look(missing)
+        self._told_of = {known: told for known, told in self._told_of.items() if told > began}
         self._is_live = True
         for follower in self._all():
             follower.live()
 
+    def _mark(self, container: str) -> None:
+        """Something is told of it now: what was asked before is older."""
+        self._told += 1
+        self._told_of[container] = self._told
+
+    def _is_newer(self, container: str, began: int) -> bool:
+        return self._told_of.get(container, 0) > began
+
     def _tell(self, container: Container, *, is_first: bool = False) -> None:
-        before, self._known[container.id] = self._known.get(container.id), container
+        before = self._known.get(container.id)
+        if container.is_sketch and before is not None:
+            container = replace(before, state=container.state, exit_code=container.exit_code)
+        self._known[container.id] = container
         if is_first or before is None or _facts(before) != _facts(container):
             self._publish(container)
 

@@ -104,8 +104,7 @@ class EngineRunner:
         """See `Runner.status`."""
         found = _answer(await self._engine.containers(owning.of_generation(self._inc)))
         held: dict[str, Held] = {}
-        for container in found:
-            self._watch.note(container)
+        for container in map(self._watch.note, found):
             service = self._service(container)
             if service is not None:
                 held[service.name] = await self._held(service, container)

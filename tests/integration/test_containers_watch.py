@@ -5,20 +5,25 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
 import pytest
 
+from envmgr.drivers.docker import DockerEngine
 from envmgr.errors import Unobservable
+from envmgr.model.ids import LABEL_AGENT, LABEL_INSTANCE, AgentId, InstanceId
 from envmgr.protocols.keepers import Held
 from envmgr.runtime import runners
+from envmgr.runtime.container_watch import ContainerWatch
 from envmgr.runtime.engine_runner import EngineRunner
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.leasing import claim_ports
 from envmgr.runtime.services import ServiceRun
 from envmgr.runtime.steps.services import stop_services
-from tests.support.containers import contained, container, engaged, unattended
+from tests.support import docker
+from tests.support.containers import contained, container, engaged, open_log, unattended
 from tests.support.docker import engine
 from tests.support.engine_proxy import Door, door
 from tests.support.requirements import proves
@@ -161,3 +166,58 @@ async def test_an_engine_that_says_nothing_any_more_is_told(tmp_path: Path, entr
         async with heard(inc) as again:
             await async_eventually(lambda: again.is_alive("db"))
         await stop_services(inc)
+
+
+@proves("CONT-014")
+async def test_a_container_that_the_engine_cannot_tell_about_hides_no_other(
+    tmp_path: Path, entrance: Door
+) -> None:
+    async with unattended(tmp_path, container("db", STAY), container("web", STAY)) as inc:
+        async with engaged(inc):
+            await start(inc)
+        wedged = await anyio.to_thread.run_sync(engine().api.inspect_container, name(inc, "db"))
+        entrance.hold(f"/containers/{wedged['Id']}/json".encode())
+        async with engaged(inc, host=entrance.url):
+            async with heard(inc) as hears:
+                await async_eventually(lambda: hears.is_alive("db") and hears.is_alive("web"))
+                await anyio.to_thread.run_sync(engine().api.kill, name(inc, "web"))
+                await async_eventually(lambda: hears.has_ended("web"), within_s=3)
+            status = await EngineRunner(inc).status()
+            entrance.clear()
+            await stop_services(inc)
+
+    assert hears.trouble == ""
+    assert hears.is_alive("db")
+    assert status["db"].is_alive
+    assert not status["web"].is_alive
+
+
+@proves("CONT-014")
+async def test_a_listing_that_began_before_a_launch_does_not_take_it_for_removed(entrance: Door) -> None:
+    agent = AgentId("a1b2c3d4")
+    with docker.ours() as direct:
+        instance = InstanceId(direct.labels[LABEL_INSTANCE])
+        there = DockerEngine(instance=instance, host=entrance.url)
+        watch = ContainerWatch(there, instance, open_log)
+        entrance.withhold(b"/containers/json")
+        async with anyio.create_task_group() as group:
+            await group.start(watch.run)
+            with watch.follow(agent) as follower:
+                await async_eventually(lambda: entrance.is_withholding)
+                launch = direct.launch("sleep", "60", init=True)
+                launched = await direct.engine.run(
+                    replace(launch, labels={**launch.labels, LABEL_AGENT: agent})
+                )
+                watch.note(launched)
+                entrance.clear()
+                await follower.until_live()
+                told: list[str] = []
+                with anyio.move_on_after(1):
+                    while True:
+                        told.append((await follower.next()).state)
+            group.cancel_scope.cancel()
+        there.close()
+        await direct.engine.remove(launched.id)
+
+    assert told[-1] == "running"
+    assert "dead" not in told

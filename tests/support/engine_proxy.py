@@ -20,7 +20,8 @@ class Door:
         self.url = f"unix://{path}"
         self._flows = threading.Event()
         self._flows.set()
-        self._held = b""
+        self._held = self._late = b""
+        self._withheld: list[threading.Event] = []
         self._listener: socket.socket | None = None
         self._open: list[socket.socket] = []
 
@@ -51,10 +52,22 @@ class Door:
         """Requests with these words get no answer, ever: their connections are kept and nothing is sent on."""
         self._held = words
 
+    def withhold(self, words: bytes) -> None:
+        """Requests with these words are answered late: by `clear`."""
+        self._late = words
+
+    @property
+    def is_withholding(self) -> bool:
+        """Whether the engine has answered what `withhold` named."""
+        return bool(self._withheld)
+
     def clear(self) -> None:
-        """What was jammed goes on; nothing more is held."""
-        self._held = b""
+        """What was jammed or withheld goes on; nothing more is held."""
+        self._held = self._late = b""
         self._flows.set()
+        withheld, self._withheld = self._withheld, []
+        for each in withheld:
+            each.set()
 
     def _accept(self, listener: socket.socket) -> None:
         with contextlib.suppress(OSError):
@@ -63,12 +76,27 @@ class Door:
                 theirs = socket.socket(socket.AF_UNIX)
                 theirs.connect(_ENGINE)
                 self._open += [ours, theirs]
-                for source, target in ((ours, theirs), (theirs, ours)):
-                    threading.Thread(target=self._copy, args=(source, target), daemon=True).start()
+                asked = threading.Event()
+                for copy, source, target in ((self._ask, ours, theirs), (self._answer, theirs, ours)):
+                    threading.Thread(target=copy, args=(source, target, asked), daemon=True).start()
 
-    def _copy(self, source: socket.socket, target: socket.socket) -> None:
+    def _answer(self, source: socket.socket, target: socket.socket, asked: threading.Event) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(_PIECE):
+                if asked.is_set():
+                    asked.clear()
+                    goes_on = threading.Event()
+                    self._withheld.append(goes_on)
+                    goes_on.wait()
+                self._flows.wait()
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+    def _ask(self, source: socket.socket, target: socket.socket, asked: threading.Event) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(_PIECE):
+                if self._late and self._late in data:
+                    asked.set()
                 if self._held and self._held in data:
                     return
                 self._flows.wait()

@@ -14,11 +14,12 @@ import anyio
 from envmgr.drivers.docker import bodies, reading, stream, trouble
 from envmgr.drivers.docker.calls import ENDING, Calls, Client
 from envmgr.errors import ConfigError, Conflict, NotFound, Unobservable
-from envmgr.model.observe import Absent, Present, Seen
+from envmgr.model.observe import Absent, Present, Seen, Unknown
 from envmgr.protocols.engine import Container, ContainerLaunch, Labels
 
 _KILL_S = 20.0
 _NAMED_S, _PAUSE_S = 20.0, 0.05
+_INSPECT_S = 2.0
 
 
 class Containers:
@@ -59,22 +60,48 @@ class Containers:
 
     async def containers(self, labels: Labels) -> Seen[Sequence[Container]]:
         """See `Engine.containers`."""
-
-        def ask(client: Client) -> list[Container]:
-            listed = client.containers(all=True, filters={"label": label_filter(labels)})
-            return _inspected(client, [each["Id"] for each in listed])
-
-        return await self._calls.seen(ask, what="listing containers")
+        filters = {"label": label_filter(labels)}
+        match await self._calls.seen(
+            lambda client: client.containers(all=True, filters=filters), what="listing containers"
+        ):
+            case Present(rows):
+                return Present(await self._inspected(rows))
+            case nothing:
+                return nothing
 
     async def mounting(self, source: str) -> Seen[Sequence[Container]]:
         """See `Engine.mounting`."""
 
-        def ask(client: Client) -> list[Container]:
+        def ask(client: Client) -> list[reading.Document]:
             # The engine's own filter knows volumes, but no folders below a path.
-            listed = client.containers(all=True)
-            return _inspected(client, [each["Id"] for each in listed if _uses(reading.mounted(each), source)])
+            return [each for each in client.containers(all=True) if _uses(reading.mounted(each), source)]
 
-        return await self._calls.seen(ask, what="listing containers")
+        match await self._calls.seen(ask, what="listing containers"):
+            case Present(rows):
+                return Present(await self._inspected(rows))
+            case nothing:
+                return nothing
+
+    async def _inspected(self, rows: Sequence[reading.Document]) -> Sequence[Container]:
+        """In full, side by side: an engine may hang on one container and be well otherwise."""
+        found: dict[str, Container] = {}
+
+        async def one(row: reading.Document) -> None:
+            name = row["Id"]
+            match await self._calls.seen(
+                lambda client: _inspect(client, name), what=f"looking at {name}", deadline_s=_INSPECT_S
+            ):
+                case Present(container):
+                    found[name] = container
+                case Absent():
+                    pass
+                case Unknown():
+                    found[name] = reading.sketch(row)
+
+        async with anyio.create_task_group() as group:
+            for row in rows:
+                group.start_soon(one, row)
+        return [found[row["Id"]] for row in rows if row["Id"] in found]
 
     async def signal(self, container: str, signal: str) -> None:
         """See `Engine.signal`."""
@@ -250,20 +277,6 @@ def _start(client: Client, container: str) -> Container:
 
 def _inspect(client: Client, container: str) -> Container:
     return reading.container(client.inspect_container(container))
-
-
-def _inspect_or_none(client: Client, container: str) -> Container | None:
-    import docker.errors
-
-    try:
-        return _inspect(client, container)
-    except docker.errors.NotFound:
-        return None
-
-
-def _inspected(client: Client, ids: Sequence[str]) -> list[Container]:
-    found = (_inspect_or_none(client, each) for each in ids)
-    return [each for each in found if each is not None]
 
 
 def _signal(client: Client, container: str, signal: str) -> None:

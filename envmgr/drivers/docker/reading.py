@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from envmgr.protocols.engine import Container, EngineFacts, Found
+
+_ENDED = re.compile(r"Exited \((\d+)\)")
 
 Document = Mapping[str, Any]
 """JSON of the engine."""
@@ -35,6 +38,28 @@ def container(document: Document) -> Container:
         addresses=_addresses(network),
         published=_published(network),
         sources=mounted(document),
+    )
+
+
+def sketch(row: Document) -> Container:
+    """From a row of `GET /containers/json`: what is known of a container that cannot be inspected."""
+    ended = _ENDED.match(row.get("Status") or "")
+    network = row.get("NetworkSettings") or {}
+    return Container(
+        id=row["Id"],
+        name=next(iter(row.get("Names") or ()), "").removeprefix("/"),
+        image=row["Image"],
+        labels=row.get("Labels") or {},
+        state=row["State"],
+        exit_code=int(ended[1]) if ended else None,
+        addresses=_addresses(network),
+        published={
+            (port["PrivatePort"], port["Type"]): port["PublicPort"]
+            for port in row.get("Ports") or ()
+            if port.get("PublicPort")
+        },
+        sources=mounted(row),
+        is_sketch=True,
     )
 
 
