@@ -21,7 +21,7 @@ from envmgr.app.operations import Touch, operation
 from envmgr.app.shapes import Ask, option
 from envmgr.app.tail import Tail
 from envmgr.core.counting import counted
-from envmgr.errors import EnvmgrError, Unavailable
+from envmgr.errors import ConfigError, EnvmgrError, Unavailable
 from envmgr.model.agent import Lifecycle
 from envmgr.model.ids import AgentId
 from envmgr.model.observe import Absent, Present, Unknown
@@ -71,7 +71,25 @@ async def info(ask: Nothing, app: App) -> views.DaemonView:
         agents=len(app.agents.actors()),
         troubles=await _troubles_of_systems(app),
         shared=await _shared(app),
+        engine=await _whereabouts(app),
+        engine_trouble=await _engine_trouble(app),
     )
+
+
+async def _whereabouts(app: App) -> str:
+    try:
+        place = await app.engine.whereabouts()
+    except ConfigError as error:
+        return error.message
+    return f"{place.url} ({place.source})" if place else ""
+
+
+async def _engine_trouble(app: App) -> str:
+    """As the daemon sees it. Only a knock: with no containers about, the engine's client is never loaded."""
+    match await app.engine.knock():
+        case Unknown(reason):
+            return reason
+    return ""
 
 
 async def _shared(app: App) -> list[views.SharedView]:
@@ -208,7 +226,7 @@ async def version(ask: Nothing, app: App) -> views.VersionView:
 async def doctor(ask: Nothing, app: App) -> views.DoctorView:
     """Check what envmgr stands on, and say how to mend each finding."""
     checks = await anyio.to_thread.run_sync(lambda: list(_host_checks(app)))
-    checks.append(await _engine(app))
+    checks += await _engines(app)
     scopes = await anyio.to_thread.run_sync(app.find_scopes)
     checks.append(
         views.CheckView(check="limits", ok=True, found=f"containers: the engine; {tiers.described(scopes)}")
@@ -232,12 +250,35 @@ def _host_checks(app: App) -> Iterator[views.CheckView]:
         check="disk", ok=free > _LOW_DISK_BYTES, found=f"{free // 2**20} MB free for worktrees",
         fix="Remove agents you no longer need: envmgr ls, envmgr rm NAME",
     )  # fmt: skip
+    yield _snapshots(app.state_dir / "snapshots")
+
+
+def _snapshots(folder: Path) -> views.CheckView:
+    """What copies of volumes take; the files of worktrees are in their repositories."""
+    sizes = [path.lstat().st_size for path in folder.rglob("*") if path.is_file()]
+    found = f"{text.size(sum(sizes))} of volumes: envmgr snapshot list" if sizes else "none with volumes"
+    return views.CheckView(check="snapshots", ok=True, found=found)
+
+
+async def _engines(app: App) -> list[views.CheckView]:
+    """The one that a command here would use, and the daemon's, when that is another one or does not answer."""
+    here, status = await _engine(app), await daemon_status(Nothing(), app)
+    if not status.running or (status.engine == await _whereabouts(app) and not status.engine_trouble):
+        return [here]
+    theirs = status.engine or "none"
+    trouble = f" does not answer: {status.engine_trouble}" if status.engine_trouble else ""
+    check = views.CheckView(
+        check="daemon's engine", ok=not trouble, found=f"{theirs}{trouble}; services in containers run there",
+        fix="set DOCKER_HOST as it should be, then `envmgr daemon stop`; the next command starts the daemon with it",
+    )  # fmt: skip
+    return [here, check]
 
 
 async def _engine(app: App) -> views.CheckView:
+    where = await _whereabouts(app)
     match await app.engine.look():
         case Present(facts):
-            found = f"Docker {facts.version}, API {facts.api}, cgroup v{facts.cgroup}, {facts.storage}"
+            found = f"Docker {facts.version}, API {facts.api}, cgroup v{facts.cgroup}, {facts.storage}, at {where}"
             return views.CheckView(check="engine", ok=True, found=found)
         case Absent():
             return views.CheckView(

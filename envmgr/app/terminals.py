@@ -198,7 +198,9 @@ async def _within(ask: Execute, app: App, view: views.EnvView) -> views.EnvView:
         raise NotFound(f"{view.name} has no service {ask.service}", hint=f"It has: {known}.")
     if service.container is not None:
         owner = sharing.runs_in(inc, service)
-        return view.model_copy(update={"container": owning.container(owner, service.name)})
+        place = await app.engine.whereabouts()  # the daemon's: the person's own may be another one
+        engine = dict(place.variables) if place else {}
+        return view.model_copy(update={"container": owning.container(owner, service.name), "engine": engine})
     env = rendering.service_env(inc, service, await inc.secrets(ask.environment))
     folder = inc.path / service.cwd
     return view.model_copy(update={"worktree": str(folder), "env": {**env, **inc.marker("person")}})

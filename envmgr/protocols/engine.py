@@ -127,6 +127,20 @@ class EngineFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EngineAddress:
+    """Which engine is used.
+
+    Attributes:
+        source: Who says so, such as `DOCKER_HOST`.
+        variables: Environment that makes docker's own command line use it.
+    """
+
+    url: str
+    source: str
+    variables: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """A network or a volume of ours."""
 
@@ -149,6 +163,13 @@ class Engine(Protocol):
         """Whether somebody takes connections at its address: cheap, asks nothing, never raises.
 
         Absent when there is no engine on this host, or none that this user may reach; Unknown when nobody serves it now.
+        """
+
+    async def whereabouts(self) -> EngineAddress | None:
+        """Where a call would go now; None when there is no engine on this host. Asks nothing.
+
+        Raises:
+            ConfigError: The address it was told cannot be used.
         """
 
     # --- images

@@ -219,7 +219,9 @@ def test_an_engine_that_goes_away_is_a_condition_and_nothing_else(far: Host, ent
 
 
 @proves("CONT-014")
-def test_without_an_engine_nothing_is_told_to_be_down_and_no_front_to_be_ready(far: Host, entrance: Door) -> None:
+def test_without_an_engine_nothing_is_told_to_be_down_and_no_front_to_be_ready(
+    far: Host, entrance: Door
+) -> None:
     far.template("replicated", REPLICATED)
     far.ok("spawn", "-t", "replicated", "--name", "a")
     entrance.shut()
@@ -236,6 +238,31 @@ def test_without_an_engine_nothing_is_told_to_be_down_and_no_front_to_be_ready(f
     assert {c["type"] for c in during["conditions"]} == {"Unobservable"}
     assert "Down" not in said
     assert down == []
+
+
+@proves("CONT-014")
+def test_doctor_looks_at_the_engine_that_the_daemon_uses(far: Host, entrance: Door) -> None:
+    far.ok("daemon", "start")
+    entrance.shut()
+    there = far.run("doctor", env={"DOCKER_HOST": ""})
+    entrance.open()
+    mended = far.ok("doctor").out
+
+    assert there.code == 1
+    assert f"FIX daemon's engine {entrance.url} (DOCKER_HOST) does not answer: " in there.out
+    assert "envmgr daemon stop" in there.out
+    assert f", at {entrance.url} (DOCKER_HOST)" in mended
+
+
+@proves("CONT-011")
+def test_a_command_inside_goes_to_the_daemon_s_engine_whatever_the_person_uses(far: Host) -> None:
+    far.ok("spawn", "-t", "web", "--name", "a")
+
+    ran = far.run(
+        "exec", "a", "--service", "web", "--", "echo", "inside", env={"DOCKER_HOST": "tcp://127.0.0.1:1"}
+    )
+
+    assert (ran.code, ran.out) == (0, "inside\n")
 
 
 @proves("CONT-014")
@@ -264,7 +291,7 @@ def test_a_spawn_without_an_engine_says_who_needs_it_and_what_to_do(far: Host, e
     ran = far.run("spawn", "-t", "web", "--name", "a")
 
     assert ran.code == 8
-    assert "the container engine does not answer" in ran.err
+    assert f"the container engine at {entrance.url} (DOCKER_HOST) does not answer" in ran.err
     assert "web of a needs it" in ran.err
     assert "Start Docker" in ran.err
     assert far.agent("a")["lifecycle"] == "error"
@@ -280,7 +307,7 @@ def test_a_stop_without_an_engine_forgets_nothing_and_the_next_one_ends_it(far: 
     again = far.ok("stop", "a")
 
     assert first.code == 8
-    assert "the container engine does not answer" in first.err
+    assert f"the container engine at {entrance.url} (DOCKER_HOST) does not answer" in first.err
     assert held["lifecycle"] == "error"
     assert "STOPPED" in again.out
     assert ours(far, "a") == []

@@ -48,7 +48,8 @@ def _at(host: str, deadline_s: float = 1.0) -> DockerEngine:
 async def test_an_engine_that_is_down_is_unknown_not_empty(tmp_path: Path) -> None:
     down = _at(f"unix://{tmp_path}/none.sock")
 
-    assert await down.look() == Unknown("the container engine does not answer")
+    where = f"unix://{tmp_path}/none.sock (docker.host of the settings)"
+    assert await down.look() == Unknown(f"the container engine at {where} does not answer")
     assert isinstance(await down.containers({"envmgr.instance": "x"}), Unknown)
     assert isinstance(await down.inspect("x"), Unknown)
     for call in (

@@ -37,6 +37,31 @@ def test_an_address_is_read_from_setting_and_environment(
 
 
 @proves("DOCK-020")
+@pytest.mark.parametrize(
+    ("host", "environ", "described"),
+    [
+        ("unix:///a.sock", {}, "unix:///a.sock (docker.host of the settings)"),
+        ("", {"DOCKER_HOST": "tcp://box:1"}, "tcp://box:1 (DOCKER_HOST)"),
+    ],
+)
+def test_an_address_tells_who_gave_it(host: str, environ: dict[str, str], described: str) -> None:
+    found = address.given(host, environ=environ)
+
+    assert found is not None
+    assert found.described == described
+
+
+@proves("DOCK-020")
+def test_docker_s_own_command_line_is_led_to_an_engine_behind_certificates() -> None:
+    found = address.given("https://box", environ={"DOCKER_CERT_PATH": "/certs"})
+
+    assert found is not None
+    assert found.variables() == {
+        "DOCKER_HOST": "tcp://box:2376", "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": "/certs"
+    }  # fmt: skip
+
+
+@proves("DOCK-020")
 def test_sockets_of_rootless_engines_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(address, "_ROOTFUL", str(tmp_path / "none"))
     (tmp_path / "docker.sock").touch()

@@ -6,7 +6,7 @@ import os
 import shutil
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -23,6 +23,7 @@ class Address:
         url: As the SDK takes it.
         socket: Path of its Unix socket; empty for TCP.
         certificates: Folder with `ca.pem`, `cert.pem` and `key.pem`; empty without TLS.
+        source: Who says so.
     """
 
     url: str
@@ -30,6 +31,19 @@ class Address:
     host: str = ""
     port: int = 0
     certificates: str = ""
+    source: str = field(default="", compare=False)
+
+    @property
+    def described(self) -> str:
+        """`unix:///var/run/docker.sock (DOCKER_HOST)`, for people."""
+        return f"{self.url} ({self.source})" if self.source else self.url
+
+    def variables(self) -> dict[str, str]:
+        """What makes docker's own command line use this engine."""
+        if not self.certificates:
+            return {"DOCKER_HOST": self.url}
+        url = f"tcp://{self.url.partition('://')[2]}"
+        return {"DOCKER_HOST": url, "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": self.certificates}
 
     def tls(self) -> ssl.SSLContext | None:
         """For a stream of our own; None without TLS. Reads the certificates, so it blocks."""
@@ -50,12 +64,14 @@ def given(host: str = "", *, environ: Mapping[str, str] = os.environ) -> Address
     url = host or environ.get("DOCKER_HOST", "")
     if not url:
         return None
+    source = "docker.host of the settings" if host else "DOCKER_HOST"
     parts = urlsplit(url)
     match parts.scheme:
         case "unix" if parts.path:
-            return Address(url=f"unix://{parts.path}", socket=parts.path)
+            return Address(url=f"unix://{parts.path}", socket=parts.path, source=source)
         case "tcp" | "http" | "https" if parts.hostname:
-            return _remote(parts.hostname, parts.port, environ, is_https=parts.scheme == "https")
+            found = _remote(parts.hostname, parts.port, environ, is_https=parts.scheme == "https")
+            return replace(found, source=source)
     raise ConfigError(
         f"the container engine's address {url!r} cannot be used",
         hint="Set `docker.host` or DOCKER_HOST to unix://PATH or tcp://HOST:PORT.",
@@ -76,7 +92,7 @@ def usual(environ: Mapping[str, str] = os.environ) -> Address | None:
     path = next((each for each in places if each and Path(each).exists()), "")
     if not path and not (shutil.which("dockerd") or shutil.which("docker")):
         return None
-    return Address(url=f"unix://{path or _ROOTFUL}", socket=path or _ROOTFUL)
+    return Address(url=f"unix://{path or _ROOTFUL}", socket=path or _ROOTFUL, source="the usual socket")
 
 
 def _remote(host: str, port: int | None, environ: Mapping[str, str], *, is_https: bool) -> Address:

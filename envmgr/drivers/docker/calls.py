@@ -105,13 +105,22 @@ class Calls:
             version = await self.look(_agreed, what="asking for its version")
             address = self._address
         if address is None:
-            raise trouble.down()
+            raise trouble.down(self._address)
         return address, version
+
+    @property
+    def address(self) -> Address | None:
+        """Of the last call; None before the first."""
+        return self._address
+
+    async def find(self) -> Address | None:
+        """Where a call would go now. Raises ConfigError for an address that cannot be used."""
+        return await blocking.look("docker", self.deadline_s, self._find)
 
     async def is_expected(self) -> bool:
         """Whether an engine is meant to be there: told so, its socket exists, or it is installed."""
         try:
-            return await blocking.look("docker", self.deadline_s, self._find) is not None
+            return await self.find() is not None
         except ConfigError:
             return True
 
@@ -159,7 +168,7 @@ class Calls:
                 pause_s = min(pause_s * 2, 0.5)
                 with contextlib.suppress(NotFound):
                     await self.act(again, what=what, lane=ENDING)
-        raise trouble.silent(what, self.change_s)
+        raise trouble.silent(self._address, what, self.change_s)
 
     def close(self) -> None:
         """Close the connections that are kept. Later calls open new ones."""
@@ -177,9 +186,9 @@ class Calls:
             with self._client(deadline_s) as client:
                 return call(client)
         except TimeoutError as error:
-            raise trouble.silent(what, deadline_s) from error
+            raise trouble.silent(self._address, what, deadline_s) from error
         except (docker.errors.DockerException, requests.RequestException, OSError) as error:
-            raise _translated(error, what=what, deadline_s=deadline_s) from error
+            raise _translated(error, at=self._address, what=what, deadline_s=deadline_s) from error
 
     @contextlib.contextmanager
     def _client(self, deadline_s: float) -> Iterator[Client]:
@@ -202,7 +211,7 @@ class Calls:
             idle = self._idle.pop() if self._idle else None
             self._address = address = (self._address if idle else None) or self._find()
         if address is None:
-            raise trouble.down()
+            raise trouble.down(self._address)
         try:
             _knock(address, within_s)
         except OSError:
@@ -266,19 +275,21 @@ def _is_answer(error: BaseException) -> bool:
     return isinstance(error, docker.errors.APIError) and "client version" not in (error.explanation or "")
 
 
-def _translated(error: BaseException, *, what: str, deadline_s: float) -> EnvmgrError:
+def _translated(error: BaseException, *, at: Address | None, what: str, deadline_s: float) -> EnvmgrError:
     import docker.errors
     import requests
 
     if isinstance(error, docker.errors.APIError):
         return trouble.refusal(error.status_code or 0, error.explanation or str(error), what=what)
     if isinstance(error, docker.errors.DockerException) and error.__cause__ is not None:
-        return _translated(error.__cause__, what=what, deadline_s=deadline_s)  # while agreeing on a version
+        return _translated(
+            error.__cause__, at=at, what=what, deadline_s=deadline_s
+        )  # while agreeing on a version
     if isinstance(error, requests.Timeout):
-        return trouble.silent(what, deadline_s)
+        return trouble.silent(at, what, deadline_s)
     if isinstance(error, requests.RequestException) and not _never_sent(error):
-        return trouble.broken(what)
-    return trouble.down(error)
+        return trouble.broken(at, what)
+    return trouble.down(at, error)
 
 
 def _never_sent(error: BaseException) -> bool:

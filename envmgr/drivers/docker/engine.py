@@ -11,7 +11,7 @@ from envmgr.drivers.docker.networks import Networks
 from envmgr.drivers.docker.output import Output
 from envmgr.model.ids import InstanceId
 from envmgr.model.observe import Absent, Seen
-from envmgr.protocols.engine import EngineFacts
+from envmgr.protocols.engine import EngineAddress, EngineFacts
 
 
 class DockerEngine(Archives, Commands, Images, Networks, Output):
@@ -41,6 +41,15 @@ class DockerEngine(Archives, Commands, Images, Networks, Output):
     async def knock(self) -> Seen[None]:
         """See `Engine.knock`."""
         return await self._calls.knock()
+
+    async def whereabouts(self) -> EngineAddress | None:
+        """See `Engine.whereabouts`."""
+        address = await self._calls.find()
+        return (
+            EngineAddress(url=address.url, source=address.source, variables=address.variables())
+            if address
+            else None
+        )
 
     def close(self) -> None:
         """Close idle connections; later calls open new ones."""

@@ -86,7 +86,7 @@ class Images:
             case Absent():
                 return ""
             case unknown:
-                raise trouble.down(unknown.reason)
+                raise trouble.unseen(unknown.reason)
 
     async def _pull(self, reference: str, platform: str, tell: Progress) -> None:
         name, tag, headers = await self._calls.act(
@@ -152,7 +152,7 @@ async def _documents(answer: stream.Answer, *, what: str) -> AsyncIterator[dict[
         with anyio.move_on_after(_SILENCE_S) as in_time:
             chunk = await anext(chunks, None)
         if in_time.cancelled_caught:
-            raise trouble.silent(what, _SILENCE_S)
+            raise trouble.silent(None, what, _SILENCE_S)
         if chunk is None:
             break
         *whole, rest = (rest + chunk).split(b"\n")

@@ -138,7 +138,7 @@ class Volumes:
                     await anyio.sleep(_COUNTING_S)
                     continue
                 return sum(max(0, each["UsageData"]["Size"]) for each in counted if each["Name"] in volumes)
-        raise trouble.silent(what, self._calls.change_s)
+        raise trouble.silent(self._calls.address, what, self._calls.change_s)
 
     async def _volume_labels(self, name: str) -> Labels:
         match await self._calls.seen(
@@ -149,7 +149,7 @@ class Volumes:
             case Absent():
                 raise trouble.refusal(404, f"no such volume: {name}", what="looking at it")
             case unknown:
-                raise trouble.down(unknown.reason)
+                raise trouble.unseen(unknown.reason)
 
 
 def _create_network(client: Client, name: str, labels: Labels, *, subnet: str = "") -> None:

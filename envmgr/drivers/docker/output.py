@@ -104,7 +104,7 @@ class Output:
                             yield json.loads(line)["Actor"]["ID"]
         except stream.Refused as refused:
             raise trouble.refusal(refused.status, refused.words, what=what) from refused
-        raise trouble.broken(what)
+        raise trouble.broken(self._calls.address, what)
 
 
 class Frames:

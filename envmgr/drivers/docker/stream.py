@@ -152,12 +152,12 @@ async def ask(
             await _send(connection, body)
             await answer.head()
         if in_time.cancelled_caught:
-            raise trouble.silent(what, limit_s)
+            raise trouble.silent(address, what, limit_s)
         if answer.status >= 400:
             raise Refused(answer.status, _words(await answer.text()))
         yield answer
     except Broken as error:
-        raise trouble.broken(what) from error
+        raise trouble.broken(address, what) from error
     finally:
         await anyio.aclose_forcefully(connection)
 
@@ -174,9 +174,9 @@ async def _connect(address: Address, *, within_s: float) -> anyio.abc.ByteStream
                 address.host, address.port, ssl_context=tls, tls_standard_compatible=False
             )
     except TimeoutError as error:
-        raise trouble.silent("connecting", within_s) from error
+        raise trouble.silent(address, "connecting", within_s) from error
     except OSError as error:
-        raise trouble.down(error) from error
+        raise trouble.down(address, error) from error
 
 
 def _head(method: str, target: str, headers: Mapping[str, str], size: int | None) -> bytes:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
+from envmgr.drivers.docker.address import Address
 from envmgr.errors import ConfigError, Conflict, EnvmgrError, NotFound, PortTaken, Unavailable, Unobservable
 
-_NO_ANSWER = "the container engine does not answer"
 _HINT = "Start Docker, then try again; `envmgr doctor` shows what answers."
 
 # "Bind for 127.0.0.1:80 failed: port is already allocated" and "listen tcp4 127.0.0.1:80: bind: address already in use".
@@ -32,22 +32,34 @@ _NO_SUCH_IMAGE = re.compile(
 _NO_SUBNET = ("non-overlapping", "fully subnetted")
 
 
-def down(reason: object = "") -> Unavailable:
+def down(at: Address | None, reason: object = "") -> Unavailable:
     """Nobody serves the engine's address."""
-    return Unavailable(_NO_ANSWER, hint=_HINT, details={"reason": str(reason)} if reason else None)
+    return Unavailable(
+        f"{_engine(at)} does not answer", hint=_HINT, details={"reason": str(reason)} if reason else None
+    )
 
 
-def silent(what: str, after_s: float) -> Unobservable:
+def unseen(reason: str) -> Unavailable:
+    """A look that had to succeed did not; `reason` is what it said."""
+    return Unavailable(reason, hint=_HINT)
+
+
+def silent(at: Address | None, what: str, after_s: float) -> Unobservable:
     """It took the call and did not answer in time: what was asked may still happen."""
     return Unobservable(
-        f"{_NO_ANSWER}: {what} took longer than {after_s:g} s",
+        f"{_engine(at)} does not answer: {what} took longer than {after_s:g} s",
         hint="Run `envmgr doctor`; is the engine overloaded?",
     )
 
 
-def broken(what: str) -> Unobservable:
+def broken(at: Address | None, what: str) -> Unobservable:
     """The connection ended before the answer did."""
-    return Unobservable(f"the connection to the container engine broke during {what}", hint=_HINT)
+    return Unobservable(f"the connection to {_engine(at)} broke during {what}", hint=_HINT)
+
+
+def _engine(at: Address | None) -> str:
+    """Which one: somebody may look at another than the daemon."""
+    return f"the container engine at {at.described}" if at else "the container engine"
 
 
 def refusal(status: int, words: str, *, what: str) -> EnvmgrError:

@@ -10,6 +10,8 @@ from typing import Any
 from envmgr.errors import Unavailable, UsageError
 
 # Any: results are JSON.
+_ENGINE = ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
+
 Finish = Callable[[Mapping[str, Any], Mapping[str, Any]], int]
 
 
@@ -28,7 +30,7 @@ def execute(result: Mapping[str, Any], asked: Mapping[str, Any]) -> int:
         is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
         return _become(
             ["docker", "exec", "-i", *(["-t"] if is_terminal else []), container, *asked["command"]],
-            dict(os.environ),
+            {k: v for k, v in os.environ.items() if k not in _ENGINE} | result["engine"],
         )
     keep = {k: os.environ[k] for k in ("TERM", "COLORTERM", "NO_COLOR") if k in os.environ}
     return _become(asked["command"], {**result["env"], **keep})
