@@ -61,11 +61,13 @@ class SavedVolume:
 
     Attributes:
         name: In the template.
+        image: What opened it, in the engine; the agent's spec may name none.
     """
 
     name: str
     file: str
     bytes: int
+    image: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

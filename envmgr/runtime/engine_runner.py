@@ -16,7 +16,7 @@ from envmgr.model.observe import Absent, Present, ProcessIdentity, Seen, Unknown
 from envmgr.model.service import ServiceKind, ServiceSpec
 from envmgr.protocols.engine import Container, ContainerLaunch, Found, Progress
 from envmgr.protocols.keepers import Held
-from envmgr.runtime import container_launch, owning, shared_networks, volumes
+from envmgr.runtime import container_launch, engine_use, owning, shared_networks, volumes
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.supplies import Supplies, bury, is_untouched, sure
 
@@ -63,6 +63,7 @@ class EngineRunner:
             PortTaken: A published port is somebody else's.
         """
         assert service.container is not None, "only containers run in the engine"
+        await engine_use.note(self._inc, image=volumes.image_of(self._inc, service))
         try:
             image = await self._supplies.image(service, say)
             await self._supplies.volumes(service)
@@ -199,6 +200,7 @@ class EngineRunner:
         """See `Runner.dismiss`. Containers of all generations first, then networks, then volumes that nobody wants to keep."""
         mine = owning.of_agent(self._inc)
         if await is_untouched(self._inc):
+            await engine_use.never_mind(self._inc)
             return
         containers = _answer(await self._engine.containers(mine))
         await self._side_by_side(self._remove, [c.id for c in containers])
@@ -238,7 +240,7 @@ def _launch(container: Container) -> int:
 
 async def left(inc: Incarnation) -> Sequence[str]:
     """What of this agent is still on the engine, save volumes and images: for people. Asks nobody when nothing can be there."""
-    if not any(s.container is not None and not s.is_shared for s in inc.services):
+    if await engine_use.look(inc) is None:
         return ()
     mine, engine = owning.of_agent(inc), inc.systems.containers
     try:

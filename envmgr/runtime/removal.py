@@ -11,7 +11,7 @@ from envmgr.model.ids import AgentId
 from envmgr.model.observe import Absent, Present, Unknown
 from envmgr.protocols.store import SnapshotKind, Transaction
 from envmgr.protocols.workspaces import Work, Worktree
-from envmgr.runtime import begun, run_when, saving, supplies, volumes
+from envmgr.runtime import begun, engine_use, run_when, saving, supplies, volumes
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.saga import never
 from envmgr.runtime.steps.environment import clear_home
@@ -72,8 +72,13 @@ async def _clear(inc: Incarnation) -> None:
     await begun.remove_volumes(inc)
     await supplies.remove_images(inc)
     await _drop_origin(inc)
-    await inc.systems.store.write(lambda tx: tx.drop(_unsaved(inc.id)))
+    await inc.systems.store.write(lambda tx: _forget(tx, inc.id))
     clear_home(inc)
+
+
+def _forget(tx: Transaction, agent: AgentId) -> None:
+    tx.drop(_unsaved(agent))
+    engine_use.forget(tx, agent)
 
 
 async def _drop_origin(inc: Incarnation) -> None:

@@ -222,7 +222,8 @@ async def _go_on(inc: Incarnation, snapshot: Snapshot, reach: Callable[[str], No
         await inc.systems.workspaces.submodules(await saving.worktree_of(inc))
     reach("restore-worktree")
     for volume in snapshot.volumes:
-        await volumes.put_back(inc, volume.name, saving.file_of(inc.layout, snapshot, volume))
+        file = saving.file_of(inc.layout, snapshot, volume)
+        await volumes.put_back(inc, volume.name, file, image=volume.image)
         reach("restore-volume")
     await inc.systems.store.write(lambda tx: tx.drop(f"{_NOTES}{inc.id}"))
     reach("restore-finished")

@@ -209,14 +209,14 @@ async def _copy(
 async def _copy_volume(inc: Incarnation, name: str, folder: Path) -> SavedVolume:
     target = folder / f"{quote(name, safe='')}.tar"
     try:
-        await volumes.save_to(inc, name, target)
+        image = await volumes.save_to(inc, name, target)
         size = await blocking.act("file", _harden, target)
     except OSError as error:
         raise Unavailable(
             f"the copy of volume {name} cannot be written: {error.strerror}",
             hint="Make room where snapshots are kept (`envmgr snapshot list`), then try again.",
         ) from error
-    return SavedVolume(name=name, file=target.name, bytes=size)
+    return SavedVolume(name=name, file=target.name, bytes=size, image=image)
 
 
 def _harden(file: Path) -> int:

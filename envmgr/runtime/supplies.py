@@ -18,7 +18,7 @@ from envmgr.model.lease import Tombstone
 from envmgr.model.service import ServiceSpec
 from envmgr.protocols.engine import Progress
 from envmgr.protocols.store import Transaction
-from envmgr.runtime import owning, volumes
+from envmgr.runtime import engine_use, owning, volumes
 from envmgr.runtime.incarnation import Incarnation
 
 log = logging.getLogger(__name__)
@@ -50,6 +50,7 @@ class Supplies:
                 f"image {spec.image} {spec.platform} {spec.pull}",
                 lambda: self._engine.image(spec.image, pull=spec.pull, platform=spec.platform, tell=say),
             )
+        await engine_use.note(self._inc, has_images=True)
         tag = spec.image or image_name(self._inc.id, service.replica_of or service.name)
         labels = {name: value for name, value in owning.new(self._inc).items() if name != LABEL_GENERATION}
         return await self._once(
@@ -81,6 +82,7 @@ class Supplies:
 
     async def _network(self, name: str) -> str:
         network = owning.network(self._inc, name)
+        await engine_use.note(self._inc)
         async with self._inc.systems.turns.of(network):  # asked twice at once an engine makes two of one name
             with sure(self._inc, "network", network):
                 await self._engine.ensure_network(network, owning.new(self._inc))

@@ -17,7 +17,7 @@ from envmgr.model.ids import LABEL_INSTANCE, LABEL_STATE, image_name, volume_nam
 from envmgr.model.observe import Absent, Present, Seen, Unknown
 from envmgr.model.service import ServiceSpec
 from envmgr.protocols.store import Transaction
-from envmgr.runtime import owning, seeding
+from envmgr.runtime import engine_use, owning, seeding
 from envmgr.runtime.incarnation import Incarnation
 
 log = logging.getLogger(__name__)
@@ -35,9 +35,11 @@ async def ensure_volumes(inc: Incarnation, service: ServiceSpec) -> None:
         EnvmgrError: A volume could not be made or filled; it is gone again, and the message carries the reason.
     """
     assert service.container is not None, "only containers mount volumes"
-    for name in dict.fromkeys(
-        m.source for m in service.container.mounts if m.kind is MountKind.VOLUME and m.source
-    ):
+    mounts = service.container.mounts
+    names = dict.fromkeys(m.source for m in mounts if m.kind is MountKind.VOLUME and m.source)
+    if names:
+        await engine_use.note(inc, has_volumes=True)
+    for name in names:
         async with inc.systems.turns.of(name_of(inc, name)):
             await _ensure(inc, service, _spec(inc, name))
 
@@ -94,8 +96,9 @@ def labels(inc: Incarnation, name: str) -> dict[str, str]:
 
 
 async def present(inc: Incarnation) -> Sequence[str]:
-    """The agent's own volumes that exist, by their names in the template. Asks no engine if the template names none."""
-    if not any(volume.scope is Scope.AGENT for volume in inc.spec.volumes):
+    """The agent's own volumes that exist, by their names in the template, also of earlier specs. Who never had any asks no engine."""
+    use = await engine_use.look(inc)
+    if use is None or not use.has_volumes:
         return []
     prefix = volume_name(inc.id, "")
     found = _answer(await inc.systems.containers.volumes(owning.of_agent(inc)))
@@ -121,15 +124,17 @@ async def total_bytes(inc: Incarnation, names: Sequence[str]) -> int:
     return await inc.systems.containers.volume_bytes([volume_name(inc.id, name) for name in names])
 
 
-async def save_to(inc: Incarnation, name: str, target: Path) -> None:
-    """Write a volume's content into a tar file."""
+async def save_to(inc: Incarnation, name: str, target: Path) -> str:
+    """Write a volume's content into a tar file; returns the image that opened it, as the agent's spec may name none."""
     image = await _image(inc, name)
     await inc.systems.containers.export_volume(volume_name(inc.id, name), target, image=image)
+    return image
 
 
-async def put_back(inc: Incarnation, name: str, source: Path) -> None:
-    """Replace a volume, which nobody may use, by one with the content of a tar file."""
+async def put_back(inc: Incarnation, name: str, source: Path, *, image: str) -> None:
+    """Replace a volume, which nobody may use, by one with the content of a tar file; `image` was used to save it."""
     engine, volume = inc.systems.containers, volume_name(inc.id, name)
+    await engine_use.note(inc, image=image, has_volumes=True)
     image = await _image(inc, name)
     await engine.remove_volume(volume)
     await engine.ensure_volume(volume, labels(inc, name))
@@ -149,14 +154,18 @@ def _forget(tx: Transaction, volume: str) -> None:
 
 async def _image(inc: Incarnation, name: str) -> str:
     """An image that is there, of a service that mounts the volume if possible; fetched again if all were deleted."""
+    use = await engine_use.look(inc)
     containers = [s for s in inc.services if s.container is not None]
     first = [s for s in containers if s.container and any(m.source == name for m in s.container.mounts)]
-    references = list(dict.fromkeys(image_of(inc, s) for s in (*first, *containers)))
+    earlier = [use.image] if use and use.image else []
+    references = list(dict.fromkeys((*(image_of(inc, s) for s in (*first, *containers)), *earlier)))
     for reference in references:
         with contextlib.suppress(ConfigError):
-            return await inc.systems.containers.image(reference, pull=PullPolicy.NEVER)
+            await inc.systems.containers.image(reference, pull=PullPolicy.NEVER)
+            return reference
     for reference in references:
-        return await inc.systems.containers.image(reference, pull=PullPolicy.MISSING)
+        await inc.systems.containers.image(reference, pull=PullPolicy.MISSING)
+        return reference
     raise ConfigError(
         f"no service of {inc.name} runs in a container, so no image can open volume {name}",
         hint="Put the service back into the template, or remove the volume with `docker volume rm`.",

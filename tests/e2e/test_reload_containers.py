@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.docker import BASE, REDIS, engine
+from envmgr.model.ids import LABEL_AGENT, volume_name
+from tests.support.docker import BASE, REDIS, engine, existing
 from tests.support.host import Host, git, host
 from tests.support.requirements import proves
 from tests.support.wait import eventually
@@ -168,3 +169,44 @@ def test_a_container_is_told_by_a_command_that_sees_the_new_values_inside(shared
     assert container(shared, "inside", "box") == before
     said = engine().containers.get(before).exec_run(["cat", "/tmp/log"]).output
     assert said == b"debug\n"
+
+
+LAST = f"""\
+envmgr: 1
+name: last
+services:
+  store:
+    image: {BASE}
+    command: [sleep, '1000']
+    volumes: ['data:/data']
+    stop: {{signal: SIGKILL}}
+agent: {{kind: command, command: [sleep, '1000']}}
+"""
+
+
+@proves("RELOAD-019")
+def test_who_gave_up_its_last_container_leaves_nothing_on_the_engine_and_gets_its_data_back() -> None:
+    with host() as here:
+        here.template("last", LAST)
+        here.ok("spawn", "-t", "last", "--name", "last")
+        agent = here.agent("last")["id"]
+        store = engine().containers.get(container(here, "last", "store"))
+        store.exec_run(["sh", "-c", "echo precious > /data/file"])
+        here.template("last", LAST[: LAST.index("services:")] + LAST[LAST.index("agent:") :])
+        here.ok("apply", "last", "--yes")
+
+        here.ok("stop", "last")
+        stopped = existing({LABEL_AGENT: agent})
+        here.ok("rm", "last", "--yes")
+        removed = existing({LABEL_AGENT: agent})
+        here.ok("undo", "last")
+        restored = existing({LABEL_AGENT: agent})
+        here.template("last", LAST)
+        here.ok("apply", "last", "--yes")
+        here.ok("start", "last")
+        store = engine().containers.get(f"envmgr-{agent}-g{here.agent('last')['generation']}-store")
+
+        assert stopped == restored == [f"volume: {volume_name(agent, 'data')}"]
+        assert removed == []
+        assert store.exec_run(["cat", "/data/file"]).output == b"precious\n"
+        here.ok("rm", "last", "--stop", "--yes")

@@ -22,7 +22,7 @@ from envmgr.model.service import (
     ServiceSpec,
     StopPolicy,
 )
-from envmgr.runtime import engine_runner, runners
+from envmgr.runtime import engine_runner, engine_use, runners
 from envmgr.runtime.graves import Graves
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.leasing import claim_ports
@@ -196,6 +196,7 @@ async def test_what_a_silent_engine_makes_late_is_removed_when_it_appears(tmp_pa
         runner = (await runners.hire(inc)).engine
         assert runner is not None
         name = f"envmgr-{inc.id}-g1-db"
+        await engine_use.note(inc)
         inc.unsure.add(("container", name))  # as after a call without an answer
         await stop_services(inc)
         graves = await inc.systems.store.read(lambda tx: tx.tombstones())

@@ -12,7 +12,7 @@ from envmgr.core import graph
 from envmgr.errors import EnvmgrError, StopFailed, Unobservable
 from envmgr.model.observe import Absent, Present, Seen, Unknown
 from envmgr.model.service import ServiceSpec
-from envmgr.runtime import rendering, runners, sharing
+from envmgr.runtime import engine_use, rendering, runners, sharing
 from envmgr.runtime.engine_runner import EngineRunner
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.outcomes import Outcome
@@ -119,7 +119,7 @@ class _Stopping:
                 self._strays = [name for name, one in held.items() if one.is_alive and name not in known]
             case Unknown(reason):
                 self._unseen.append(f"the keeper of {inc.name} does not answer: {reason}")
-        if any(s.container is not None for s in runners.own_units(inc)) and not await is_untouched(inc):
+        if await engine_use.look(inc) is not None and not await is_untouched(inc):
             await self._find_containers(EngineRunner(inc))
         for service in sharing.shared_services(inc):
             if (runner := await runners.find_shared(inc, service)) is not None:

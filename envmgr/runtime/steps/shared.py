@@ -20,7 +20,7 @@ from envmgr.model.service import ServiceKind, ServiceSpec, StopPolicy
 from envmgr.model.spec import AgentSpec
 from envmgr.protocols.store import Transaction
 from envmgr.protocols.workspaces import Repository, Worktree
-from envmgr.runtime import sharing
+from envmgr.runtime import engine_use, sharing
 from envmgr.runtime.incarnation import Incarnation, Layout, Systems
 from envmgr.runtime.leasing import claim_ports
 from envmgr.runtime.sharing import Common, Share
@@ -122,6 +122,7 @@ async def _end(own: Common, share: Share) -> None:
             sharing.write(tx, replace(share, is_up=False))
         else:
             sharing.forget(tx, share.id)
+            engine_use.forget(tx, share.id)
 
     await own.systems.store.write(note)
 
