@@ -16,6 +16,7 @@ from envmgr.protocols.keepers import Held, Keeper, Launch, Listen
 from envmgr.runtime import balancing, probes, rendering, shared_networks, sharing, tiers
 from envmgr.runtime.engine_runner import EngineRunner
 from envmgr.runtime.incarnation import Incarnation
+from envmgr.runtime.leasing import claim_ports
 from envmgr.runtime.subjects import subject
 
 
@@ -130,10 +131,10 @@ class KeeperRunner:
 class SharedRunner:
     """One shared service, for one of the agents that hold it."""
 
-    def __init__(self, inc: Incarnation, service: ServiceSpec, inner: Runner) -> None:
-        """`inner` runs the one instance."""
+    def __init__(self, inc: Incarnation, common: sharing.Common, inner: Runner) -> None:
+        """`inner` runs the one instance, which is `common`."""
         self._inc = inc
-        self._common = sharing.common(inc, service)
+        self._common = common
         self._inner = inner
 
     async def launch(
@@ -141,6 +142,7 @@ class SharedRunner:
     ) -> Held:
         """See `Runner.launch`. Who comes second finds it running."""
         async with self._inc.systems.turns.of(self._common.id):
+            await self._learn_ports()
             held = (await self._inner.status()).get(service.name)
             if held is None or not held.is_alive:
                 held = await self._inner.launch(self._common.service(service.name), secrets, say)
@@ -155,6 +157,21 @@ class SharedRunner:
             if share and set(share.holders) - {self._inc.id} and not await self._is_broken(unit):
                 return ()
             return await self._inner.stop(unit, signal=signal, grace_s=grace_s)
+
+    async def move(self, unit: str, *, taken: int) -> None:
+        """Lease another port in place of one that somebody else took, unless another agent's start was first."""
+        async with self._inc.systems.turns.of(self._common.id):
+            await self._learn_ports()
+            if taken in self._common.ports.values():
+                await self._inner.stop(unit, grace_s=2.0)  # of no use to anybody
+                await claim_ports(self._common, busy={taken})
+                self._inc.ports.update(self._common.ports)
+
+    async def _learn_ports(self) -> None:
+        """It may have moved since."""
+        known = await self._inc.systems.store.read(lambda tx: sharing.held(tx, self._common.id))
+        self._common.ports.update(known)
+        self._inc.ports.update(self._common.ports)
 
     async def _is_broken(self, unit: str) -> bool:
         """It has had its time to get ready, and is not: of no use to anybody."""
@@ -234,17 +251,17 @@ async def _share(inc: Incarnation, service: ServiceSpec) -> SharedRunner:
     common = sharing.common(inc, service)
     async with inc.systems.turns.of(common.id):
         inner = (await hire(common)).of(common.service(service.name))
-    return SharedRunner(inc, service, inner)
+    return SharedRunner(inc, common, inner)
 
 
 async def find_shared(inc: Incarnation, service: ServiceSpec) -> SharedRunner | None:
     """Who runs a shared service, if anybody does."""
     common = sharing.common(inc, service)
     if service.container is not None:
-        return SharedRunner(inc, service, EngineRunner(common))
+        return SharedRunner(inc, common, EngineRunner(common))
     match await find_keeper(common):
         case Present(keeper):
-            return SharedRunner(inc, service, keeper)
+            return SharedRunner(inc, common, keeper)
     return None
 
 

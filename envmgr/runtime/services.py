@@ -19,7 +19,7 @@ from envmgr.runtime.leasing import claim_ports, may_move
 from envmgr.runtime.notify import Notified
 from envmgr.runtime.outcomes import Outcome, ServiceFailed, ended, never_ready, start_deadline
 from envmgr.runtime.progress import sparing
-from envmgr.runtime.runners import Runner, Runners
+from envmgr.runtime.runners import Runner, Runners, SharedRunner
 from envmgr.runtime.subjects import excerpt, port_thief, subject
 
 _ALIVE_S = 0.25
@@ -295,5 +295,9 @@ class ServiceRun:
 
     async def _move(self, service: ServiceSpec, taken: PortTaken) -> None:
         """Lease another port in place of one that somebody else took between bind test and bind (R-32)."""
-        await claim_ports(self._inc, busy={taken.port})
+        runner = self._runners.of(service)
+        if isinstance(runner, SharedRunner):
+            await runner.move(service.name, taken=taken.port)
+        else:
+            await claim_ports(self._inc, busy={taken.port})
         self._tell(service.name, ServiceState.STARTING, f"{taken.message}; moved to another port")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import urllib.request
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
@@ -251,6 +252,22 @@ async def test_one_that_died_is_started_again_by_whoever_asks_first(crowd: Crowd
         hired = await runners.hire(agent)
         await ServiceRun(agent, hired, {}, lambda *_: None).start(only=["db"])
     assert (await instance(otter)).launch == 2
+    assert await answer(otter) == await answer(heron)
+    await stop(otter)
+    await stop(heron)
+
+
+@proves("SHARE-015")
+async def test_one_whose_port_was_stolen_moves_for_all_who_start_it(crowd: Crowd) -> None:
+    otter, heron = await crowd.agent("otter"), await crowd.agent("heron")
+    for agent in (otter, heron):
+        await LeasePorts(agent).do()
+    stolen = otter.port("db", "sql")
+    with socket.create_server(("127.0.0.1", stolen)):
+        async with anyio.create_task_group() as group:
+            group.start_soon(start, otter)
+            group.start_soon(start, heron)
+    assert otter.port("db", "sql") == heron.port("db", "sql") != stolen
     assert await answer(otter) == await answer(heron)
     await stop(otter)
     await stop(heron)
