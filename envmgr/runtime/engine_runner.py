@@ -206,7 +206,7 @@ class EngineRunner:
         await self._side_by_side(self._remove, [c.id for c in containers])
         networks: Sequence[Found] = _answer(await self._engine.networks(mine))
         await shared_networks.disconnect(self._inc, [n.name for n in networks])
-        await self._side_by_side(self._engine.remove_network, [n.name for n in networks])
+        await self._side_by_side(partial(shared_networks.remove, self._inc), [n.name for n in networks])
         if self._inc.spec.retention.volumes == "remove":
             await volumes.remove(self._inc)
         self._watch.drop_outputs(self._inc.home)

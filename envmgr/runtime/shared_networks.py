@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
-from envmgr.errors import Unobservable
+from envmgr.errors import Conflict, NotFound, Unobservable
 from envmgr.model.ids import LABEL_AGENT, LABEL_GENERATION, LABEL_INSTANCE, AgentId, network_name
 from envmgr.model.observe import Present, Unknown
 from envmgr.model.service import ServiceSpec
@@ -12,6 +13,8 @@ from envmgr.protocols.engine import Found
 from envmgr.runtime import owning, sharing
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.supplies import Supplies
+
+_TRIES = 3
 
 
 async def connect(inc: Incarnation, service: ServiceSpec) -> None:
@@ -31,7 +34,10 @@ async def connect(inc: Incarnation, service: ServiceSpec) -> None:
                 ):
                     aliases = (service.name, *spec.aliases)
                     container = owning.container(common, service.name)
-                    await engine.connect_network(network.name, container, aliases=aliases)
+                    # An agent that is being stopped takes its network away meanwhile; that is no trouble of this one.
+                    is_anothers = network.labels.get(LABEL_AGENT) != inc.id
+                    with suppress(*([NotFound] if is_anothers else [])):
+                        await engine.connect_network(network.name, container, aliases=aliases)
         case Unknown(reason):
             raise Unobservable(
                 f"the engine does not tell its networks: {reason}", hint="Run `envmgr doctor`."
@@ -45,6 +51,16 @@ async def disconnect(inc: Incarnation, networks: Sequence[str]) -> None:
             container = owning.container(sharing.common(inc, service), service.name)
             for network in networks:
                 await inc.systems.containers.disconnect_network(network, container)
+
+
+async def remove(inc: Incarnation, network: str) -> None:
+    """Remove one of the agent's networks, also when another agent's start has just connected a shared container again."""
+    for _ in range(_TRIES):
+        with suppress(Conflict):
+            await inc.systems.containers.remove_network(network)
+            return
+        await disconnect(inc, [network])
+    await inc.systems.containers.remove_network(network)
 
 
 def _names(network: Found, wanted: Sequence[str]) -> set[str]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import anyio
 import pytest
 
 from envmgr.model.container import ContainerSpec, MountKind, MountSpec, Scope
-from envmgr.model.ids import LABEL_STATE, AgentId
+from envmgr.model.ids import LABEL_AGENT, LABEL_GENERATION, LABEL_STATE, AgentId, network_name
+from envmgr.model.observe import Present, Seen
 from envmgr.model.service import (
     Condition,
     Dependency,
@@ -23,7 +25,8 @@ from envmgr.model.service import (
     ServiceState,
     Tenant,
 )
-from envmgr.runtime import owning, runners, sharing, tenancy
+from envmgr.protocols.engine import Engine, Found, Labels
+from envmgr.runtime import owning, runners, shared_networks, sharing, tenancy
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.services import ServiceRun
 from envmgr.runtime.steps import shared
@@ -172,3 +175,46 @@ async def test_a_shared_container_that_is_made_anew_is_reached_by_all_again(pair
     await stop(otter)
     assert await reaches(heron)
     await stop(heron)
+
+
+class InBetween:
+    """The engine, and what other agents do to it between two calls."""
+
+    def __init__(self, engine: Engine, *, gone: Sequence[Found] = (), reconnects: str = "") -> None:
+        """`gone`: networks that a listing still shows; `reconnects`: who joins a network before it is removed, once."""
+        self._engine, self._gone, self._reconnects = engine, gone, reconnects
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    async def networks(self, labels: Labels) -> Seen[Sequence[Found]]:
+        seen = await self._engine.networks(labels)
+        assert isinstance(seen, Present)
+        return Present([*seen.value, *self._gone])
+
+    async def remove_network(self, name: str) -> None:
+        if self._reconnects:
+            container, self._reconnects = self._reconnects, ""
+            await self._engine.connect_network(name, container, aliases=())
+        await self._engine.remove_network(name)
+
+
+def through(inc: Incarnation, engine: InBetween) -> Incarnation:
+    return replace(inc, systems=replace(inc.systems, engine=cast("Engine", engine)))
+
+
+@proves("SHARE-016")
+async def test_agents_that_come_and_go_at_the_same_time_do_not_fail_each_other(pair: Crowd) -> None:
+    otter, heron = await pair.agent("otter"), await pair.agent("heron")
+    for agent in (otter, heron):
+        await start(agent)
+    engine, shared_one = otter.systems.containers, owning.container(sharing.common(otter, CACHE), "cache")
+
+    labels = {LABEL_AGENT: heron.id, LABEL_GENERATION: "7"}
+    gone = Found(name=network_name(heron.id, 7, "default"), labels=labels)
+    await shared_networks.connect(through(otter, InBetween(engine, gone=[gone])), CACHE)
+
+    await stop(through(heron, InBetween(engine, reconnects=shared_one)))
+    assert existing({LABEL_AGENT: heron.id}) == []
+    assert await reaches(otter)
+    await stop(otter)
