@@ -14,7 +14,7 @@ from envmgr.model.observe import Present, Seen, Unknown
 from envmgr.model.service import ServiceSpec
 from envmgr.protocols.scopes import Scopes
 from envmgr.protocols.store import Snapshot
-from envmgr.runtime import begun, owning, rendering, sharing, tiers
+from envmgr.runtime import addresses, begun, owning, sharing, tiers
 from envmgr.runtime.actor import Actor
 from envmgr.runtime.begun import Begun
 from envmgr.runtime.incarnation import Incarnation
@@ -95,7 +95,7 @@ def _service(actor: Actor, service: ServiceSpec, supervisor: Supervisor) -> view
         state=outcome.state.value if outcome else known,
         detail=outcome.detail if outcome else "",
         ports={p.name: inc.port(service.name, p.name) for p in leased if inc and not is_over},
-        urls=[rendering.url(inc, service, p) for p in leased if inc and not is_over],
+        urls=[addresses.url(inc, service, p) for p in leased if inc and not is_over],
         container=_container(inc, service) if inc and not is_over else None,
         limits=_limits(service, supervisor.systems.scopes),
         instances=[

@@ -22,7 +22,7 @@ from envmgr.model.event import Event
 from envmgr.model.service import ServiceSpec
 from envmgr.model.stimulus import ActivityReported
 from envmgr.protocols.store import Transaction
-from envmgr.runtime import attaching, commands, delivery, owning, rendering, sharing
+from envmgr.runtime import addresses, attaching, commands, delivery, owning, rendering, sharing
 from envmgr.runtime.actor import Actor
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.runners import needs_runner
@@ -234,7 +234,7 @@ async def url(ask: Url, app: App) -> views.UrlView:
     if ask.service and not services:
         known = ", ".join(s.name for s in inc.services) or "none"
         raise NotFound(f"{actor.state.name} has no service {ask.service}", hint=f"It has: {known}.")
-    urls = {f"{s.name}.{p.name}": rendering.url(inc, s, p) for s in services for p in s.ports}
+    urls = {f"{s.name}.{p.name}": addresses.url(inc, s, p) for s in services for p in s.ports}
     return views.UrlView(name=actor.state.name, urls=urls)
 
 

@@ -16,7 +16,6 @@ from envmgr.model.service import (
     ImageHealth,
     LogProbe,
     NotifyProbe,
-    PortSpec,
     Probe,
     ServiceSpec,
     TcpProbe,
@@ -127,6 +126,7 @@ def shared(inc: Incarnation, secrets: Mapping[str, str], *, viewer: Viewer = Non
     is_inside = viewer is not None and viewer.container is not None
     given = {k: v for k, v in inc.spec.env.items() if not (is_inside and k in inc.spec.inherited)}
     env = {key: render(_addressed(value, "", viewer), known, shell=False) for key, value in given.items()}
+    env = _without_false_ports(inc, env, known)
     env |= named(secrets, viewer) if is_inside else secrets
     for service in inc.services:
         if not service.replica_of:  # instances come and go; what stays is the port in front of them
@@ -205,6 +205,13 @@ def assistant_env(inc: Incarnation, secrets: Mapping[str, str], part: str = "ass
     return env | {"COMPOSE_PROJECT_NAME": compose_project(inc.id)} | inc.marker(part)
 
 
+def _without_false_ports(inc: Incarnation, env: Mapping[str, str], known: Mapping[str, str]) -> dict[str, str]:
+    """A PORT from an env file, or from the person's shell, names a port where nobody of this agent listens."""
+    ports = {name for unit in inc.services for name, _ in _own_ports(inc, unit, None)}
+    numbers = {number for reference, number in known.items() if ".ports." in reference}
+    return {name: value for name, value in env.items() if name not in ports or value in numbers}
+
+
 def _port_variables(inc: Incarnation, service: ServiceSpec, name: str, viewer: Viewer) -> dict[str, str]:
     """`<NAME>_<PORT>_PORT` of a service; an instance sees its own under the name of its service."""
     return {
@@ -232,23 +239,3 @@ def _upstream(inc: Incarnation, service: ServiceSpec) -> Iterator[str]:
             seen.add(name)
             yield name
             waiting += [edge.service for edge in inc.service(name).depends_on]
-
-
-def url(inc: Incarnation, service: ServiceSpec, port: PortSpec) -> str:
-    """Address of a port for people: http when a probe of the service speaks http there, else tcp."""
-    number = inc.port(service.name, port.name)
-    probed = next((unit for unit in inc.services if unit.replica_of == service.name), service)
-    scheme = "http" if port.name in _http_ports(probed) else "tcp"
-    return f"{scheme}://127.0.0.1:{number}{'/' if scheme == 'http' else ''}"
-
-
-def _http_ports(service: ServiceSpec) -> set[str]:
-    def ports(probe: Probe) -> Iterator[str]:
-        match probe:
-            case HttpProbe(port=port):
-                yield port
-            case AnyOf(probes=probes) | AllOf(probes=probes):
-                for inner in probes:
-                    yield from ports(inner)
-
-    return set(ports(service.ready.probe)) if service.ready else set()

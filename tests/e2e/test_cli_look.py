@@ -178,6 +178,21 @@ def test_env_masks_secrets_until_it_is_told_to_reveal_them(shared: Host) -> None
     assert f"SITE_URL={shared.ok('url', 'blue-otter').out.strip()}" in masked
 
 
+@proves("CLI-093")
+def test_a_port_of_an_env_file_does_not_contradict_the_one_that_was_leased(shared: Host) -> None:
+    (shared.repo / "dev.env").write_text("PORT=5000\nAPP_PORT=5001\nOTHER=5002\n")
+    shared.template("env-file", _WEB.replace("ports: [http]", "ports: {http: {env: APP_PORT}}")
+                    .replace("services:", "env_file: dev.env\nservices:", 1))  # fmt: skip
+    shared.ok("spawn", "-t", "env-file", "--name", "red-crow")
+    port = shared.agent("red-crow")["services"][0]["ports"]["http"]
+
+    seen = shared.ok("exec", "red-crow", "--", "sh", "-c", "echo $PORT-$APP_PORT-$SITE_HTTP_PORT-$OTHER").out
+    own = shared.ok("exec", "--service", "site", "red-crow", "--", "sh", "-c", "echo $PORT-$APP_PORT").out
+
+    assert seen == f"--{port}-5002\n"
+    assert own == f"{port}-{port}\n"
+
+
 @proves("CLI-011")
 def test_version_names_the_tools_it_stands_on(shared: Host) -> None:
     version = shared.ok("version", "--json").json
