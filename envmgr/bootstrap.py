@@ -136,7 +136,7 @@ async def daemon() -> AsyncIterator[App]:
             performer.attach(supervisor, health)
             app.control = Control(supervisor, health, group, reach=reach)
             health.on_end = Restarts(supervisor, app.control, group).ended
-            await adopt(supervisor, performer, app.control)
+            await adopt(supervisor, performer, app.control, group=group)
             group.start_soon(restoring.finish_all, supervisor)
             group.start_soon(Sampler(supervisor).run)
             group.start_soon(Guard(supervisor, period_s=settings.limits.guard_period_s).run)

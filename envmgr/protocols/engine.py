@@ -286,5 +286,8 @@ class Engine(Protocol):
         `image` is any image that is there; a container is created from it, never started.
         """
 
+    async def clear_copies(self) -> None:
+        """Remove what killed processes of this installation left of such copying."""
+
     async def import_volume(self, volume: str, source: Path, *, image: str) -> None:
         """Fill an empty volume from such a tar file."""

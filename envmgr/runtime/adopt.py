@@ -6,17 +6,17 @@ import logging
 from functools import partial
 
 import anyio
+from anyio.abc import TaskGroup
 
 from envmgr.model.agent import Lifecycle
 from envmgr.model.service import ServiceState
 from envmgr.protocols.store import Transaction
-from envmgr.runtime import restoring, run_when, saving
+from envmgr.runtime import restoring, run_when, tidying
 from envmgr.runtime.actor import Actor
 from envmgr.runtime.control import Control
 from envmgr.runtime.effects import Performer
 from envmgr.runtime.missed import replay
 from envmgr.runtime.outcomes import Outcome
-from envmgr.runtime.steps import shared
 from envmgr.runtime.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
@@ -24,19 +24,19 @@ log = logging.getLogger(__name__)
 _ROLL_BACK_S = 10.0
 
 
-async def adopt(supervisor: Supervisor, performer: Performer, control: Control) -> None:
+async def adopt(supervisor: Supervisor, performer: Performer, control: Control, *, group: TaskGroup) -> None:
     """Take over this host's agents.
 
     Spawns that a crash cut off are rolled back side by side, before anything new is accepted if that takes less than
     10 s; stops, removals and changes of services go on. One agent's trouble keeps neither the others nor the daemon from
-    starting.
+    starting, and a silent engine neither: what waits for it goes on in `group`.
     """
     store = supervisor.systems.store
     records = await store.read(lambda tx: tx.agents())
     owed = await store.read(lambda tx: tx.owed())
     for record in records:
         supervisor.take_over(record)
-    await saving.tidy(supervisor.systems, supervisor.layout)
+    await tidying.tidy_copies(supervisor, group)
     await restoring.mark(supervisor)
     spawning = [a for a in supervisor.actors() if a.state.lifecycle is Lifecycle.SPAWNING]
     for effect in owed:
@@ -52,9 +52,7 @@ async def adopt(supervisor: Supervisor, performer: Performer, control: Control) 
         if actor.state.lifecycle is Lifecycle.RUNNING:
             await _resume(supervisor, performer, actor)
             control.finish(actor)
-    over = (Lifecycle.STOPPED, Lifecycle.ERROR)
-    alive = {a.state.id for a in supervisor.actors() if a.state.lifecycle not in over or a.state.holds}
-    await shared.tidy(supervisor.systems, supervisor.layout, supervisor.instance, alive=alive)
+    await tidying.tidy_shared(supervisor, group)
 
 
 async def _resume(supervisor: Supervisor, performer: Performer, actor: Actor) -> None:

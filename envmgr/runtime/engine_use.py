@@ -12,6 +12,8 @@ from envmgr.model.ids import AgentId
 from envmgr.protocols.store import Transaction
 from envmgr.runtime.incarnation import Incarnation
 
+_USES = "engine/"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Use:
@@ -57,6 +59,11 @@ async def look(inc: Incarnation) -> Use | None:
     return await inc.systems.store.read(lambda tx: _read(tx, inc.id))
 
 
+def anybody(tx: Transaction) -> bool:
+    """Whether any agent may have something there."""
+    return bool(tx.under(_USES))
+
+
 async def never_mind(inc: Incarnation) -> None:
     """This generation surely made nothing there; earlier ones may have."""
 
@@ -80,4 +87,4 @@ def _read(tx: Transaction, agent: AgentId) -> Use | None:
 
 
 def _key(agent: AgentId) -> str:
-    return f"engine/{agent}"
+    return f"{_USES}{agent}"

@@ -32,7 +32,7 @@ _NOTES = "saving/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Note:
+class Note:
     """What a snapshot under way may have made, and whom it keeps waiting."""
 
     repo: str
@@ -68,7 +68,7 @@ async def save(
     names = [name for name in there if only is None or name in only]
     stamp = _stamp(inc)
     await _make_room(inc, inc.layout.snapshots / stamp, names)
-    note = _Note(
+    note = Note(
         repo=inc.spec.repo,
         ref=f"refs/envmgr/{inc.id}/{stamp.removeprefix(f'{inc.id}-')}",
         folder=stamp,
@@ -83,7 +83,7 @@ async def save(
         return await inc.systems.store.write(lambda tx: _record(tx, snapshot, note))
     except BaseException:
         with anyio.CancelScope(shield=True):
-            await _give_up(inc.systems, inc.layout, note)
+            await give_up(inc.systems, inc.layout, note)
         raise
 
 
@@ -94,7 +94,7 @@ def file_of(layout: Layout, snapshot: Snapshot, volume: SavedVolume) -> Path:
 
 async def discard(systems: Systems, layout: Layout, snapshot: Snapshot) -> None:
     """Delete a snapshot: record first, so that a crash leaves no record of what is half gone; then files and ref."""
-    note = _Note(
+    note = Note(
         repo=snapshot.repo, ref=snapshot.ref, folder=snapshot.folder or f"{snapshot.agent}-{snapshot.id}"
     )
 
@@ -110,7 +110,7 @@ async def drop_volumes(systems: Systems, layout: Layout, snapshot: Snapshot) -> 
     """Delete the copies of its volumes; the files stay."""
     if not snapshot.volumes:
         return
-    note = _Note(repo="", ref="", folder=snapshot.folder)
+    note = Note(repo="", ref="", folder=snapshot.folder)
 
     def forget(tx: Transaction) -> None:
         tx.put(note.key, json.dumps(asdict(note)))
@@ -120,20 +120,22 @@ async def drop_volumes(systems: Systems, layout: Layout, snapshot: Snapshot) -> 
     await _forget(systems, layout, note)
 
 
-async def tidy(systems: Systems, layout: Layout) -> None:
-    """At start-up: undo snapshots that a crash cut off. What cannot be undone now is tried at the next start."""
-    notes = await systems.store.read(lambda tx: dict(tx.under(_NOTES)))
-    for text in notes.values():
-        found = json.loads(text)
-        await _give_up(systems, layout, _Note(**{**found, "paused": tuple(found["paused"])}))
+async def notes(systems: Systems) -> Sequence[Note]:
+    """Of snapshots under way; at start-up those that a crash cut off."""
+    found = await systems.store.read(lambda tx: dict(tx.under(_NOTES)))
+    read = (json.loads(text) for text in found.values())
+    return [Note(**{**each, "paused": tuple(each["paused"])}) for each in read]
 
 
-async def _give_up(systems: Systems, layout: Layout, note: _Note) -> None:
+async def give_up(systems: Systems, layout: Layout, note: Note) -> bool:
+    """Undo a snapshot that is not whole; whether that is done. Otherwise its note stays."""
     try:
         await freezing.thaw(systems, note.paused)
         await _forget(systems, layout, note)
-    except EnvmgrError as error:  # the note stays, and the next start tries again
+    except EnvmgrError as error:
         log.error("snapshot not tidied up", extra={"ref": note.ref, "why": error.message})
+        return False
+    return True
 
 
 async def worktree_of(inc: Incarnation) -> Worktree:
@@ -176,7 +178,7 @@ def _make_folder(folder: Path) -> int:
 
 
 async def _copy(
-    inc: Incarnation, worktree: Worktree, note: _Note, names: Sequence[str], reach: Callable[[str], None]
+    inc: Incarnation, worktree: Worktree, note: Note, names: Sequence[str], reach: Callable[[str], None]
 ) -> tuple[SavedVolume, ...]:
     """Files and volumes side by side, while nobody writes to the volumes."""
     saved: list[SavedVolume] = []
@@ -230,7 +232,7 @@ def _harden(file: Path) -> int:
 def _snapshot(
     inc: Incarnation,
     worktree: Worktree,
-    note: _Note,
+    note: Note,
     head: str,
     *,
     kind: SnapshotKind,
@@ -255,13 +257,13 @@ def _snapshot(
     )
 
 
-def _record(tx: Transaction, snapshot: Snapshot, note: _Note) -> Snapshot:
+def _record(tx: Transaction, snapshot: Snapshot, note: Note) -> Snapshot:
     number = tx.add_snapshot(snapshot)
     tx.drop(note.key)
     return next(s for s in tx.snapshots() if s.id == number)
 
 
-async def _forget(systems: Systems, layout: Layout, note: _Note) -> None:
+async def _forget(systems: Systems, layout: Layout, note: Note) -> None:
     """Files, ref and note of a snapshot that is none (any more)."""
     await blocking.act("file", shutil.rmtree, layout.snapshots / note.folder, ignore_errors=True)
     if note.ref and await anyio.Path(note.repo).exists():

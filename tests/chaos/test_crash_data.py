@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -10,10 +11,12 @@ import docker.errors
 import psutil
 import pytest
 
-from envmgr.model.ids import LABEL_STATE
+from envmgr.drivers.docker.archives import LABEL_PURPOSE
+from envmgr.model.ids import LABEL_STATE, volume_name
 from tests.chaos.test_crash_matrix import crash
 from tests.e2e.test_data_volumes import SEEDED, STORE, container_of, got, put, snapshot_files, spawned
-from tests.support.docker import engine, existing, nothing_in_engine
+from tests.support.docker import BASE, engine, existing, nothing_in_engine
+from tests.support.engine_proxy import door
 from tests.support.host import Host, host
 from tests.support.requirements import proves
 from tests.support.survive import agent_when, kill_daemon, settled
@@ -110,6 +113,53 @@ def test_a_snapshot_cut_off_anywhere_leaves_nothing_and_containers_go_on(here: H
     )
     assert got(here, "a") == "kept"
     here.ok("snapshot", "create", "a", "whole")
+
+
+@proves("DATA-046")
+def test_what_a_killed_daemon_left_of_a_copy_keeps_nobody_from_removing_the_agent(here: Host) -> None:
+    spawned(here, "a")
+    put(here, "a", "kept")
+    volume = volume_name(here.agent("a")["id"], "data")
+    labels = engine().containers.get(container_of(here, "a", "store")).labels
+    here.ok("stop", "a")
+    kill_daemon(here)
+    carrier = engine().api.create_container(
+        BASE,
+        "true",
+        labels={**labels, LABEL_PURPOSE: "copy"},
+        host_config=engine().api.create_host_config(binds=[f"{volume}:/v"]),
+    )["Id"]
+
+    here.ok("rm", "a", "--yes")
+
+    assert carrier not in [each["Id"] for each in engine().api.containers(all=True)]
+
+
+@proves("DATA-047")
+def test_a_silent_engine_keeps_no_daemon_from_starting_and_is_tidied_later(
+    here: Host, tmp_path: Path
+) -> None:
+    with door(tmp_path / "d") as entrance:
+        spawned(here, "a")
+        put(here, "a", "kept")
+        agent = here.agent("a")["id"]
+        kill_daemon(here)
+        here.env["DOCKER_HOST"] = entrance.url
+        here.run("ls", env={"ENVMGR_CRASH_AT": "save-paused"})
+        crash(here, "save-paused", "snapshot", "create", "a")
+        name = f"envmgr-{agent}-g1-store"
+        paused = engine().containers.get(name).status
+
+        entrance.jam()
+        began_at = time.monotonic()
+        here.ok("ls")
+        took_s = time.monotonic() - began_at
+        entrance.clear()
+
+        eventually(lambda: engine().containers.get(name).status == "running", within_s=30)
+        assert paused == "paused"
+        assert took_s < 12
+        here.ok("rm", "a", "--stop", "--yes", "--discard", "a")
 
 
 def seeded(here: Host) -> str:

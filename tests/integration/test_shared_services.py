@@ -225,11 +225,11 @@ async def test_a_crash_leaves_nothing_wrong(crowd: Crowd) -> None:
     held, said = await instance(otter), await answer(otter)
     systems = otter.systems
 
-    await shared.tidy(systems, otter.layout, otter.instance, alive={otter.id})
+    await shared.tidy(systems, otter.layout, otter.instance, is_alive={otter.id}.__contains__)
     assert await holders(otter) == (otter.id,)
     assert await answer(otter) == said
 
-    await shared.tidy(systems, otter.layout, otter.instance, alive=set())
+    await shared.tidy(systems, otter.layout, otter.instance, is_alive=set().__contains__)
     assert await is_gone(held)
     await start(otter)
     assert await answer(otter) != said

@@ -14,11 +14,16 @@ from envmgr.drivers.docker import bodies, stream, trouble
 from envmgr.drivers.docker.calls import Calls
 from envmgr.drivers.docker.containers import Containers
 from envmgr.drivers.docker.networks import Volumes
+from envmgr.errors import Unobservable
 from envmgr.model.ids import LABEL_INSTANCE
+from envmgr.model.observe import Present, Unknown
 
 LABEL_PURPOSE = "envmgr.purpose"
 """`copy` on a container that only carries a volume; one of these that is found later may go."""
+LABEL_PROCESS = "envmgr.process"
+"""Which process copies; those of others are left over."""
 
+_PROCESS = uuid.uuid4().hex
 _TARGET = "/envmgr-volume"
 _PIECE_BYTES = 1024 * 1024
 _WRITE_BYTES = 4 * 1024 * 1024
@@ -76,6 +81,16 @@ class Archives(Containers, Volumes):
         except stream.Refused as refused:
             raise trouble.refusal(refused.status, refused.words, what=what) from refused
 
+    async def clear_copies(self) -> None:
+        """See `Engine.clear_copies`."""
+        match await self.containers({LABEL_INSTANCE: self._instance, LABEL_PURPOSE: "copy"}):
+            case Present(found):
+                for each in found:
+                    if each.labels.get(LABEL_PROCESS) != _PROCESS:
+                        await self.remove(each.id)
+            case Unknown(reason):
+                raise Unobservable(reason, hint="Run `envmgr doctor`.")
+
     @asynccontextmanager
     async def _carrier(self, volume: str, image: str) -> AsyncIterator[str]:
         """A container that mounts the volume and is removed in any case; labelled as the volume's owner's."""
@@ -83,6 +98,7 @@ class Archives(Containers, Volumes):
             **await self._volume_labels(volume),
             LABEL_INSTANCE: self._instance,
             LABEL_PURPOSE: "copy",
+            LABEL_PROCESS: _PROCESS,
         }
         name = f"envmgr-copy-{uuid.uuid4().hex[:12]}"
         body = bodies.copier(image, volume=volume, target=_TARGET, labels=labels)

@@ -7,7 +7,7 @@ after everything has ended, so that a crash leaves at most an instance without h
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -127,22 +127,30 @@ async def _end(own: Common, share: Share) -> None:
     await own.systems.store.write(note)
 
 
-async def tidy(systems: Systems, layout: Layout, instance: InstanceId, *, alive: Collection[str]) -> None:
+async def tidy(
+    systems: Systems, layout: Layout, instance: InstanceId, *, is_alive: Callable[[str], bool]
+) -> bool:
     """At start-up: drop holders that are no more, and end what nobody holds. What is held goes on as it is.
 
     Args:
-        alive: Ids of the agents that may use shared services.
+        is_alive: Whether the agent of an id may use shared services.
+
+    Returns:
+        Whether all of that is done.
     """
+    is_done = True
     for share in await systems.store.read(sharing.everything):
         own = _bare(share, systems, layout, instance)
         try:
             async with systems.turns.of(share.id):
-                gone = {holder for holder in share.holders if holder not in alive}
+                gone = {holder for holder in share.holders if not is_alive(holder)}
                 left = await systems.store.write(partial(_part, shared=share.id, agents=gone))
                 if left is not None:
                     await _end(own, left)
         except EnvmgrError as error:
             log.warning("shared service not ended", extra={"service": share.service, "why": error.message})
+            is_done = False
+    return is_done
 
 
 def _bare(share: Share, systems: Systems, layout: Layout, instance: InstanceId) -> Common:
