@@ -59,5 +59,5 @@ async def thaw(systems: Systems, containers: Sequence[str]) -> None:
     if failures:
         raise Unavailable(
             f"a container is still paused: {failures[0].message}",
-            hint=f"Run `docker unpause {' '.join(containers)}`.",
+            hint=failures[0].hint,
         )

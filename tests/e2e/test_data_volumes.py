@@ -254,6 +254,21 @@ def test_a_service_that_is_paused_for_its_copy_is_not_taken_for_a_sick_one(here:
     here.ok("stop", "calm")
 
 
+@proves("DOCK-040")
+def test_a_database_that_is_probed_inside_all_the_time_outlives_ten_snapshots_in_a_row(here: Host) -> None:
+    here.template("pinged", _DATABASE.replace("inside: true", "inside: true, period: 200ms"))
+    spawned(here, "pinged", "pinged")
+    box = engine().containers.get(container_of(here, "pinged", "db"))
+
+    for _ in range(10):
+        here.ok("snapshot", "create", "pinged")
+        assert sql(here, "pinged", "SELECT 1") == "1"
+
+    box.reload()
+    assert (box.status, here.agent("pinged")["services"][0]["state"]) == ("running", "ready")
+    here.ok("stop", "pinged")
+
+
 @proves("DATA-038")
 def test_a_snapshot_that_does_not_fit_is_refused_with_numbers() -> None:
     with host() as here, nothing_in_engine({LABEL_STATE: str(here.state)}):

@@ -16,6 +16,7 @@ import anyio
 from envmgr.drivers.docker import stream, trouble
 from envmgr.drivers.docker.calls import Calls, Client
 from envmgr.drivers.docker.output import Frames
+from envmgr.drivers.docker.pausing import Gate
 from envmgr.errors import EnvmgrError
 
 TIME_IS_UP = 124
@@ -31,11 +32,18 @@ class Commands:
     """See `Engine`."""
 
     _calls: Calls
+    _gate: Gate
 
     async def execute(
         self, container: str, argv: Sequence[str], *, deadline_s: float, env: Mapping[str, str] | None = None
     ) -> tuple[int, str]:
         """See `Engine.execute`. Also a cancelled call ends its command."""
+        async with self._gate.passed(container):
+            return await self._execute(container, argv, deadline_s, env)
+
+    async def _execute(
+        self, container: str, argv: Sequence[str], deadline_s: float, env: Mapping[str, str] | None
+    ) -> tuple[int, str]:
         what = f"running {argv[0]} in {container}"
         words = [f"{name}={value}" for name, value in (env or {}).items()]
         # Made, but not yet begun, it does nothing: so it may be given up like a look, in time for who waits.

@@ -12,7 +12,9 @@ from urllib.parse import quote
 import anyio
 
 from envmgr.drivers.docker import bodies, reading, stream, trouble
-from envmgr.drivers.docker.calls import ENDING, Calls, Client
+from envmgr.drivers.docker.calls import ENDING, Client
+from envmgr.drivers.docker.pausing import Pausing
+from envmgr.drivers.docker.trouble import unless
 from envmgr.errors import ConfigError, Conflict, NotFound, Unobservable
 from envmgr.model.observe import Absent, Present, Seen, Unknown
 from envmgr.protocols.engine import Container, ContainerLaunch, Labels
@@ -22,10 +24,8 @@ _NAMED_S, _PAUSE_S = 20.0, 0.05
 _INSPECT_S = 2.0
 
 
-class Containers:
+class Containers(Pausing):
     """See `Engine`."""
-
-    _calls: Calls
 
     async def run(
         self, launch: ContainerLaunch, *, before_start: Callable[[], Awaitable[None]] | None = None
@@ -134,23 +134,6 @@ class Containers:
             what=f"removing container {container}",
             again=drop,
         )
-
-    async def pause(self, container: str) -> None:
-        """See `Engine.pause`."""
-        what = f"pausing {container}"
-        await self._calls.act(
-            lambda client: _unless(client.pause, container, is_fine="already paused"), what=what
-        )
-
-    async def unpause(self, container: str) -> None:
-        """See `Engine.unpause`."""
-        what = f"unpausing {container}"
-        with suppress(NotFound):
-            await self._calls.act(
-                lambda client: _unless(client.unpause, container, is_fine="is not paused"),
-                what=what,
-                lane=ENDING,
-            )
 
     async def _has_ended(self, container: str, *, within_s: float) -> bool:
         """Wait for its end, not by asking again and again; what counts is a look afterwards."""
@@ -281,26 +264,13 @@ def _inspect(client: Client, container: str) -> Container:
 
 def _signal(client: Client, container: str, signal: str) -> None:
     with suppress_absence():
-        _unless(partial(client.kill, signal=signal), container, is_fine="is not running")
+        unless(partial(client.kill, signal=signal), container, is_fine="is not running")
 
 
 def _remove(client: Client, container: str) -> None:
     with suppress_absence():
         # A removal that is under way is waited for by the look afterwards.
-        _unless(
-            partial(client.remove_container, v=True, force=True), container, is_fine="already in progress"
-        )
-
-
-def _unless(do: Callable[[str], object], container: str, *, is_fine: str) -> None:
-    """Do it; a refusal with these words means that there is nothing to do."""
-    import docker.errors
-
-    try:
-        do(container)
-    except docker.errors.APIError as error:
-        if is_fine not in (error.explanation or ""):
-            raise
+        unless(partial(client.remove_container, v=True, force=True), container, is_fine="already in progress")
 
 
 def suppress_absence() -> AbstractContextManager[None]:

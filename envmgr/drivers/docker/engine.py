@@ -9,6 +9,7 @@ from envmgr.drivers.docker.commands import Commands
 from envmgr.drivers.docker.images import Images
 from envmgr.drivers.docker.networks import Networks
 from envmgr.drivers.docker.output import Output
+from envmgr.drivers.docker.pausing import Gate
 from envmgr.model.ids import InstanceId
 from envmgr.model.observe import Absent, Seen
 from envmgr.protocols.engine import EngineAddress, EngineFacts
@@ -27,6 +28,7 @@ class DockerEngine(Archives, Commands, Images, Networks, Output):
     def __init__(self, *, instance: InstanceId, host: str = "", deadline_s: float = 10.0) -> None:
         self._instance = instance
         self._calls = Calls(host, deadline_s=deadline_s)
+        self._gate = Gate()
 
     async def look(self) -> Seen[EngineFacts]:
         """See `Engine.look`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from envmgr.drivers.docker.address import Address
 from envmgr.errors import ConfigError, Conflict, EnvmgrError, NotFound, PortTaken, Unavailable, Unobservable
@@ -122,3 +123,14 @@ def is_overlap(error: EnvmgrError) -> bool:
 def plain(words: str) -> str:
     """The engine's words without the layers of its runtime in front."""
     return _RUNTIME.sub("", words.strip()).removesuffix(": unknown")
+
+
+def unless(do: Callable[[str], object], container: str, *, is_fine: str) -> None:
+    """Do it; a refusal with these words means that there is nothing to do."""
+    import docker.errors
+
+    try:
+        do(container)
+    except docker.errors.APIError as error:
+        if is_fine not in (error.explanation or ""):
+            raise
