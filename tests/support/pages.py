@@ -61,11 +61,12 @@ def commands(block: Block) -> list[Command]:
 
 def agrees(shown: str, printed: str) -> bool:
     """Whether output is as shown: `...` is any text, ports, ages and the width of gaps do not matter."""
-    pattern = ".*".join(re.escape(part) for part in _same(shown).split("..."))
-    return re.fullmatch(pattern, _same(printed), flags=re.DOTALL) is not None
+    pattern = ".*".join(re.escape(part) for part in same(shown).split("..."))
+    return re.fullmatch(pattern, same(printed), flags=re.DOTALL) is not None
 
 
-def _same(text: str) -> str:
+def same(text: str) -> str:
+    """Text without what differs from run to run."""
     for pattern, word in _VARIES:
         text = pattern.sub(word, text)
     return "\n".join(line.strip() for line in text.strip().splitlines())
