@@ -11,7 +11,7 @@ import anyio
 from envmgr.aio import blocking
 from envmgr.errors import Conflict, EnvmgrError, NotFound, PortTaken, Unavailable, Unobservable
 from envmgr.model.container import MountKind
-from envmgr.model.ids import LABEL_AGENT, LABEL_GENERATION, LABEL_INSTANCE
+from envmgr.model.ids import LABEL_AGENT, LABEL_GENERATION, LABEL_INSTANCE, LABEL_SERVICE
 from envmgr.model.observe import Absent, Present, ProcessIdentity, Seen, Unknown
 from envmgr.model.service import ServiceKind, ServiceSpec
 from envmgr.protocols.engine import Container, ContainerLaunch, Found, Progress
@@ -135,7 +135,12 @@ class EngineRunner:
 
     def _service(self, container: Container) -> ServiceSpec | None:
         unit = owning.unit_of(self._inc, container)
-        return next((s for s in self._inc.services if s.name == unit), None)
+        return next((s for s in self._inc.services if s.name == unit and s.container is not None), None)
+
+    async def strays(self) -> Sequence[Container]:
+        """Containers of the agent that run for units its spec does not know, or knows as something else."""
+        found = _answer(await self._engine.containers(owning.of_agent(self._inc)))
+        return [c for c in found if c.is_alive and LABEL_SERVICE in c.labels and self._service(c) is None]
 
     async def _held(self, service: ServiceSpec, container: Container) -> Held:
         """In the words of a keeper. Of one that has ended the last words are in the log before this returns."""
@@ -186,8 +191,12 @@ class EngineRunner:
 
     async def stop(self, unit: str, *, signal: str = "SIGTERM", grace_s: float = 10.0) -> tuple[str, ...]:
         """See `Runner.stop`. The container stays as it is, for the next start of this generation."""
+        return await self.end(owning.container(self._inc, unit), signal=signal, grace_s=grace_s)
+
+    async def end(self, container: str, *, signal: str, grace_s: float) -> tuple[str, ...]:
+        """The same for a container by its id or name."""
         try:
-            await self._engine.stop(owning.container(self._inc, unit), signal=signal, grace_s=grace_s)
+            await self._engine.stop(container, signal=signal, grace_s=grace_s)
         except NotFound:
             return ()
         return ()

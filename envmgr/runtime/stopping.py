@@ -16,12 +16,13 @@ from envmgr.errors import EnvmgrError
 from envmgr.model.event import NewEvent
 from envmgr.model.lease import StepRecord, StepState
 from envmgr.model.observe import Absent, Present, Unknown
+from envmgr.model.service import StopPolicy
 from envmgr.protocols.store import Transaction
 from envmgr.runtime import begun, engine_runner, restart_history, sharing
 from envmgr.runtime.commands import run_task
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.saga import never
-from envmgr.runtime.settling import change_key
+from envmgr.runtime.settling import Moves, change_key
 from envmgr.runtime.steps import shared
 from envmgr.runtime.steps.assistant import end_assistant
 from envmgr.runtime.steps.environment import forget_files
@@ -73,7 +74,7 @@ def _parts(inc: Incarnation, record: Record) -> Sequence[Part]:
         ("assistant", lambda: end_assistant(inc, grace_s=inc.spec.assistant.stop.grace_s)),
         ("people", lambda: _end_people(inc)),
         *([("begun", lambda: begun.end(inc))] if inc.systems.engine is not None else []),
-        ("services", lambda: stop_services(inc)),
+        ("services", lambda: _stop_services(inc)),
         *([("shared", lambda: shared.leave(inc))] if sharing.shared_services(inc) else []),
         ("session", lambda: close_session(inc)),
         ("verify", lambda: verify(inc)),
@@ -108,6 +109,14 @@ async def _end_people(inc: Incarnation) -> None:
     await inc.systems.processes.end(inc.marks(part="task"), grace_s=3.0)
 
 
+async def _stop_services(inc: Incarnation) -> None:
+    """With those that a change was to end when it was cut off; only its note tells how."""
+    noted = await inc.systems.store.read(lambda tx: tx.get(change_key(inc.id)))
+    gone = Moves.from_json(noted).gone if noted else ()
+    policies = {one.name: StopPolicy(signal=one.signal, grace_s=one.grace_s) for one in gone}
+    await stop_services(inc, gone=policies)
+
+
 async def verify(inc: Incarnation) -> None:
     """Stopped means: no process and no container of the agent, every leased port bindable, no session.
 
@@ -127,11 +136,9 @@ async def verify(inc: Incarnation) -> None:
             left.append(f"session unknown: {reason}")
     left += await engine_runner.left(inc)
     left += await begun.left(inc)
-    for (service, name), port in inc.ports.items():
-        spec = inc.service(service)
-        is_leased = not spec.is_shared and any(p.name == name and p.number is None for p in spec.ports)
-        if is_leased and await _still_bound(inc, port):
-            left.append(f"port {port} ({service}.{name}) is still bound")
+    for lease in await inc.systems.store.read(lambda tx: tx.leases(inc.id)):  # also of units that are no more
+        if lease.held and await _still_bound(inc, lease.port):
+            left.append(f"port {lease.port} ({lease.service}.{lease.name}) is still bound")
     if left:
         raise EnvmgrError("; ".join(left))
 

@@ -11,22 +11,25 @@ import anyio
 import pytest
 
 from envmgr.errors import Unobservable
-from envmgr.model.container import ContainerSpec
+from envmgr.model.container import ContainerSpec, MountKind, MountSpec
+from envmgr.model.event import NewEvent
 from envmgr.model.observe import Absent
 from envmgr.model.service import (
     Condition,
     Dependency,
     LogProbe,
+    PortSpec,
     Readiness,
     ServiceKind,
     ServiceSpec,
     StopPolicy,
 )
-from envmgr.runtime import engine_runner, engine_use, runners
+from envmgr.runtime import engine_runner, engine_use, runners, stopping
 from envmgr.runtime.graves import Graves
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.leasing import claim_ports
 from envmgr.runtime.services import ServiceRun
+from envmgr.runtime.settling import Moves, change_key, endings
 from envmgr.runtime.steps.services import stop_services, stop_units
 from tests.support.containers import contained, container
 from tests.support.docker import existing
@@ -209,6 +212,35 @@ async def test_what_a_silent_engine_makes_late_is_removed_when_it_appears(tmp_pa
         await stop_services(inc)
 
     assert [(grave.kind, grave.name) for grave in graves] == [("container", name)]
+
+
+@proves("CONT-028")
+async def test_a_stop_ends_what_a_change_that_was_cut_off_had_yet_to_end_as_its_policy_says(
+    tmp_path: Path,
+) -> None:
+    # Takes a second for its last words, and hears nothing but its own signal.
+    line = (
+        "trap '' TERM; trap 'sleep 1; echo flushed > /w/said; exit 0' USR1; while true; do sleep 0.05; done"
+    )
+    inside = ContainerSpec(mounts=(MountSpec(kind=MountKind.BIND, source=".", target="/w"),))
+    policy = StopPolicy(signal="SIGUSR1", grace_s=20)
+    old = container("db", line, inside=inside, stop=policy, ports=(PortSpec(name="sql", container=5432),))
+    async with contained(tmp_path, old) as inc:
+        await start(inc)
+        note = Moves(gone=endings(inc.services, ["db"])).to_json()
+        inc.spec = replace(inc.spec, services=())
+        await inc.systems.store.write(lambda tx: tx.put(change_key(inc.id), note))
+
+        failures = await stopping.stop(inc, record)
+
+        assert failures.sentences == ()
+        assert (inc.path / "said").read_text() == "flushed\n"
+        assert left(inc) == []
+        assert not [lease for lease in await inc.systems.store.read(lambda tx: tx.leases()) if lease.held]
+
+
+async def record(event: NewEvent) -> None:
+    return None
 
 
 async def no_graves(inc: Incarnation) -> bool:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping
+from functools import partial
+from typing import Protocol
 
 import anyio
 
 from envmgr.aio import blocking
 from envmgr.core import graph
 from envmgr.errors import EnvmgrError, StopFailed, Unobservable
+from envmgr.model.ids import LABEL_SERVICE
 from envmgr.model.observe import Absent, Present, Seen, Unknown
-from envmgr.model.service import ServiceSpec
+from envmgr.model.service import ServiceSpec, StopPolicy
 from envmgr.runtime import engine_use, rendering, runners, sharing
 from envmgr.runtime.engine_runner import EngineRunner
 from envmgr.runtime.incarnation import Incarnation
@@ -25,6 +28,8 @@ from envmgr.runtime.supplies import is_untouched
 log = logging.getLogger(__name__)
 
 _STOP_COMMAND_S = 10.0
+_BRIEF_S = 3.0
+_NONE: Mapping[str, StopPolicy] = {}
 
 
 class StartServices(Step):
@@ -50,13 +55,16 @@ class StartServices(Step):
         await stop_services(self._inc, brief=True)
 
 
-async def stop_services(inc: Incarnation, *, brief: bool = False) -> None:
+async def stop_services(
+    inc: Incarnation, *, brief: bool = False, gone: Mapping[str, StopPolicy] = _NONE
+) -> None:
     """Stop all services, dependants first and independent ones side by side; then end the keeper and remove containers.
 
     What cannot be reached holds up nothing else.
 
     Args:
         brief: Allow at most 3 s of grace; used when a spawn is taken back.
+        gone: How units are stopped that the spec no longer knows, if that is known.
 
     Raises:
         StopFailed: Some process survived KILL; named.
@@ -64,7 +72,7 @@ async def stop_services(inc: Incarnation, *, brief: bool = False) -> None:
     """
     stopping = _Stopping(inc, brief=brief)
     await stopping.find()
-    await stopping.stop_strays()
+    await stopping.stop_strays(gone)
     await stopping.stop([s.name for s in runners.own_units(inc)])
     await stopping.dismiss()
     stopping.settle()
@@ -94,6 +102,12 @@ async def discard_units(inc: Incarnation, names: Collection[str]) -> None:
                     await keeper.discard(service.name)
 
 
+class _End(Protocol):
+    """Ends one thing; tells what survived."""
+
+    async def __call__(self, *, signal: str, grace_s: float) -> tuple[str, ...]: ...
+
+
 class _Stopping:
     """One stop of units. Failures are gathered, so that each part is tried."""
 
@@ -103,7 +117,7 @@ class _Stopping:
         self._keeper: Seen[KeeperRunner] = Absent()
         self._engine: EngineRunner | None = None
         self._there: dict[str, Runner] = {}
-        self._strays: list[str] = []
+        self._strays: list[tuple[str, _End]] = []
         self._survivors: list[str] = []
         self._unseen: list[str] = []
 
@@ -115,8 +129,9 @@ class _Stopping:
             case Present(keeper):
                 held = await keeper.status()
                 self._there |= dict.fromkeys(held, keeper)
-                known = {service.name for service in inc.services}
-                self._strays = [name for name, one in held.items() if one.is_alive and name not in known]
+                known = {service.name for service in inc.services if service.container is None}
+                alive = (name for name, one in held.items() if one.is_alive and name not in known)
+                self._strays = [(name, partial(keeper.stop, name)) for name in alive]
             case Unknown(reason):
                 self._unseen.append(f"the keeper of {inc.name} does not answer: {reason}")
         if await engine_use.look(inc) is not None and not await is_untouched(inc):
@@ -129,6 +144,8 @@ class _Stopping:
         try:
             self._there |= dict.fromkeys(await engine.status(), engine)
             self._engine = engine
+            for container in await engine.strays():
+                self._strays.append((container.labels[LABEL_SERVICE], partial(engine.end, container.id)))
         except EnvmgrError as error:
             self._unseen.append(f"containers of {self._inc.name}: {error.message}")
 
@@ -143,13 +160,24 @@ class _Stopping:
         if not isinstance(self._keeper, Unknown):
             await self._sweep(names)
 
-    async def stop_strays(self) -> None:
-        """What the keeper still holds of units that are no longer there: a change was cut off by a crash."""
-        for name in self._strays:
-            self._survivors += await self._there[name].stop(name)
+    async def stop_strays(self, gone: Mapping[str, StopPolicy]) -> None:
+        """What runs of units that are no longer there: a change was cut off by a stop or a crash."""
+        async with anyio.create_task_group() as group:
+            for name, end in self._strays:
+                group.start_soon(self._stop_stray, name, gone, end)
+
+    async def _stop_stray(self, name: str, gone: Mapping[str, StopPolicy], end: _End) -> None:
+        policy = gone.get(name, StopPolicy())
+        try:
+            self._survivors += await end(signal=policy.signal, grace_s=self._grace_s(policy))
+        except EnvmgrError as error:
+            self._unseen.append(f"{name}: {error.message}")
+
+    def _grace_s(self, policy: StopPolicy) -> float:
+        return min(_BRIEF_S, policy.grace_s) if self._brief else policy.grace_s
 
     async def _stop_one(self, service: ServiceSpec) -> None:
-        grace_s = min(3.0, service.stop.grace_s) if self._brief else service.stop.grace_s
+        grace_s = self._grace_s(service.stop)
         runner = self._there[service.name]
         try:
             if not service.is_shared:  # the others may go on with it
