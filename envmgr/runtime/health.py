@@ -177,6 +177,8 @@ class Health:
                         again = ObservationRegained(generation=inc.generation, subject="engine")
                         await self._say(actor, again)
                     is_lost = False
+                    if _is_outdated(held.get(change.service), change):
+                        continue
                     held[change.service] = change
                     await self._judge(actor, inc, inc.service(change.service), change)
             except EnvmgrError as error:
@@ -190,6 +192,8 @@ class Health:
     ) -> None:
         try:
             async for change in keeper.changes():
+                if _is_outdated(held.get(change.service), change):
+                    continue
                 held[change.service] = change
                 # A keeper remembers units that are gone.
                 for unit in (one for one in inc.services if one.name == change.service):
@@ -254,6 +258,11 @@ class Health:
                 await self.change(actor, inc, service, Outcome(state=ServiceState.READY))
             elif misses >= ready.down:
                 await self.change(actor, inc, service, Outcome(state=ServiceState.FAILED, detail=why))
+
+
+def _is_outdated(known: Held | None, change: Held) -> bool:
+    """The end of a launch, told when the next one has begun. Times are compared, since another keeper counts from one again."""
+    return known is not None and not change.is_alive and 0 < change.started_at < known.started_at
 
 
 def _is_lost(actor: Actor, subject: str) -> bool:

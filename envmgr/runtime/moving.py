@@ -112,6 +112,8 @@ class Mover:
                 actor, inc, moves, self._health, secrets=await inc.secrets(), reach=self._reach
             )
             done = await settling.run(old)
+            # Afresh: an end that was under way is not taken for one of the new launches.
+            self._health.watch(actor, inc)
         except Exception:
             self._health.watch(actor, inc)  # whatever went wrong here, what runs is looked at
             raise
@@ -129,7 +131,7 @@ class Mover:
             log.warning("viewers not changed", extra={"agent": inc.id, "why": error.message})
 
     async def _end(self, actor: Actor, inc: Incarnation, done: Sequence[Done]) -> None:
-        """Give back the ports of what is gone, and watch what is there."""
+        """Give back the ports of what is gone."""
         kept = {(unit.name, port.name) for unit in inc.services for port in unit.ports}
         for key in [key for key in inc.ports if key not in kept]:
             del inc.ports[key]
@@ -142,7 +144,6 @@ class Mover:
         await inc.systems.store.write(settle)
         failed = {one.unit: one.detail for one in done if one.act is Act.FAILED}
         await self._tell(actor, "change.finished", {"failed": failed} if failed else {})
-        self._health.watch(actor, inc)
 
     async def _tell(self, actor: Actor, kind: str, data: Mapping[str, object], *, cause: str = "") -> None:
         state = actor.state

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import anyio
 import pytest
 
+from envmgr.model.observe import Present, ProcessIdentity, Seen
+from envmgr.model.service import ServiceKind, ServiceSpec, ServiceState
+from envmgr.protocols.keepers import Held, Keeper, Keepers
+from envmgr.runtime.health import Health
 from envmgr.runtime.incarnation import Incarnation
 from tests.support.incarnations import incarnation
 from tests.support.requirements import proves
 from tests.support.supervised import take_over
+from tests.support.wait import async_eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -28,3 +36,51 @@ async def test_all_who_ask_at_once_get_the_same_generation(tmp_path: Path) -> No
             for _ in range(3):
                 group.start_soon(ask)
         assert [one is found[0] for one in found] == [True, True, True]
+
+
+def held(service: str, launch: int, *, log: Path, ended_at: float | None = None) -> Held:
+    return Held(
+        service=service, generation=1, launch=launch, identity=ProcessIdentity(pid=1, start_ticks=1, boot_id=""),
+        started_at=10.0 * launch, ended_at=ended_at, exit_code=None if ended_at is None else 1,
+        exit_signal=None, error="", log=log, log_offset=0,
+    )  # fmt: skip
+
+
+class Telling:
+    """A keeper that is always found, and what it tells."""
+
+    def __init__(self, *said: Held) -> None:
+        self._said = said
+
+    async def find(self, home: Path, *, owner: str) -> Seen[Keeper]:
+        return Present(cast("Keeper", self))
+
+    async def changes(self) -> AsyncIterator[Held]:
+        for one in self._said:
+            yield one
+        await anyio.sleep_forever()
+
+
+def service(name: str) -> ServiceSpec:
+    return ServiceSpec(name=name, kind=ServiceKind.PROCESS, command="exec sleep 600")
+
+
+@proves("LIFE-015")
+async def test_the_end_of_an_earlier_launch_says_nothing_about_the_present_one(tmp_path: Path) -> None:
+    said = (
+        held("api", 2, log=tmp_path),
+        held("api", 1, log=tmp_path, ended_at=19.0),
+        held("web", 1, log=tmp_path),
+    )
+    async with (
+        incarnation(tmp_path, service("api"), service("web")) as inc,
+        anyio.create_task_group() as group,
+    ):
+        inc.systems = replace(inc.systems, keepers=cast("Keepers", Telling(*said)))
+        supervisor, actor = await take_over(inc)
+        health, ends = Health(supervisor, group), []
+        health.on_end = lambda actor, inc, unit, held, ready_s: ends.append(unit.name)
+        health.watch(actor, inc)
+        await async_eventually(lambda: "web" in actor.services)
+        assert (actor.services["api"].state, ends) == (ServiceState.READY, [])
+        group.cancel_scope.cancel()
