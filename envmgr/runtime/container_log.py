@@ -16,7 +16,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from envmgr.aio import blocking
-from envmgr.errors import EnvmgrError
+from envmgr.errors import Conflict, EnvmgrError, NotFound
 from envmgr.model.service import LogPolicy
 from envmgr.protocols.engine import Engine
 from envmgr.protocols.logs import LogWriter, OpenLog
@@ -27,6 +27,7 @@ _MARK_EVERY_BYTES = 1 << 20
 _WAITING_BYTES = 4 << 20
 _LAST_WORDS_S = 3.0
 _EARLIER_S = 0.00001
+_RETRY_S, _CALM_S = 0.5, 15.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,18 +169,33 @@ class ContainerLog:
             with anyio.CancelScope() as self._scope:
                 async with anyio.create_task_group() as group:
                     group.start_soon(self._write_all)
-                    await self._read_all(container)
-                    while self._pending:
-                        await self._taken.wait()
+                    await self._read_to_the_end(container)
                     group.cancel_scope.cancel()
-        except* EnvmgrError as errors:  # the engine is gone; whoever follows it says so
-            log.warning("output not copied", extra={"container": container, "why": str(errors.exceptions[0])})
         except* Exception:  # a task of the daemon owns its boundary
             log.exception("output not copied", extra={"container": container})
         finally:
             with anyio.CancelScope(shield=True):
                 await blocking.act("file", self._close)
             over.set()
+
+    async def _read_to_the_end(self, container: str) -> None:
+        """Of the container, not of the connection: an engine that went away goes on where it was."""
+        pause_s = _RETRY_S
+        while True:
+            try:
+                await self._read_all(container)
+                is_over = True
+            except (NotFound, Conflict):  # removed, or about to be
+                is_over = True
+            except EnvmgrError as error:  # whoever follows the engine says so to people
+                log.warning("output not copied for now", extra={"container": container, "why": error.message})
+                is_over = False
+            while self._pending:
+                await self._taken.wait()
+            if is_over:
+                return
+            await anyio.sleep(pause_s)
+            pause_s = min(pause_s * 2, _CALM_S)
 
     async def _read_all(self, container: str) -> None:
         assert self._writer is not None, "opened before"

@@ -15,6 +15,7 @@ from envmgr.runtime.leasing import claim_ports
 from envmgr.runtime.services import ServiceRun
 from envmgr.runtime.steps.services import stop_services, stop_units
 from tests.support.containers import contained, container, engaged, task, unattended
+from tests.support.engine_proxy import door
 from tests.support.requirements import proves
 from tests.support.wait import async_eventually
 
@@ -60,6 +61,23 @@ async def test_a_log_goes_on_without_loss_or_repetition_after_the_daemon_was_awa
             async with engaged(inc):
                 await follow_on(inc)
         said = await end(inc)
+
+    assert said == [f"line {number}" for number in range(1, len(said) + 1)]
+
+
+@proves("CONT-013")
+async def test_a_log_goes_on_when_the_engine_was_away_and_nothing_else_happens(tmp_path: Path) -> None:
+    with door(tmp_path / "d") as entrance:
+        async with contained(tmp_path, counter(), host=entrance.url) as inc:
+            await start(inc)
+            entrance.shut()
+            before = len(lines(inc, "web"))
+            entrance.open()
+            await async_eventually(lambda: len(lines(inc, "web")) > before + 50)
+            await stop_units(inc, ["web"])
+            await EngineRunner(inc).status()
+            said = lines(inc, "web")
+            await stop_services(inc)
 
     assert said == [f"line {number}" for number in range(1, len(said) + 1)]
 

@@ -79,7 +79,7 @@ class Output:
                             if heard.is_new(line, begun_at=lines.begun_at()):
                                 yield line
         except stream.Refused as refused:
-            if refused.status == 404 and heard.is_known:  # removed after its end
+            if heard.is_known and (refused.status == 404 or "marked for removal" in refused.words):
                 return
             raise trouble.refusal(refused.status, refused.words, what=what) from refused
         if not is_following:
