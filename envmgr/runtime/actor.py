@@ -58,6 +58,11 @@ class Actor:
         self.is_gone = False
         self._changed = anyio.Event()
 
+    def begins(self, unit: str, outcome: Outcome) -> None:
+        """It is started, or waits for that: whatever it was before, it has not been ready since."""
+        self.services[unit] = outcome
+        self.ready_since.pop(unit, None)
+
     def give_way(self) -> None:
         """A stop wins over a change of services under way and over restarts that wait."""
         for scope in (self.changing, *self.pending.values()):

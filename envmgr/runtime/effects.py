@@ -116,6 +116,7 @@ class Performer:
         with anyio.CancelScope() as scope:
             actor.spawning = scope
             actor.reports = Reports()  # what an earlier generation said is no sign of this one
+            actor.ready_since.clear()
             # A stop may have come first; then there is nothing to begin.
             if _is_wanted(actor.state, owed):
                 fact = await self._run_saga(actor, inc)

@@ -212,7 +212,7 @@ class Settling:
                 return False
             self._reach("change-between")
         for name in again:
-            self._actor.services[name] = Outcome(state=ServiceState.WAITING)
+            self._actor.begins(name, Outcome(state=ServiceState.WAITING))
         return await self._start(names) if names else True
 
     async def _take_out(self, inc: Incarnation, names: Collection[str]) -> None:
@@ -239,7 +239,7 @@ class Settling:
                 if state in _SETTLED:
                     facts.start_soon(self._say, unit, told[unit])
                 else:
-                    self._actor.services[unit] = told[unit]
+                    self._actor.begins(unit, told[unit])
                     self._tell(unit, state, detail)
 
             standing = {

@@ -15,6 +15,9 @@ from envmgr.model.service import ServiceKind, ServiceSpec, ServiceState
 from envmgr.protocols.keepers import Held, Keeper, Keepers
 from envmgr.runtime.health import Health
 from envmgr.runtime.incarnation import Incarnation
+from envmgr.runtime.outcomes import Outcome
+from envmgr.runtime.settling import Act, Moves, Settling
+from envmgr.runtime.steps.services import stop_services
 from tests.support.incarnations import incarnation
 from tests.support.requirements import proves
 from tests.support.supervised import take_over
@@ -83,4 +86,20 @@ async def test_the_end_of_an_earlier_launch_says_nothing_about_the_present_one(t
         health.watch(actor, inc)
         await async_eventually(lambda: "web" in actor.services)
         assert (actor.services["api"].state, ends) == (ServiceState.READY, [])
+        group.cancel_scope.cancel()
+
+
+@proves("RESTART-009")
+async def test_a_unit_that_was_started_anew_on_purpose_has_been_ready_only_since_then(tmp_path: Path) -> None:
+    async with incarnation(tmp_path, service("api")) as inc, anyio.create_task_group() as group:
+        supervisor, actor = await take_over(inc)
+        health = Health(supervisor, group)
+        moved_at = inc.systems.now()
+        actor.services["api"], actor.ready_since["api"] = Outcome(state=ServiceState.READY), moved_at - 600.0
+        moves = Moves(restart=("api",))
+        with anyio.fail_after(20):
+            done = await Settling(actor, inc, moves, health, secrets={}).run(inc)
+        assert [one.act for one in done] == [Act.RESTARTED]
+        assert actor.ready_since["api"] >= moved_at
+        await stop_services(inc)
         group.cancel_scope.cancel()
