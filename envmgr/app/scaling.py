@@ -12,7 +12,7 @@ from envmgr.app.context import App
 from envmgr.app.operations import Touch, operation
 from envmgr.app.shapes import View, argument, option, supplied
 from envmgr.app.text import Style, clean
-from envmgr.core.replicas import MOST, can_replicate, clashes
+from envmgr.core.replicas import MOST, can_replicate, clashes, shared_volumes
 from envmgr.core.scaled import remember
 from envmgr.errors import Conflict, NotFound, Unavailable, UsageError
 from envmgr.model.agent import Lifecycle
@@ -39,6 +39,10 @@ class Scale(OneAgent):
     """How many to run of which."""
 
     counts: list[str] = argument("SERVICE=N, such as api=3; N from 1 to 10")
+    shared_volumes: bool = option(
+        "Let several instances write to the same named volume: only if the program is made for that",
+        default=False,
+    )
     environment: dict[str, str] = supplied("Environment of the asking person", "environment", default={})
 
 
@@ -93,6 +97,8 @@ async def scale(ask: Scale, app: App) -> ChangedView:
     """
     actor = app.agents.find(ask.agent)
     wanted = _counts(actor, ask.counts)
+    if not ask.shared_volumes:
+        _refuse_shared(actor, wanted)
     spec, notes = _scaled(actor.spec, wanted)
     if spec == actor.spec:
         return ChangedView(agent=actor.state.name, notes=notes)
@@ -132,8 +138,23 @@ def _count(actor: Actor, service: ServiceSpec, number: str) -> int:
     raise UsageError(f"{service.name} cannot run {number} times", hint=hint)
 
 
+def _refuse_shared(actor: Actor, wanted: Mapping[str, int]) -> None:
+    """Two servers on one data folder destroy it, and nothing would tell."""
+    for service in actor.spec.services:
+        count = wanted.get(service.name, 1)
+        volumes = shared_volumes(service)
+        if volumes and count > max(1, service.replicas or 1):
+            raise Conflict(
+                f"{count} instances of {service.name} would write to the same volume"
+                f" {', '.join(volumes)}: a database loses data by that",
+                hint=f"Leave it at one. If its program is made for that: `envmgr scale {actor.state.name}"
+                f" {service.name}={count} --shared-volumes`.",
+                details={"service": service.name, "volumes": list(volumes)},
+            )
+
+
 def _example(actor: Actor) -> str:
-    service = next((s for s in actor.spec.services if can_replicate(s)), None)
+    service = next((s for s in actor.spec.services if can_replicate(s) and not shared_volumes(s)), None)
     return f"envmgr scale {actor.state.name} {service.name if service else 'api'}=2"
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from envmgr.model.container import ContainerSpec, Scope
+from envmgr.model.container import ContainerSpec, MountKind, Scope
 from envmgr.model.service import (
     Condition,
     Dependency,
@@ -39,6 +39,12 @@ def expand(services: Sequence[ServiceSpec]) -> tuple[ServiceSpec, ...]:
 def can_replicate(service: ServiceSpec) -> bool:
     """Whether more than one of it makes sense: tasks end, external and shared services are not one agent's."""
     return service.kind in (ServiceKind.PROCESS, ServiceKind.CONTAINER) and service.scope is Scope.AGENT
+
+
+def shared_volumes(service: ServiceSpec) -> tuple[str, ...]:
+    """Named volumes that all instances would write to; most databases lose data by that."""
+    mounts = service.container.mounts if service.container else ()
+    return tuple(m.source for m in mounts if m.kind is MountKind.VOLUME and m.source and not m.read_only)
 
 
 def instance_name(service: str, index: int) -> str:

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from envmgr.model.ids import LABEL_STATE
+from tests.support.docker import BASE, nothing_in_engine
 from tests.support.host import Host, host
 from tests.support.replicated import ask, service, template, write_server
 from tests.support.requirements import proves
@@ -154,6 +156,29 @@ def test_what_cannot_be_scaled_is_told_with_what_can(
     spawn(here, "plain")
     ran = here.run("scale", "otter", *words)
     assert (ran.code, expected in ran.err) == (code, True), ran.err
+
+
+@proves("REPL-014")
+def test_two_servers_on_one_volume_need_a_yes(here: Host) -> None:
+    stored = f"""
+store: {{image: {BASE}, pull: never, command: [sleep, '1000'], volumes: ["data:/data"]}}
+reader: {{image: {BASE}, pull: never, command: [sleep, '1000'], volumes: ["data:/data:ro"]}}
+"""
+    with nothing_in_engine({LABEL_STATE: str(here.state)}):
+        here.template("stored", template("stored", stored))
+        here.ok("spawn", "--template", "stored", "--name", "otter")
+        here.ok("stop", "otter")
+
+        refused = here.run("scale", "otter", "store=2")
+        example = here.run("scale", "otter", "store").err
+        here.ok("scale", "otter", "reader=2")
+        here.ok("scale", "otter", "store=2", "--shared-volumes")
+        here.ok("scale", "otter", "store=1")
+
+        assert refused.code == 5
+        assert "would write to the same volume data" in refused.err
+        assert "envmgr scale otter reader=2" in example
+        here.ok("rm", "otter", "--yes")
 
 
 @proves("REPL-007")

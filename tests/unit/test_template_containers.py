@@ -351,6 +351,10 @@ CASES = {
         case("    volumes: ['pgdata:/d']\n") + "volumes: {pg-data: {scope: shared}}\n",
         "7:11: warning: volumes.pg-data is not mounted by any service",
     ),
+    "instances that write to one volume": (
+        case("    volumes: ['b:/d']\n    replicas: 2\n"),
+        "7:5: warning: all 2 instances of services.a write to the same volume b",
+    ),
     "shell without shell": (
         case("    command: a && b\n"),
         "6:14: warning: services.a.command: in a container a line is split into words, no shell reads it",

@@ -25,6 +25,7 @@ def lint_containers(document: Document, places: Places) -> Iterator[Problem]:
         if service.in_container:
             yield from _words(name, service, places)
             yield from _mounts(name, service, places)
+            yield from _written_by_many(name, service, places)
         if service.ready:
             yield from _check(name, service, service.ready, ("services", name, "ready"), places)
     yield from _aliases(document, places)
@@ -135,6 +136,14 @@ def _aliases(document: Document, places: Places) -> Iterator[Problem]:
                     yield places.value(
                         path, f"alias {alias!r} of services.{name} is the name of another service"
                     )
+
+
+def _written_by_many(name: str, service: Service, places: Places) -> Iterator[Problem]:
+    written = [m.source for m in service.volumes if m.type == "volume" and m.source and not m.read_only]
+    if written and (service.replicas or 1) > 1:
+        message = f"all {service.replicas} instances of services.{name} write to the same volume {', '.join(written)}"
+        hint = "A database loses data by that: remove 'replicas', unless its program is made for it."
+        yield places.key(("services", name, "replicas"), message, hint, is_warning=True)
 
 
 def _volumes(document: Document, places: Places) -> Iterator[Problem]:
