@@ -1,7 +1,7 @@
 """A place for each agent in a shared service: `tenant.create` before its services start, `tenant.drop` when it is removed.
 
-A place is recorded before it is made, as `tenant/<shared id>/<agent>`. When the service does not run at the removal the drop is
-owed: it runs when the service is next up, before anybody's place is made, so that it never hits a later agent of the same name.
+A place is recorded before it is made, as `tenant/<shared id>/<agent>`. The drop is owed before it is tried: if the service does not
+run at the removal, or cannot be asked, it runs when the service is next up, before anybody's place is made, so that it never hits a later agent of the same name.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ async def quit_all(inc: Incarnation) -> Sequence[str]:
         try:
             words.append(await _quit(inc, service))
         except EnvmgrError as error:
-            words.append(f"its place in {service.name} was not dropped: {error.message}")
+            words.append(f"its place in {service.name} is not dropped yet: {error.message}")
     return [word for word in words if word]
 
 
@@ -82,18 +82,18 @@ async def _quit(inc: Incarnation, service: ServiceSpec) -> str:
         place = await inc.systems.store.read(lambda tx: _read(tx, common.id, inc.id))
         if place is None:
             return ""
-        held = await _running(common, service)
-        if tenant.drop and held is None:
+        why = ""
+        if tenant.drop:
             owed = replace(place, drop=tenant.drop, timeout_s=tenant.timeout_s)
             await inc.systems.store.write(
                 lambda tx: tx.put(_key(common.id, inc.id), json.dumps(asdict(owed)))
             )
-            return f"its place in {service.name} is dropped when that runs again"
-        why = ""
-        if tenant.drop and held is not None:
+            held = await _running(common, service)
+            if held is None:
+                return f"its place in {service.name} is dropped when that runs again"
             common.ports.update(await inc.systems.store.read(lambda tx: sharing.held(tx, common.id)))
             secrets = await inc.secrets()
-            why = await _run(common, held, tenant.drop, secrets, place=place, timeout_s=tenant.timeout_s)
+            why = await _ask(common, held, tenant.drop, secrets, place=place, timeout_s=tenant.timeout_s)
         await inc.systems.store.write(lambda tx: tx.drop(_key(common.id, inc.id)))
     return f"its place in {service.name} was not dropped: {why}" if why else ""
 
@@ -130,7 +130,23 @@ async def _run(
     place: _Place,
     timeout_s: float,
 ) -> str:
-    """Where the service runs; why it failed, empty when it did not (or there is no command)."""
+    """As `_ask`, where a service that cannot be asked has failed, too."""
+    try:
+        return await _ask(common, held, command, secrets, place=place, timeout_s=timeout_s)
+    except EnvmgrError as error:
+        return error.message
+
+
+async def _ask(
+    common: Incarnation,
+    held: Held,
+    command: str | tuple[str, ...],
+    secrets: Mapping[str, str],
+    *,
+    place: _Place,
+    timeout_s: float,
+) -> str:
+    """Where the service runs; why the command failed, empty when it did not (or there is none)."""
     if not command:
         return ""
     service = common.services[0]
@@ -146,10 +162,7 @@ async def _run(
     else:
         env |= rendering.service_env(common, service, secrets)
         run = common.systems.execute(argv, common.path / service.cwd, env, timeout_s)
-    try:
-        code, output = await run
-    except EnvmgrError as error:
-        return error.message
+    code, output = await run
     last = output.strip().splitlines()[-1:] or ["it wrote nothing"]
     return f"status {code}: {last[0]}" if code else ""
 

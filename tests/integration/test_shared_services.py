@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import urllib.request
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from envmgr.errors import Conflict
+from envmgr.errors import ConfigError, Conflict
 from envmgr.model.container import Scope
 from envmgr.model.service import (
     Condition,
@@ -29,6 +29,7 @@ from envmgr.model.service import (
     ServiceState,
     Tenant,
 )
+from envmgr.model.spec import AgentSpec, SecretRef, SecretSource
 from envmgr.protocols.keepers import Held
 from envmgr.runtime import rendering, runners, sharing, tenancy
 from envmgr.runtime.incarnation import Incarnation
@@ -368,6 +369,27 @@ async def test_a_place_that_cannot_be_made_fails_the_agent_and_one_that_cannot_b
     heron.spec = replace(heron.spec, services=(undroppable,))
     assert await tenancy.quit_all(heron) == ["its place in db was not dropped: status 5: still in use"]
     await stop(heron)
+
+
+@proves("SHARE-017")
+async def test_a_place_that_cannot_be_dropped_at_the_removal_is_dropped_later(crowd: Crowd) -> None:
+    heron, vole = await crowd.agent("heron", TENANTS), await crowd.agent("vole", TENANTS)
+    await start(heron)
+    await start(vole)
+    await stop(heron)
+
+    def unknown(spec: AgentSpec, environment: Mapping[str, str]) -> Mapping[str, str]:
+        raise ConfigError("there is no secret token", hint="")
+
+    heron.spec = replace(heron.spec, secrets=(SecretRef(name="token", source=SecretSource.ENV, key="TOKEN"),))
+    heron.systems = replace(heron.systems, secrets=unknown)
+    assert await tenancy.quit_all(heron) == ["its place in db is not dropped yet: there is no secret token"]
+    assert await places(vole) == {heron.id, vole.id}
+
+    await stop(vole)
+    await start(vole)
+    assert await places(vole) == {vole.id}
+    await stop(vole)
 
 
 @proves("SHARE-008")
