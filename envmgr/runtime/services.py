@@ -215,6 +215,8 @@ class ServiceRun:
         if standing is not None and standing.skip:
             self._set(service.name, ServiceState.DONE, standing.skip)
             return
+        if standing is not None:  # a run that fails half-way may have undone what an earlier one did
+            await run_when.forget(self._inc, service.name)
         with notify.listening(self._inc, service) as self._notified[service.name]:
             await self._run(service)
             if service.kind is ServiceKind.TASK:

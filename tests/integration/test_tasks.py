@@ -79,6 +79,19 @@ async def test_the_same_content_runs_a_task_once(inc: Incarnation) -> None:
     assert again.detail.startswith("skipped: unchanged since 20")
 
 
+@proves("TASK-009")
+async def test_a_later_run_that_fails_takes_back_the_earlier_success(inc: Incarnation) -> None:
+    change_spec(inc, command="echo ran >>runs; ! grep -q wrong db/1.sql")
+    await start(inc)
+    file = inc.path / "db" / "1.sql"
+    file.write_text("wrong", encoding="utf-8")
+    with pytest.raises(ServiceFailed):
+        await start(inc)
+    file.write_text("create table a;", encoding="utf-8")
+    assert (await start(inc)).detail == "exited with 0"
+    assert runs(inc) == 3
+
+
 @proves("TASK-002")
 async def test_a_newer_time_and_a_commit_of_the_same_content_are_no_change(inc: Incarnation) -> None:
     (inc.path / "db" / ".git").mkdir()
