@@ -8,6 +8,9 @@ from envmgr.core.restart import History
 from envmgr.model.ids import AgentId
 from envmgr.protocols.store import Transaction
 
+Launch = tuple[int, int]
+"""(generation, number of the launch)"""
+
 
 def read(tx: Transaction, agent: AgentId, unit: str) -> History:
     """Of one unit; empty for one that was never restarted."""
@@ -31,10 +34,25 @@ def begin_anew(tx: Transaction, agent: AgentId, unit: str) -> None:
         write(tx, agent, unit, History(restarts=history.restarts))
 
 
+def give_up(tx: Transaction, agent: AgentId, unit: str, launch: Launch) -> None:
+    """It stays down after the end of this launch, also when a later daemon sees that end again."""
+    tx.put(_given_up(agent, unit), json.dumps(launch))
+
+
+def has_given_up(tx: Transaction, agent: AgentId, unit: str, launch: Launch) -> bool:
+    """Whether the end of this launch was judged so."""
+    text = tx.get(_given_up(agent, unit))
+    return text is not None and tuple(json.loads(text)) == launch
+
+
 def forget(tx: Transaction, agent: AgentId) -> None:
     """The agent is stopped: its next start owes nothing to this one."""
     for key in tx.under(_key(agent, "")):
         tx.drop(key)
+
+
+def _given_up(agent: AgentId, unit: str) -> str:
+    return _key(agent, f"{unit}/stays-down")
 
 
 def _key(agent: AgentId, unit: str) -> str:

@@ -19,6 +19,7 @@ from envmgr.runtime import restart_history
 from envmgr.runtime.actor import Actor
 from envmgr.runtime.control import Control
 from envmgr.runtime.incarnation import Incarnation
+from envmgr.runtime.restart_history import Launch
 from envmgr.runtime.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
@@ -38,12 +39,21 @@ class Restarts:
         if unit.restart is None or unit.kind is ServiceKind.TASK or actor.ends.get(unit.name) == launch:
             return
         actor.ends[unit.name] = launch
-        self._group.start_soon(self._follow, actor, inc, unit, unit.restart, _end(unit, held, ready_s))
+        end = _end(unit, held, ready_s)
+        self._group.start_soon(self._follow, actor, inc, unit, unit.restart, launch, end)
 
     async def _follow(
-        self, actor: Actor, inc: Incarnation, unit: ServiceSpec, policy: RestartPolicy, end: End
+        self,
+        actor: Actor,
+        inc: Incarnation,
+        unit: ServiceSpec,
+        policy: RestartPolicy,
+        launch: Launch,
+        end: End,
     ) -> None:
-        verdict = await self._judge(inc, unit, policy, end)
+        verdict = await self._judge(inc, unit, policy, launch, end)
+        if verdict is None:
+            return
         if isinstance(verdict, StaysDown):
             if verdict.gave_up:
                 await self._tell(inc, "service.gave_up", {"service": unit.name, "reason": verdict.reason})
@@ -66,15 +76,20 @@ class Restarts:
             await self._tell(inc, "service.gave_up", {"service": unit.name, "reason": error.message})
 
     async def _judge(
-        self, inc: Incarnation, unit: ServiceSpec, policy: RestartPolicy, end: End
-    ) -> Again | StaysDown:
+        self, inc: Incarnation, unit: ServiceSpec, policy: RestartPolicy, launch: Launch, end: End
+    ) -> Again | StaysDown | None:
+        """None for an end after which an earlier daemon gave up; one whose restart was still to come is judged again."""
         now = inc.systems.now()
 
-        def judge(tx: Transaction) -> Again | StaysDown:
+        def judge(tx: Transaction) -> Again | StaysDown | None:
+            if restart_history.has_given_up(tx, inc.id, unit.name, launch):
+                return None
             history = restart_history.read(tx, inc.id, unit.name)
             verdict = after_end(policy, history, end, now=now, draw=random.random())
             if isinstance(verdict, Again):
                 restart_history.write(tx, inc.id, unit.name, verdict.history)
+            else:
+                restart_history.give_up(tx, inc.id, unit.name, launch)
             return verdict
 
         return await inc.systems.store.write(judge)

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import cast
 
 import anyio
 import pytest
 
+from envmgr.core.restart import History
 from envmgr.model.observe import Present, ProcessIdentity, Seen
-from envmgr.model.service import ServiceKind, ServiceSpec, ServiceState
+from envmgr.model.service import Rate, RestartPolicy, ServiceKind, ServiceSpec, ServiceState
 from envmgr.protocols.keepers import Held, Keeper, Keepers
+from envmgr.runtime import restart_history
+from envmgr.runtime.control import Control
 from envmgr.runtime.health import Health
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.outcomes import Outcome
+from envmgr.runtime.restarting import Restarts
 from envmgr.runtime.settling import Act, Moves, Settling
 from envmgr.runtime.steps.services import stop_services
 from tests.support.incarnations import incarnation
@@ -103,3 +108,22 @@ async def test_a_unit_that_was_started_anew_on_purpose_has_been_ready_only_since
         assert actor.ready_since["api"] >= moved_at
         await stop_services(inc)
         group.cancel_scope.cancel()
+
+
+@proves("RESTART-010")
+async def test_a_new_daemon_does_not_try_again_what_the_one_before_gave_up(tmp_path: Path) -> None:
+    policy = RestartPolicy(initial_s=0.01, budget=Rate(count=1, window_s=600.0))
+    unit, ended = replace(service("api"), restart=policy), held("api", 3, log=tmp_path, ended_at=31.0)
+    async with incarnation(tmp_path, unit) as inc:
+        now = inc.systems.now()
+        past = History(restarts=(now - 1.0,), attempt=1)
+        await inc.systems.store.write(lambda tx: restart_history.write(tx, inc.id, "api", past))
+        for at in (now, now + 3600.0):
+            inc.systems = replace(inc.systems, now=partial(float, at))
+            supervisor, actor = await take_over(inc)
+            with anyio.fail_after(20):
+                async with anyio.create_task_group() as group:
+                    control = Control(supervisor, Health(supervisor, group), group)
+                    Restarts(supervisor, control, group).ended(actor, inc, unit, ended, 0.0)
+        told = [event.kind for event in await inc.systems.store.read(lambda tx: tx.events())]
+    assert told == ["service.gave_up"]
