@@ -44,7 +44,7 @@ class SomeAgents(Ask):
 class ListAgents(Ask):
     """Which agents to list."""
 
-    all: bool = option("Stopped ones too (default); kept for scripts", short="-a", default=True)
+    all: bool = option("Stopped ones too; --no-all leaves them out", short="-a", default=True)
 
 
 class StopAgents(SomeAgents):
@@ -85,7 +85,8 @@ async def list_agents(ask: ListAgents, app: App) -> views.AgentList:
         if actor.incarnation is None:  # after a restart; later lists need not wait for git
             with contextlib.suppress(EnvmgrError):  # its repository cannot be seen; the others can be listed
                 await app.agents.incarnation(actor)
-    return views.AgentList(agents=[agent_view(actor, app.agents) for actor in app.agents.actors()])
+    shown = [a for a in app.agents.actors() if ask.all or a.state.lifecycle is not Lifecycle.STOPPED]
+    return views.AgentList(agents=[agent_view(actor, app.agents) for actor in shown])
 
 
 @operation(
@@ -252,7 +253,11 @@ async def _refuse_loss(app: App, actor: Actor, ask: RemoveAgents) -> None:
     if work is None or work.is_safe_to_drop or ask.discard == name:
         return
     parts = [
-        *([f"{counted(len(work.changed), 'uncommitted file')} ({', '.join(work.changed[:5])})"] if work.changed else []),
+        *(
+            [f"{counted(len(work.changed), 'uncommitted file')} ({', '.join(work.changed[:5])})"]
+            if work.changed
+            else []
+        ),
         *([f"{counted(work.unpushed, 'commit')} of which there is no copy"] if work.unpushed else []),
         *([f"a {work.in_progress} under way"] if work.in_progress else []),
     ]
@@ -270,7 +275,11 @@ async def _farewell(app: App, actor: Actor) -> views.RemovedView:
     if not mine:
         return views.RemovedView(name=name, message=f"removed {name}; it had no worktree")
     kept = len([s for s in snapshots if s.agent == actor.state.id and s.kind is SnapshotKind.MANUAL])
-    also = f"; its {counted(kept, 'snapshot')} {'stays' if kept == 1 else 'stay'} (`envmgr snapshot list {name}`)" if kept else ""
+    also = (
+        f"; its {counted(kept, 'snapshot')} {'stays' if kept == 1 else 'stay'} (`envmgr snapshot list {name}`)"
+        if kept
+        else ""
+    )
     size = f" and {text.size(mine[-1].bytes)} of volumes" if mine[-1].volumes else ""
     message = (
         f"removed {name}; bring it back with `envmgr undo {name}`{f', files{size}' if size else ''}{also}"

@@ -11,7 +11,7 @@ from envmgr.model.agent import Activity, AgentState, Desired, Lifecycle
 from envmgr.model.event import Event
 from envmgr.model.ids import image_name
 from envmgr.model.observe import Present, Seen, Unknown
-from envmgr.model.service import ServiceSpec
+from envmgr.model.service import ServiceSpec, ServiceState
 from envmgr.protocols.scopes import Scopes
 from envmgr.protocols.store import Snapshot
 from envmgr.runtime import addresses, begun, owning, sharing, tiers
@@ -86,9 +86,11 @@ def _begun_rest(found: Begun) -> Iterator[views.BegunView]:
 def _service(actor: Actor, service: ServiceSpec, supervisor: Supervisor) -> views.ServiceView:
     inc = actor.incarnation
     outcome = actor.services.get(service.name)
-    known = "stopped" if actor.state.lifecycle is Lifecycle.STOPPED else "unknown"
     leased = [p for p in service.ports if inc and (service.name, p.name) in inc.ports]
     is_over = actor.state.lifecycle in (Lifecycle.STOPPED, Lifecycle.ERROR) and not actor.state.holds
+    if is_over and outcome is not None and outcome.state is not ServiceState.FAILED:
+        outcome = None  # it was taken back with the others
+    known = "stopped" if is_over or actor.state.lifecycle is Lifecycle.STOPPED else "unknown"
     return views.ServiceView(
         name=service.name,
         kind=service.kind.value,

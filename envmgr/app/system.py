@@ -22,7 +22,7 @@ from envmgr.app.shapes import Ask, option
 from envmgr.app.tail import Tail
 from envmgr.core.counting import counted
 from envmgr.errors import ConfigError, EnvmgrError, Unavailable
-from envmgr.model.agent import Lifecycle
+from envmgr.model.agent import AgentState, Lifecycle
 from envmgr.model.ids import AgentId
 from envmgr.model.observe import Absent, Present, Unknown
 from envmgr.runtime import sharing, tiers
@@ -187,7 +187,7 @@ async def daemon_logs(ask: Follow, app: App) -> AsyncIterator[views.LogLine]:
 )  # fmt: skip
 async def down(ask: Down, app: App) -> views.Done:
     """End the daemon; with --agents all agents are stopped first, verified."""
-    actors = [a for a in app.agents.actors() if a.state.lifecycle is not Lifecycle.STOPPED]
+    actors = [a for a in app.agents.actors() if not _is_over(a.state)]
     if ask.agents:
         await stop_agents(actors, app)
     await shutdown(Nothing(), app)
@@ -195,6 +195,11 @@ async def down(ask: Down, app: App) -> views.Done:
     goes = "goes" if len(actors) == 1 else "go"
     stopped = f"stopped {count}; " if ask.agents else f"{count} {goes} on; "
     return views.Done(message=f"{stopped}the daemon ends")
+
+
+def _is_over(state: AgentState) -> bool:
+    """Nothing of it is left to stop; an error whose steps were taken back stays one, for people to read."""
+    return state.lifecycle is Lifecycle.STOPPED or (state.lifecycle is Lifecycle.ERROR and not state.holds)
 
 
 @operation(

@@ -29,6 +29,7 @@ _ACTIVITY = {
     "awaiting_input": ("◆", "NEEDS YOU", "amber"),
     "validating": ("≈", "VALIDATING", "green"),
 }
+_NOTE = 80
 _SERVICE = {"ready": "●", "done": "✓", "starting": "◌", "waiting": "◌"}
 
 
@@ -98,6 +99,7 @@ def agents(result: views.AgentList, style: Style) -> str:
     if not result.agents:
         return "No agents. Spawn one: envmgr spawn --template web\n"
     order = sorted(result.agents, key=lambda a: (a.activity != "awaiting_input", a.lifecycle != "error"))
+    repos = _repos(agent.repo for agent in result.agents)
     rows, colours = [], []
     for agent in order:
         state, colour = lifecycle(agent)
@@ -111,15 +113,29 @@ def agents(result: views.AgentList, style: Style) -> str:
                 style.age(since),
                 services(agent),
                 ports(agent),
+                *([repos[agent.repo]] if len(repos) > 1 else []),
                 agent.branch,
-                note(agent),
+                _short(note(agent)),
             ]
         )
         colours.append(doing_colour if agent.lifecycle == "running" and doing_colour == "amber" else
                        colour if agent.lifecycle != "running" else "")  # fmt: skip
-    return table(
-        ["NAME", "STATE", "ACTIVITY", "FOR", "SERVICES", "PORTS", "BRANCH", "NOTE"], rows, style, colours
-    )
+    head = ["NAME", "STATE", "ACTIVITY", "FOR", "SERVICES", "PORTS", "BRANCH", "NOTE"]
+    if len(repos) > 1:
+        head.insert(-2, "REPO")
+    return table(head, rows, style, colours)
+
+
+def _repos(paths: Iterable[str]) -> dict[str, str]:
+    """What a repository is called beside others: its folder's name, with the one above when two have the same."""
+    names = {path: path.rsplit("/", 1)[-1] for path in paths}
+    same = {name for name in names.values() if list(names.values()).count(name) > 1}
+    return {path: "/".join(path.split("/")[-2:]) if name in same else name for path, name in names.items()}
+
+
+def _short(words: str) -> str:
+    """`show` and `why` tell the rest."""
+    return words if len(words) <= _NOTE else words[: _NOTE - 1].rstrip() + "…"
 
 
 def services(agent: views.AgentView) -> str:

@@ -21,6 +21,14 @@ services:
 agent: {{kind: command, command: [sleep, '1000']}}
 """
 
+_DIES = """\
+envmgr: 1
+services:
+  a: {command: sleep 1000}
+  b: {command: exit 3, depends_on: [a], ready: {exec: ["false"]}}
+agent: {kind: command, command: [sleep, '1000']}
+"""
+
 _LAZY = """\
 envmgr: 1
 services:
@@ -148,7 +156,9 @@ def test_rm_refuses_work_that_is_nowhere_else_until_the_agent_is_named(shared: H
     wrong = shared.run("rm", name, "--yes", "--discard", "other")
 
     assert (refused.code, wrong.code) == (5, 2)
-    what = "1 commit of which there is no copy" if kind == "committed" else f"1 uncommitted file ({file.name})"
+    what = (
+        "1 commit of which there is no copy" if kind == "committed" else f"1 uncommitted file ({file.name})"
+    )
     assert what in refused.err
     assert f"--discard {name}" in refused.err
     assert file.read_text() == "precious\n"
@@ -243,6 +253,27 @@ def test_down_with_agents_stops_everything_and_a_later_command_finds_it_again() 
         assert {agent["lifecycle"] for agent in agents.values()} == {"stopped"}
         assert all(agent["worktree"] for agent in agents.values())
         assert here.daemon_pid() not in (None, pid)
+
+
+@proves("CLI-058")
+def test_down_leaves_errors_of_which_nothing_is_left_as_they_are() -> None:
+    with host() as here:
+        here.template("dies", _DIES)
+        here.sleeper()
+        here.ok("spawn", "-t", "sleeper", "--name", "well")
+        assert here.run("spawn", "-t", "dies", "--name", "ill").code == 8
+        before = here.agent("ill")
+
+        said = here.ok("down", "--agents").out
+        eventually(lambda: here.daemon_pid() is None)
+        after = here.agents()
+        shown = here.ok("ls", "--no-all", "--json").json["agents"]
+
+        assert said == "stopped 1 agent; the daemon ends\n"
+        assert (after["ill"]["lifecycle"], after["ill"]["reason"]) == ("error", before["reason"])
+        assert after["well"]["lifecycle"] == "stopped"
+        assert [service["state"] for service in before["services"]] == ["stopped", "failed"]
+        assert [agent["name"] for agent in shown] == ["ill"]
 
 
 @proves("CLI-059")

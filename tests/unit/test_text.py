@@ -87,6 +87,33 @@ def test_ls_is_a_table_with_who_needs_a_person_first() -> None:
 
 
 @proves("TEXT-001")
+def test_ls_tells_the_repository_when_there_are_several() -> None:
+    here, there, same = (
+        agent(n, repo=r) for n, r in (("a", "/me/shop"), ("b", "/me/till"), ("c", "/old/till"))
+    )
+
+    one = text.agents(views.AgentList(agents=[here]), PLAIN).splitlines()
+    all_ = text.agents(views.AgentList(agents=[here, there, same]), PLAIN).splitlines()
+
+    assert "REPO" not in one[0]
+    assert all_[0].split()[-3:] == ["REPO", "BRANCH", "NOTE"]
+    assert [line.split()[-2:] for line in all_[1:]] == [
+        ["shop", "agent/a"], ["me/till", "agent/b"], ["old/till", "agent/c"]
+    ]  # fmt: skip
+
+
+@proves("TEXT-001")
+def test_ls_cuts_long_notes_also_where_lines_have_no_end() -> None:
+    shown = text.agents(
+        views.AgentList(agents=[agent("a", lifecycle="error", reason="because " * 40)]), PLAIN
+    )
+
+    note = shown.splitlines()[1].split("agent/a  ")[1]
+    assert note.endswith("because…")
+    assert len(note) <= 80
+
+
+@proves("TEXT-001")
 def test_ls_without_agents_says_how_to_get_one() -> None:
     assert text.agents(views.AgentList(agents=[]), PLAIN) == (
         "No agents. Spawn one: envmgr spawn --template web\n"
