@@ -57,6 +57,7 @@ class ReloadView(View):
     units: list[UnitView] = []
     fields: list[FieldView] = Field(default=[], description="Of the agent as a whole")
     consents: list[str] = Field(default=[], description="What needs --yes; data is never deleted without it")
+    obstacles: list[str] = Field(default=[], description="Why `apply` refuses it now")
 
 
 @operation(
@@ -144,6 +145,12 @@ def _refuse_other(found: Plan, ask: Apply) -> None:
             f"the plan is {'empty' if found.is_empty else found.fingerprint} now, not {ask.plan}",
             hint=f"Look at it again: `envmgr plan {found.agent}`.",
             details={"plan": reload_view(found).model_dump()},
+        )
+    if found.obstacles:
+        raise Conflict(
+            "; ".join(found.obstacles),
+            hint="Nothing was changed.",
+            details={"obstacles": list(found.obstacles)},
         )
     if found.consents and not ask.yes:
         raise Conflict(
@@ -260,6 +267,7 @@ def reload_view(found: Plan) -> ReloadView:
         units=[_unit_view(unit) for unit in found.units],
         fields=[_field_view(field) for field in found.fields],
         consents=list(found.consents),
+        obstacles=list(found.obstacles),
     )
 
 
@@ -292,6 +300,11 @@ def plan_text(result: ReloadView, style: text.Style) -> str:
     if result.fields:
         lines += [style.paint("~ the agent", "amber"), *_field_lines(result.fields)]
     lines += [style.paint(f"! {sentence}", "red") for sentence in result.consents]
+    if result.obstacles:
+        lines += [
+            style.paint(f"! apply refuses this now: {sentence}", "red") for sentence in result.obstacles
+        ]
+        return text.clean("\n".join(lines)) + "\n"
     if result.impact == Impact.NONE:
         lines.append("Nothing that runs is touched.")
     elif any(field.path.startswith(("env.", "assistant.", "secrets.")) for field in result.fields):

@@ -90,6 +90,7 @@ class Plan:
     Attributes:
         fields: Changes that are of no unit: the assistant, hooks, limits of the whole agent.
         consents: What needs a yes, each a sentence; data is never deleted without one.
+        obstacles: Why it cannot be carried out now, each a sentence.
         fingerprint: Two plans with the same one are the same plan.
     """
 
@@ -97,6 +98,7 @@ class Plan:
     units: tuple[UnitChange, ...] = ()
     fields: tuple[FieldChange, ...] = ()
     consents: tuple[str, ...] = ()
+    obstacles: tuple[str, ...] = ()
     fingerprint: str = ""
 
     @property

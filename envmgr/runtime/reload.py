@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from envmgr.aio import blocking
 from envmgr.core import change
 from envmgr.core.scaled import restore
+from envmgr.model.agent import Lifecycle
 from envmgr.model.change import Fate, Impact, Plan
 from envmgr.model.spec import AgentSpec
 from envmgr.protocols.templates import TemplateSource
 from envmgr.runtime import footing
 from envmgr.runtime.actor import Actor
 from envmgr.runtime.incarnation import Incarnation
+from envmgr.runtime.steps import shared
 
 _RESOLVE_S = 30.0
 
@@ -44,7 +46,11 @@ async def propose(
     )
     new = restore(new)
     builds = await footing.builds(inc)
-    return Proposal(plan=change.plan(actor.spec, new, builds=builds), spec=new)
+    plan = change.plan(actor.spec, new, builds=builds)
+    if actor.state.lifecycle is Lifecycle.RUNNING:
+        refusals = await shared.obstacles(replace(inc, spec=new))
+        plan = replace(plan, obstacles=tuple(f"{each.message}. {each.hint}" for each in refusals))
+    return Proposal(plan=plan, spec=new)
 
 
 def summary(plan: Plan) -> str:

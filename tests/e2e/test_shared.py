@@ -137,6 +137,22 @@ def test_another_definition_is_refused_and_nothing_is_left_of_that_agent(here: H
     assert answer(here, "otter")
 
 
+@proves("SHARE-018")
+def test_a_plan_says_that_others_use_the_shared_service_as_apply_does(here: Host) -> None:
+    spawn(here, "otter", "heron")
+    here.template("shop", _TEMPLATE.replace("exec python3", "MODE=fast exec python3"))
+
+    planned = here.ok("plan", "otter").out
+    applied = here.run("apply", "otter")
+    here.ok("stop", "heron")
+    alone = here.ok("plan", "otter").out
+
+    assert "apply refuses this now: the shared service db runs for heron by another definition" in planned
+    assert "envmgr apply" not in planned
+    assert (applied.code, "runs for heron by another definition" in applied.err) == (5, True)
+    assert "envmgr apply otter" in alone
+
+
 @proves("SHARE-004")
 def test_a_shared_service_that_cannot_start_fails_agents_that_come_at_once(here: Host) -> None:
     here.template("shop", _TEMPLATE.replace("exec python3 server.py", "sleep 0.5; echo no disk; exit 3"))

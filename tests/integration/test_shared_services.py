@@ -209,7 +209,7 @@ async def test_another_definition_is_refused_naming_who_uses_it(crowd: Crowd) ->
     await start(otter)
     with pytest.raises(Conflict, match="db runs for otter by another definition") as refused:
         await start(other)
-    assert "stop otter first" in refused.value.hint
+    assert "Stop otter first" in refused.value.hint
     await start(same)
     assert await holders(otter) == (otter.id, same.id)
     for agent in (otter, same):

@@ -49,7 +49,7 @@ async def hold(inc: Incarnation) -> None:
 def _join(tx: Transaction, *, inc: Incarnation, service: ServiceSpec, own: Common) -> Share | None:
     before = sharing.read(tx, own.id)
     digest = rules.digest(service)
-    others = [holder for holder in before.holders if holder != inc.id] if before else []
+    others = _others(before, inc)
     if before and others and before.digest != digest:
         raise _differs(tx, service.name, others)
     share = Share(
@@ -67,6 +67,25 @@ def _join(tx: Transaction, *, inc: Incarnation, service: ServiceSpec, own: Commo
     return before
 
 
+def _others(share: Share | None, inc: Incarnation) -> Sequence[str]:
+    return [holder for holder in share.holders if holder != inc.id] if share else []
+
+
+async def obstacles(inc: Incarnation) -> Sequence[Conflict]:
+    """Why the agent could not hold the shared services it needs: others use them as they are."""
+
+    def look(tx: Transaction) -> list[Conflict]:
+        found = []
+        for service in sharing.shared_services(inc):
+            share = sharing.read(tx, sharing.common(inc, service).id)
+            others = _others(share, inc)
+            if share and others and share.digest != rules.digest(service):
+                found.append(_differs(tx, service.name, others))
+        return found
+
+    return await inc.systems.store.read(look)
+
+
 def _mounts(service: ServiceSpec) -> Sequence[MountSpec]:
     return service.container.mounts if service.container else ()
 
@@ -75,8 +94,8 @@ def _differs(tx: Transaction, service: str, holders: Collection[str]) -> Conflic
     names = [record.state.name for holder in holders if (record := tx.agent(AgentId(holder)))]
     return Conflict(
         f"the shared service {service} runs for {', '.join(names)} by another definition",
-        hint=f"Let nothing but `exports` and `tenant` depend on the agent, stop {' and '.join(names)} first,"
-        " or drop `scope: shared` so that this agent gets its own.",
+        hint=f"Stop {', '.join(names)} first: the next who starts it has the new definition. Or let templates differ in"
+        " `exports` and `tenant` only, or drop `scope: shared` so that this agent gets its own.",
         details={"service": service, "holders": names},
     )
 
