@@ -250,14 +250,29 @@ class Health:
                 continue
             outcome = actor.services.get(service.name)
             is_sure = misses == 0 and outcome is not None and outcome.state is ServiceState.READY
-            why = await _look(inc, service, ready, known, secrets, is_sure=is_sure)
-            if inc.is_frozen or (why and await _is_out_of_sight(inc, service)):
+            answer = await _look(inc, service, ready, known, secrets, is_sure=is_sure)
+            if inc.is_frozen or not (answer.is_ready or await self._is_sure(actor, inc, service, answer)):
                 continue
-            misses = misses + 1 if why else 0
-            if not why:
+            if _is_lost(actor, service.name):
+                again = ObservationRegained(generation=inc.generation, subject=service.name)
+                await self._say(actor, again)
+            misses = 0 if answer.is_ready else misses + 1
+            if answer.is_ready:
                 await self.change(actor, inc, service, Outcome(state=ServiceState.READY))
             elif misses >= ready.down:
+                why = answer.why or "not ready"
                 await self.change(actor, inc, service, Outcome(state=ServiceState.FAILED, detail=why))
+
+    async def _is_sure(
+        self, actor: Actor, inc: Incarnation, service: ServiceSpec, answer: probes.Answer
+    ) -> bool:
+        """Whether a failed look tells of the service; what cannot be seen is said, and is no miss."""
+        if await _is_out_of_sight(inc, service):
+            return False
+        if answer.is_unknown and not _is_lost(actor, service.name):
+            lost = ObservationLost(generation=inc.generation, subject=service.name, reason=answer.why)
+            await self._say(actor, lost)
+        return not answer.is_unknown
 
 
 def _is_outdated(known: Held | None, change: Held) -> bool:
@@ -305,8 +320,7 @@ async def _look(
     secrets: Mapping[str, str],
     *,
     is_sure: bool,
-) -> str:
-    """Why the service is not ready; empty when it is."""
+) -> probes.Answer:
     probe = rendering.ready_probe(inc, service, secrets)
     assert probe is not None, "only services with a probe are looked at"
     looked_at = subject(inc, service, held, secrets)
@@ -315,7 +329,6 @@ async def _look(
     ):  # whose listener it is was settled, and the keeper tells when it ends; asking costs 2 ms each time
         looked_at = replace(looked_at, foreign=None)
     try:
-        answer = await probes.look(probe, looked_at, timeout_s=ready.timeout_s)
+        return await probes.look(probe, looked_at, timeout_s=ready.timeout_s)
     except EnvmgrError as error:
-        return error.message
-    return "" if answer.is_ready else answer.why or "not ready"
+        return probes.Answer(is_ready=False, why=error.message)

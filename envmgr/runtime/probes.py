@@ -30,10 +30,15 @@ _BODY_BYTES = 65536
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What one look said: ready or why not."""
+    """What one look said: ready or why not.
+
+    Attributes:
+        is_unknown: Who had to look gave no answer: that says nothing about the service.
+    """
 
     is_ready: bool
     why: str = ""
+    is_unknown: bool = False
 
 
 Execute = Callable[[Sequence[str], float], Awaitable[tuple[int, str]]]
@@ -108,10 +113,14 @@ async def look(probe: Probe, subject: Subject, *, timeout_s: float) -> Answer:
             return await subject.notified() if subject.notified else _NOT_NOTIFIED
         case AnyOf(probes=probes):
             answers = [await look(each, subject, timeout_s=timeout_s) for each in probes]
-            return next((a for a in answers if a.is_ready), answers[-1])
+            return next((a for a in answers if a.is_ready), _least_sure(answers))
         case AllOf(probes=probes):
             answers = [await look(each, subject, timeout_s=timeout_s) for each in probes]
-            return next((a for a in answers if not a.is_ready), answers[-1])
+            return next((a for a in answers if not (a.is_ready or a.is_unknown)), _least_sure(answers))
+
+
+def _least_sure(answers: Sequence[Answer]) -> Answer:
+    return next((a for a in answers if a.is_unknown), answers[-1])
 
 
 def number(port: str, subject: Subject) -> int:
@@ -187,16 +196,20 @@ async def _health(container: Inside) -> Answer:
     try:
         said = await container.health()
     except EnvmgrError as error:
-        return Answer(is_ready=False, why=error.message)
+        return _failed(error)
     why = f"its health check says {said}" if said else "its image has no HEALTHCHECK"
     return Answer(is_ready=said == "healthy", why=why)
+
+
+def _failed(error: EnvmgrError) -> Answer:
+    return Answer(is_ready=False, why=error.message, is_unknown=isinstance(error, Unobservable))
 
 
 async def _exec(argv: Sequence[str], execute: Execute, timeout_s: float) -> Answer:
     try:
         code, output = await execute(argv, timeout_s)
     except EnvmgrError as error:
-        return Answer(is_ready=False, why=error.message)
+        return _failed(error)
     return Answer(
         is_ready=code == 0, why="" if code == 0 else f"probe exited with {code}: {output[-200:].strip()}"
     )

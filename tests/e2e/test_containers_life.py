@@ -266,6 +266,24 @@ def test_a_command_inside_goes_to_the_daemon_s_engine_whatever_the_person_uses(f
 
 
 @proves("CONT-014")
+def test_a_probe_that_the_engine_does_not_carry_out_is_said_and_no_failure(far: Host, entrance: Door) -> None:
+    far.template("replicated", REPLICATED)
+    far.ok("spawn", "-t", "replicated", "--name", "a")
+    entrance.hold(b"/exec ")
+    subjects = {"worker-0", "worker-1", "db-0"}
+    eventually(lambda: {c["subject"] for c in far.agent("a")["conditions"]} == subjects, within_s=30)
+    during = far.agent("a")
+    entrance.clear()
+    eventually(lambda: far.agent("a")["conditions"] == [], within_s=30)
+    down = [event for event in far.events("a") if event["kind"] == "service.failed"]
+    far.ok("stop", "a")
+
+    assert {c["type"] for c in during["conditions"]} == {"Unobservable"}
+    assert set(services_of(during).values()) == {"ready"}
+    assert down == []
+
+
+@proves("CONT-014")
 def test_what_an_engine_s_restart_ended_is_told_when_it_is_back(far: Host, entrance: Door) -> None:
     far.ok("spawn", "-t", "web", "--name", "a")
     container = services(far, "a")["web"]["container"]["id"]
