@@ -10,12 +10,10 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
-from pathlib import Path
 
 import anyio
 from anyio.abc import TaskGroup
 
-from envmgr.aio import blocking
 from envmgr.core import graph, relevance
 from envmgr.core.replicas import members
 from envmgr.errors import Conflict, EnvmgrError
@@ -28,14 +26,13 @@ from envmgr.runtime.actor import Actor
 from envmgr.runtime.control import Control
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.reacting import react
+from envmgr.runtime.rewriting import Rewriting
 from envmgr.runtime.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 
 _NEWS = ("agent.", "change.")
 _QUIET_S = 60.0
-_GIT_LOOK_S = 0.2
-_STALE_LOCK_S = 600.0
 _TOLD_FILES = 5
 _AGAIN_S = 10.0
 
@@ -77,7 +74,8 @@ class Watches:
                 try:
                     inc = await self._supervisor.incarnation(actor)
                     async with anyio.create_task_group() as group:
-                        followers = [_Follower(self, actor, inc, *rule) for rule in rules]
+                        git = Rewriting(inc.path)
+                        followers = [_Follower(self, actor, inc, git, rule) for rule in rules]
                         for follower in followers:
                             group.start_soon(follower.run)
                         await self._listen(inc, followers)
@@ -136,14 +134,12 @@ class Watches:
 class _Follower:
     """One service and what it follows."""
 
-    def __init__(
-        self, watches: Watches, actor: Actor, inc: Incarnation, service: str, watch: WatchSpec
-    ) -> None:
-        self.watch = watch
+    def __init__(self, watches: Watches, actor: Actor, inc: Incarnation, git: Rewriting, rule: Rule) -> None:
+        self._service, self.watch = rule
         self._watches = watches
         self._actor = actor
         self._inc = inc
-        self._service = service
+        self._git = git
         self._pace = relevance.Pace()
         self._files: dict[str, None] = {}
         self._more_quiet_s = 0.0
@@ -163,7 +159,7 @@ class _Follower:
             if not self._files:
                 await self._news.wait()
             await self._quiet(self._more_quiet_s)
-            await self._until_git_is_done()
+            await self._git.until_done()
             if not self._pace.allows(time.monotonic()):
                 await self._suspend()
             files, self._files = list(self._files), {}
@@ -177,10 +173,6 @@ class _Follower:
                 continue
             return
 
-    async def _until_git_is_done(self) -> None:
-        while await blocking.look("file", 5.0, git_is_busy, self._inc.path):  # noqa: ASYNC110  git tells nobody
-            await anyio.sleep(_GIT_LOOK_S)
-
     async def _suspend(self) -> None:
         data = {"service": self._service, "files": list(self._files)[:_TOLD_FILES]}
         await self.tell("watch.suspended", data)
@@ -191,23 +183,6 @@ class _Follower:
     async def tell(self, kind: str, data: Mapping[str, object]) -> None:
         """Record an event of the agent."""
         await self._watches.tell(self._actor, kind, data)
-
-
-def git_is_busy(worktree: Path) -> bool:
-    """Whether git rewrites the worktree, or stands in the middle of a rebase. Blocking."""
-    try:
-        pointer = worktree / ".git"
-        folder = (
-            pointer
-            if pointer.is_dir()
-            else worktree / pointer.read_text(encoding="utf-8")[len("gitdir: ") :].strip()
-        )
-        if any((folder / name).exists() for name in ("rebase-merge", "rebase-apply")):
-            return True
-        # A lock that a killed git left would hold up everything for ever.
-        return time.time() - (folder / "index.lock").stat().st_mtime < _STALE_LOCK_S
-    except OSError:
-        return False
 
 
 def _key(actor: Actor) -> Key:
