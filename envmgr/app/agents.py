@@ -22,7 +22,7 @@ from envmgr.model.event import Event, NewEvent
 from envmgr.model.lease import StepRecord, StepState
 from envmgr.model.stimulus import StopRequested
 from envmgr.protocols.store import AgentRecord, Snapshot, SnapshotKind, Transaction
-from envmgr.runtime import removal, restoring
+from envmgr.runtime import removal, restoring, tenancy
 from envmgr.runtime.actor import Actor
 
 _DECISIONS = 6
@@ -100,7 +100,8 @@ async def show(ask: OneAgent, app: App) -> views.AgentView:
     """Show one agent: state, worktree, services, addresses."""
     actor = app.agents.find(ask.agent)
     inc = await app.agents.incarnation(actor)
-    return agent_view(actor, app.agents).model_copy(update=await begun_by(inc))
+    lost = {"dropped_by_rm": list(await tenancy.doomed(inc))}
+    return agent_view(actor, app.agents).model_copy(update=await begun_by(inc) | lost)
 
 
 @operation("agent.why", route="GET /v1/agents/{agent}/why", gives=views.WhyView, text=text.why, command="why")
@@ -220,6 +221,7 @@ async def rm(ask: RemoveAgents, app: App) -> RemovedList:
             await _refuse_loss(app, actor, ask)
     removed = []
     for actor in actors:
+        lost = await tenancy.doomed(await supervisor.incarnation(actor))
         await supervisor.systems.store.write(
             partial(removal.choose_copies, agent=actor.state.id, is_kept=ask.volumes)
         )
@@ -230,7 +232,7 @@ async def rm(ask: RemoveAgents, app: App) -> RemovedList:
             raise Conflict(
                 f"{actor.state.name} was not removed: {reason}", hint=f"See `envmgr why {actor.state.name}`."
             )
-        removed.append(await _farewell(app, actor))
+        removed.append(await _farewell(app, actor, lost))
     return RemovedList(removed=removed)
 
 
@@ -268,7 +270,7 @@ async def _refuse_loss(app: App, actor: Actor, ask: RemoveAgents) -> None:
     )
 
 
-async def _farewell(app: App, actor: Actor) -> views.RemovedView:
+async def _farewell(app: App, actor: Actor, lost: Sequence[str]) -> views.RemovedView:
     snapshots = await app.agents.systems.store.read(lambda tx: tx.snapshots())
     mine = [s for s in snapshots if s.agent == actor.state.id and _can_come_back(s)]
     name = actor.state.name
@@ -281,6 +283,7 @@ async def _farewell(app: App, actor: Actor) -> views.RemovedView:
         else ""
     )
     size = f" and {text.size(mine[-1].bytes)} of volumes" if mine[-1].volumes else ""
+    also += f"; but not its data in the shared {', '.join(lost)}, which is dropped" if lost else ""
     message = (
         f"removed {name}; bring it back with `envmgr undo {name}`{f', files{size}' if size else ''}{also}"
     )

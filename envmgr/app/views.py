@@ -110,6 +110,10 @@ class AgentView(View):
         default=[], description="What it has begun itself in the container engine; asked for by `show` only"
     )
     begun_unknown: str = Field(default="", description="Why the engine could not tell; empty when it could")
+    dropped_by_rm: list[str] = Field(
+        default=[],
+        description="Shared services whose data of this agent `rm` drops, beyond `undo`; asked for by `show` only",
+    )
 
 
 class AgentList(View):
@@ -291,6 +295,7 @@ class DaemonView(View):
     agents: int = 0
     troubles: list[str] = []
     shared: list[SharedView] = []
+    code: str = Field(default="", description="Fingerprint of the files that it was started from")
     engine: str = Field(
         default="", description="Address of its container engine, and who says so; empty for none"
     )

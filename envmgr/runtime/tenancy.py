@@ -65,6 +65,16 @@ async def since(inc: Incarnation, service: ServiceSpec) -> str:
     return str(place.since) if place else ""
 
 
+async def doomed(inc: Incarnation) -> Sequence[str]:
+    """Shared services in which the agent has a place that its removal drops, for good."""
+
+    def look(tx: Transaction) -> list[str]:
+        services = [s for s in sharing.shared_services(inc) if s.tenant is not None and s.tenant.drop]
+        return [s.name for s in services if _read(tx, sharing.common(inc, s).id, inc.id) is not None]
+
+    return await inc.systems.store.read(look)
+
+
 async def quit_all(inc: Incarnation) -> Sequence[str]:
     """The agent is removed: drop its places. Returns what people should know; nothing here holds up the removal."""
     words = []

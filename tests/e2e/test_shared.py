@@ -153,6 +153,19 @@ def test_a_plan_says_that_others_use_the_shared_service_as_apply_does(here: Host
     assert "envmgr apply otter" in alone
 
 
+@proves("SHARE-019")
+def test_rm_says_before_and_after_what_undo_does_not_bring_back(here: Host) -> None:
+    spawn(here, "otter", "heron")
+
+    before = here.run("rm", "otter", "--stop")
+    after = here.ok("rm", "otter", "--stop", "--yes").out
+
+    assert before.code == 2
+    assert "`undo` does not bring back data in shared services: of otter in db" in before.err
+    assert "undo otter`; but not its data in the shared db, which is dropped" in after
+    assert not (here.repo / "db-otter").exists()
+
+
 @proves("SHARE-004")
 def test_a_shared_service_that_cannot_start_fails_agents_that_come_at_once(here: Host) -> None:
     here.template("shop", _TEMPLATE.replace("exec python3 server.py", "sleep 0.5; echo no disk; exit 3"))

@@ -72,13 +72,17 @@ def _confirm(entry: Mapping[str, Any], is_sure: bool, given: Mapping[str, Any]) 
     if not named and not given.get("all"):
         return  # refused anyway, with a better reason
     _refuse_other_name(named, str(given.get("discard") or ""))
+    lost = _lost(named) if entry["name"] == "agent.rm" else ""
     if not sys.stdin.isatty():
         raise UsageError(
-            f"`envmgr {command}` needs a yes", hint=f"Say `{shlex.join(['envmgr', *sys.argv[1:], '--yes'])}`."
+            f"`envmgr {command}` needs a yes{lost and f': {lost}'}",
+            hint=f"Say `{shlex.join(['envmgr', *sys.argv[1:], '--yes'])}`.",
         )
     what = ", ".join(named) or "all agents"
     import click
 
+    if lost:
+        print(lost, file=sys.stderr)
     click.confirm(f"{command} {what}?", abort=True, err=True)
 
 
@@ -89,6 +93,21 @@ def _refuse_other_name(named: Sequence[str], discard: str) -> None:
             f"--discard names {discard}, and what is to be removed is {', '.join(named)}",
             hint="Give the name of the agent whose work may go.",
         )
+
+
+def _lost(names: Sequence[str]) -> str:
+    """What `undo` does not bring back; empty when nothing is known."""
+    parts = []
+    for name in names or agent_names():
+        try:
+            shown = json.loads(
+                client.request("GET", f"/v1/agents/{urllib.parse.quote(name, safe='')}").body()
+            )
+        except EnvmgrError:
+            continue
+        if shown.get("dropped_by_rm"):
+            parts.append(f"of {shown['name']} in {', '.join(shown['dropped_by_rm'])}")
+    return f"`undo` does not bring back data in shared services: {'; '.join(parts)}" if parts else ""
 
 
 def _words(value: object) -> list[str]:
