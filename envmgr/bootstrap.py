@@ -17,6 +17,7 @@ from pathlib import Path
 
 import anyio
 
+from envmgr.app.code import fingerprint
 from envmgr.app.context import App
 from envmgr.app.paths import SOCKET, state_dir
 from envmgr.assistants.claude_code import ClaudeCodeAssistant
@@ -106,6 +107,7 @@ async def daemon() -> AsyncIterator[App]:
     settings = configuration.load().settings
     logging.getLogger().setLevel(settings.log.level)
     app = local(settings=settings)
+    app.code = await anyio.to_thread.run_sync(fingerprint)
     store = await SqliteStore.open(app.state_dir / "envmgr.db")
     terminals = TmuxTerminals(app.state_dir / "tmux.sock", app.state_dir, deadline_s=settings.tmux.deadline_s)
     workspaces = GitWorkspaces(app.state_dir, checkout_deadline_s=settings.git.checkout_deadline_s)

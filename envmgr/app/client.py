@@ -22,6 +22,8 @@ from envmgr.errors import ConfigError, EnvmgrError, Unavailable, from_problem
 
 _START_S = 15.0
 _STOP_S = 30.0
+_NO_SUCH_ROUTE = (404, 405)
+_INFO = "/v1/daemon"
 _LONGEST_SOCKET = 100  # bytes; unix(7) has 108, and tmux wants some of them for its lock
 
 
@@ -96,7 +98,7 @@ def request(
     if response.status >= 400:
         problem = response.body()
         response.close()
-        raise _problem(problem, response.status)
+        raise _problem(problem, response.status, path=path)
     return response
 
 
@@ -125,11 +127,24 @@ def _alive(read: Callable[[], bytes], size: int = 1) -> bytes:
     return data
 
 
-def _problem(body: bytes, status: int) -> EnvmgrError:
+def _problem(body: bytes, status: int, *, path: str) -> EnvmgrError:
     try:
         return from_problem(json.loads(body))
     except ValueError:
+        if status in _NO_SUCH_ROUTE and (path == _INFO or _is_of_other_code()):
+            return Unavailable(
+                "the daemon that runs is of other code than this command",
+                hint="End it with `envmgr daemon stop`: agents go on, and the next command starts this one.",
+            )
         return Unavailable(f"the daemon answered {status}", hint="See `envmgr daemon logs`.")
+
+
+def _is_of_other_code() -> bool:
+    from envmgr.app.code import fingerprint  # only when something is wrong already
+
+    with contextlib.closing(request("GET", _INFO)) as response:
+        answer = json.loads(response.body())
+    return bool(answer.get("code") != fingerprint())
 
 
 # --- the daemon's process ------------------------------------------------------------------------------------

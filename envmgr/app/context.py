@@ -24,6 +24,7 @@ class App:
     Attributes:
         supervisor, control: None outside the daemon; operations that need agents then refuse.
         drift: Compares agents with their templates; None outside the daemon.
+        code: Fingerprint of the daemon's code as it was at its start.
         stopping: Set to end the daemon.
         worktree_root: Folder of all worktrees.
         engine: To see whether it answers; what runs in it is the supervisor's.
@@ -41,6 +42,7 @@ class App:
     drift: DriftLoop | None = None
     stopping: anyio.Event | None = None
     started_at: float = 0.0
+    code: str = ""
 
     @property
     def drifts(self) -> DriftLoop:

@@ -71,6 +71,7 @@ async def info(ask: Nothing, app: App) -> views.DaemonView:
         agents=len(app.agents.actors()),
         troubles=await _troubles_of_systems(app),
         shared=await _shared(app),
+        code=app.code,
         engine=await _whereabouts(app),
         engine_trouble=await _engine_trouble(app),
     )
