@@ -142,7 +142,7 @@ class EngineAddress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A network or a volume of ours."""
+    """A network, a volume or an image of ours."""
 
     name: str
     labels: Labels
@@ -188,6 +188,9 @@ class Engine(Protocol):
         self, tag: str, build: BuildSpec, *, root: Path, labels: Labels, tell: Progress | None = None
     ) -> str:
         """Build an image from `root / build.context`; returns its id. Raises ConfigError with the end of the output."""
+
+    async def images(self, labels: Labels) -> Seen[Sequence[Found]]:
+        """Images that carry all these labels: one for each tag; by its id one that has lost its tag to a later build."""
 
     async def remove_image(self, reference: str) -> None:
         """Remove an image that `build` made; one in use, or gone, is left alone."""

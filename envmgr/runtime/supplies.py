@@ -15,6 +15,7 @@ from envmgr.errors import EnvmgrError, Unobservable
 from envmgr.model.container import Scope
 from envmgr.model.ids import LABEL_GENERATION, image_name
 from envmgr.model.lease import Tombstone
+from envmgr.model.observe import Present, Unknown
 from envmgr.model.service import ServiceSpec
 from envmgr.protocols.engine import Progress
 from envmgr.protocols.store import Transaction
@@ -22,6 +23,8 @@ from envmgr.runtime import engine_use, owning, volumes
 from envmgr.runtime.incarnation import Incarnation
 
 log = logging.getLogger(__name__)
+
+_BY_ID = "sha256:"
 
 
 class Supplies:
@@ -159,8 +162,17 @@ async def bury(inc: Incarnation) -> None:
 
 
 async def remove_images(inc: Incarnation) -> None:
-    """Remove the images that were built for an agent alone; those with a tag of the template's stay."""
-    for service in inc.spec.services:
-        spec = service.container
-        if spec is not None and spec.build is not None and not spec.image and not service.is_shared:
-            await inc.systems.containers.remove_image(image_name(inc.id, service.name))
+    """Remove the images that were built for an agent alone, also for earlier specs and by earlier builds.
+
+    Those with a tag of the template's stay. Raises Unobservable when the engine gives no answer.
+    """
+    use = await engine_use.look(inc)
+    if use is None or not use.has_images:
+        return
+    match await inc.systems.containers.images(owning.of_agent(inc)):
+        case Present(found):
+            for image in found:
+                if image.name.startswith((_BY_ID, image_name(inc.id, ""))):
+                    await inc.systems.containers.remove_image(image.name)
+        case Unknown(reason):
+            raise Unobservable(f"the engine does not tell its images: {reason}", hint="Run `envmgr doctor`.")

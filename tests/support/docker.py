@@ -80,8 +80,13 @@ def existing(labels: Mapping[str, str]) -> list[str]:
         *(f"container: {each['Names'][0][1:]}" for each in client.containers(all=True, filters=wanted)),
         *(f"network: {each['Name']}" for each in client.networks(filters=wanted)),
         *(f"volume: {each['Name']}" for each in client.volumes(filters=wanted)["Volumes"] or []),
-        *(f"image: {(each['RepoTags'] or [each['Id']])[0]}" for each in client.images(filters=wanted)),
+        *(f"image: {_tag(each)}" for each in client.images(filters=wanted)),
     ]
+
+
+def _tag(image: Mapping[str, Any]) -> str:
+    tag: str = (image["RepoTags"] or [""])[0]
+    return tag if tag not in ("", "<none>:<none>") else image["Id"]
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlencode
@@ -12,12 +12,13 @@ from urllib.parse import urlencode
 import anyio
 
 from envmgr.aio import blocking
-from envmgr.drivers.docker import stream, trouble
+from envmgr.drivers.docker import reading, stream, trouble
 from envmgr.drivers.docker.calls import Calls, Client
+from envmgr.drivers.docker.containers import label_filter
 from envmgr.errors import ConfigError, Unavailable
 from envmgr.model.container import BuildSpec, PullPolicy
-from envmgr.model.observe import Absent, Present
-from envmgr.protocols.engine import Labels, Progress
+from envmgr.model.observe import Absent, Present, Seen
+from envmgr.protocols.engine import Found, Labels, Progress
 
 # Pulls and builds may take long, but not in silence.
 _SILENCE_S = 300.0
@@ -72,6 +73,14 @@ class Images:
         if found := await self._image_id(tag):
             return found
         raise Unavailable(f"the image {tag} was built and is not there", hint="Try again.")
+
+    async def images(self, labels: Labels) -> Seen[Sequence[Found]]:
+        """See `Engine.images`."""
+        wanted = {"label": label_filter(labels)}
+        return await self._calls.seen(
+            lambda client: [one for row in client.images(filters=wanted) for one in reading.images(row)],
+            what="listing images",
+        )
 
     async def remove_image(self, reference: str) -> None:
         """See `Engine.remove_image`."""

@@ -69,6 +69,12 @@ def found(document: Document) -> Found:
     return Found(name=document["Name"], labels=document.get("Labels") or {}, created_at=created)
 
 
+def images(row: Document) -> list[Found]:
+    """From a row of `GET /images/json`, see `Engine.images`."""
+    tags = [tag for tag in row.get("RepoTags") or () if tag != "<none>:<none>"]
+    return [Found(name=name, labels=row.get("Labels") or {}) for name in tags or [row["Id"]]]
+
+
 def facts(version: Document, about: Document) -> EngineFacts:
     """From `GET /version` and `GET /info`."""
     return EngineFacts(
