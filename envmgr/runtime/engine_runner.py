@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
 import anyio
 
 from envmgr.aio import blocking
-from envmgr.errors import Conflict, EnvmgrError, NotFound, PortTaken, Unavailable, Unobservable
-from envmgr.model.container import MountKind
+from envmgr.errors import ConfigError, Conflict, EnvmgrError, NotFound, PortTaken, Unavailable, Unobservable
+from envmgr.model.container import MountKind, PullPolicy
 from envmgr.model.ids import LABEL_AGENT, LABEL_GENERATION, LABEL_INSTANCE, LABEL_SERVICE
 from envmgr.model.observe import Absent, Present, ProcessIdentity, Seen, Unknown
 from envmgr.model.service import ServiceKind, ServiceSpec
@@ -32,9 +33,10 @@ class EngineRunner:
         self._engine = inc.systems.containers
         self._watch = inc.systems.container_watch
         self._supplies = Supplies(inc)
+        self._standing: dict[str, Container] = {}
 
     async def prepare(self, units: Sequence[str]) -> None:
-        """See that the engine answers, and remove what an older generation left there.
+        """See that the engine answers and what it has of this generation, and remove what an older one left there.
 
         Raises:
             Unavailable: There is none, or it does not answer; names the units that need it.
@@ -47,10 +49,12 @@ class EngineRunner:
                     hint="Start Docker (such as `systemctl start docker`), then start the agent again.",
                 )
             case Present(found):
+                self._standing = {owning.unit_of(self._inc, c): c for c in found if not c.is_sketch}
                 await self._side_by_side(self._engine.remove, [c.id for c in found if self._is_old(c)])
 
     def _is_old(self, container: Container) -> bool:
-        return container.labels.get(LABEL_GENERATION) != str(self._inc.generation)
+        """What carries a volume somewhere has no generation, and is no business of ours."""
+        return container.labels.get(LABEL_GENERATION) not in (None, str(self._inc.generation))
 
     # --- starting ------------------------------------------------------------------------------------------------
 
@@ -59,13 +63,15 @@ class EngineRunner:
     ) -> Held:
         """See `Runner.launch`. Image, networks and volumes come first; what takes long there is told by `say`.
 
+        A unit that has its container still keeps that image: only what is made anew fetches or builds one.
+
         Raises:
             PortTaken: A published port is somebody else's.
         """
         assert service.container is not None, "only containers run in the engine"
         await engine_use.note(self._inc, image=volumes.image_of(self._inc, service))
         try:
-            image = await self._supplies.image(service, say)
+            image = await self._image(service, say)
             await self._supplies.volumes(service)
             if any(mount.kind is MountKind.BIND for mount in service.container.mounts):
                 await blocking.act("file", container_launch.make_folders, self._inc, service)
@@ -80,6 +86,12 @@ class EngineRunner:
             ) from error
         self._watch.note(container)
         return await self._held(service, container)
+
+    async def _image(self, service: ServiceSpec, say: Progress | None) -> str:
+        if service.name in self._standing:
+            with suppress(ConfigError):  # deleted by hand
+                return await self._engine.image(self._standing[service.name].image, pull=PullPolicy.NEVER)
+        return await self._supplies.image(service, say)
 
     async def _run(self, what: ContainerLaunch, before_start: Callable[[], Awaitable[None]]) -> Container:
         """Run it, in place of a container of another configuration that this unit had before."""
@@ -191,7 +203,8 @@ class EngineRunner:
 
     async def stop(self, unit: str, *, signal: str = "SIGTERM", grace_s: float = 10.0) -> tuple[str, ...]:
         """See `Runner.stop`. The container stays as it is, for the next start of this generation."""
-        return await self.end(owning.container(self._inc, unit), signal=signal, grace_s=grace_s)
+        container = await self._find(unit)
+        return await self.end(container, signal=signal, grace_s=grace_s) if container else ()
 
     async def end(self, container: str, *, signal: str, grace_s: float) -> tuple[str, ...]:
         """The same for a container by its id or name."""
@@ -203,7 +216,17 @@ class EngineRunner:
 
     async def discard(self, unit: str) -> None:
         """Remove a unit's container."""
-        await self._remove(owning.container(self._inc, unit))
+        if container := await self._find(unit):
+            await self._remove(container)
+
+    async def _find(self, unit: str) -> str:
+        """Id of a unit's container; empty when there is none, or one of its name is somebody else's."""
+        match await self._engine.inspect(owning.container(self._inc, unit)):
+            case Present(found) if self._is_mine(found):
+                return found.id
+            case Unknown(reason):
+                raise Unobservable(reason, hint="Is Docker running? `envmgr doctor` tells.")
+        return ""
 
     async def dismiss(self) -> None:
         """See `Runner.dismiss`. Containers of all generations first, then networks, then volumes that nobody wants to keep."""

@@ -16,6 +16,7 @@ import pytest
 
 from envmgr.errors import ConfigError, EnvmgrError, PortTaken, Unavailable
 from envmgr.model.container import BuildSpec, ContainerSpec, MountKind, MountSpec, PullPolicy, VolumeSpec
+from envmgr.model.ids import LABEL_AGENT, LABEL_INSTANCE
 from envmgr.model.service import (
     Condition,
     Dependency,
@@ -38,8 +39,9 @@ from envmgr.runtime.leasing import claim_ports
 from envmgr.runtime.outcomes import Outcome, ServiceFailed
 from envmgr.runtime.services import ServiceRun
 from envmgr.runtime.steps.services import discard_units, stop_services, stop_units
+from envmgr.runtime.supplies import remove_images
 from tests.support.containers import contained, container, task
-from tests.support.docker import REDIS, WEB, WEB_CHECKED, engine
+from tests.support.docker import BASE, REDIS, WEB, WEB_CHECKED, engine, existing
 from tests.support.requirements import proves
 
 pytestmark = pytest.mark.anyio
@@ -528,3 +530,56 @@ async def test_a_container_of_an_older_generation_is_removed_before_the_new_ones
         await stop_services(inc, brief=True)
 
     assert names == [f"/envmgr-{inc.id}-g2-db"]
+
+
+@proves("CONT-029")
+async def test_a_restart_keeps_the_image_and_only_what_is_made_anew_is_built_again(
+    make: Make, told: Told
+) -> None:
+    app = container("app", STAY, image="", inside=ContainerSpec(build=BuildSpec(), init=True))
+    async with make(app) as inc:
+        file = inc.path / "Dockerfile"
+        file.write_text(f"FROM {BASE}\nENV STAGE=one\n")
+        await start(inc, told)
+        first = truth(inc, "app")
+        file.write_text(f"FROM {BASE}\nENV STAGE=two\n")
+        told.lines.clear()
+        await stop_units(inc, ["app"])
+        await start(inc, told)
+        again, lines = truth(inc, "app"), [line for *_, line in told.lines]
+        await stop_units(inc, ["app"])
+        await discard_units(inc, ["app"])
+        await start(inc, told)
+        anew = truth(inc, "app")
+        inc.spec = replace(inc.spec, services=())  # its images go all the same, with and without a tag
+        await stop_services(inc)
+        await remove_images(inc)
+        assert existing({LABEL_AGENT: inc.id}) == []
+
+    assert (again["Id"], again["Image"]) == (first["Id"], first["Image"])
+    assert not [line for line in lines if "FROM" in line]
+    assert anew["Image"] != first["Image"]
+    assert "STAGE=two" in anew["Config"]["Env"]  # type: ignore[index]  # as the engine tells it
+
+
+@proves("CONT-030")
+async def test_what_only_has_a_units_name_or_carries_a_volume_is_left_alone(make: Make, told: Told) -> None:
+    async with make(container("app", STAY), container("other", STAY)) as inc:
+        labels = {LABEL_INSTANCE: inc.instance, LABEL_AGENT: inc.id}
+        create = partial(engine().containers.create, BASE, ["sleep", "600"])
+        carrier = create(name=f"carrier-{inc.id}", labels=labels)
+        foreign = create(name=f"envmgr-{inc.id}-g1-app")
+        try:
+            foreign.start()
+            await start(inc, told, ("other",))
+            await stop_units(inc, ["app"])
+            await discard_units(inc, ["app"])
+            hired = (await runners.hire(inc)).engine
+            assert hired is not None
+            assert await hired.stop("app", grace_s=0.1) == ()
+            foreign.reload()
+            assert foreign.status == "running"
+            carrier.reload()
+            await stop_services(inc)
+        finally:
+            foreign.remove(force=True)
