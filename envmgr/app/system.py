@@ -23,7 +23,7 @@ from envmgr.app.tail import Tail
 from envmgr.core.counting import counted
 from envmgr.errors import ConfigError, EnvmgrError, Unavailable
 from envmgr.model.agent import AgentState, Lifecycle
-from envmgr.model.ids import AgentId
+from envmgr.model.ids import LABEL_AGENT, LABEL_STATE, AgentId, image_name
 from envmgr.model.observe import Absent, Present, Unknown
 from envmgr.runtime import sharing, tiers
 
@@ -363,6 +363,37 @@ async def _daemon_checks(app: App) -> AsyncIterator[views.CheckView]:
     if status.running:
         for check in await anyio.to_thread.run_sync(_agent_checks):
             yield check
+        for check in await _images(app):
+            yield check
+
+
+async def _images(app: App) -> list[views.CheckView]:
+    """Built for agents that are no more, as when one was in use at the removal."""
+    match await app.engine.images({LABEL_STATE: str(app.state_dir)}):
+        case Present(found) if found:
+            answer = await anyio.to_thread.run_sync(lambda: client.request("GET", "/v1/agents").body())
+            known = {agent.id for agent in views.AgentList.model_validate_json(answer).agents}
+        case _:
+            return []
+    # Those of shared services and with a tag of the template's are for whoever comes next.
+    left = [
+        image.name
+        for image in found
+        if (owner := image.labels.get(LABEL_AGENT, "")) not in known
+        and not owner.startswith("sh")
+        and image.name.startswith(("sha256:", image_name(AgentId(owner), "")))
+    ]
+    if not left:
+        return []
+    names = " ".join(
+        name.removeprefix("sha256:")[:12] if name.startswith("sha256:") else name for name in left
+    )
+    return [
+        views.CheckView(
+            check="images", ok=False, found=f"built for agents that are no more: {names}",
+            fix=f"docker image rm {names}",
+        )
+    ]  # fmt: skip
 
 
 def _share(one: views.SharedView) -> views.CheckView:

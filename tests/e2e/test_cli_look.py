@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from envmgr.model.ids import LABEL_AGENT, LABEL_STATE
+from tests.support.docker import BASE, engine, nothing_in_engine
 from tests.support.host import Host, host
 from tests.support.requirements import proves
 from tests.support.wait import eventually
@@ -219,6 +222,23 @@ def test_doctor_finds_nothing_wrong_with_a_host_in_order(shared: Host) -> None:
 
     assert checks["ok"], checks
     assert {"git", "tmux", "daemon", "disk", "socket path"} <= {check["check"] for check in checks["checks"]}
+
+
+@proves("CLI-034")
+def test_doctor_names_images_of_agents_that_are_no_more(shared: Host) -> None:
+    labels = {LABEL_STATE: str(shared.state), LABEL_AGENT: "0badcafe"}
+    with nothing_in_engine(labels):
+        text = f"FROM {BASE}\nENV MADE_FOR=nobody\n".encode()
+        image, _ = engine().images.build(fileobj=io.BytesIO(text), labels=labels, rm=True)
+
+        told = shared.run("doctor")
+        engine().images.remove(image.id)
+        mended = shared.run("doctor")
+
+    short = image.id.removeprefix("sha256:")[:12]
+    assert f"docker image rm {short}" in told.out
+    assert told.code == 1
+    assert "image rm" not in mended.out
 
 
 def test_doctor_tells_what_snapshots_take(shared: Host, tmp_path: Path) -> None:
