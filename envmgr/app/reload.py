@@ -16,6 +16,7 @@ from envmgr.model.agent import Lifecycle
 from envmgr.model.change import Fate, FieldChange, Impact, Plan, UnitChange
 from envmgr.runtime import applying, footing, reload
 from envmgr.runtime.actor import Actor
+from envmgr.runtime.outcomes import with_name
 
 _MARKS = {Fate.ADDED: "+", Fate.REMOVED: "-", Fate.CHANGED: "~", Fate.FOLLOWS: "~"}
 _COLOURS = {Fate.ADDED: "green", Fate.REMOVED: "red", Fate.CHANGED: "amber", Fate.FOLLOWS: "amber"}
@@ -165,7 +166,7 @@ def _refuse_failed(name: str, steps: Sequence[applying.Step]) -> None:
     if failed:
         done = ", ".join(f"{step.unit} {step.done}" for step in steps if not step.failure) or "nothing"
         raise ApplyFailed(
-            f"{'; '.join(f'{step.unit}: {step.failure}' for step in failed)}. Done: {done}",
+            f"{'; '.join(with_name(step.unit, step.failure) for step in failed)}. Done: {done}",
             hint=f"Mend the template and apply again, or try `envmgr restart {name} {failed[0].unit}`.",
             details={
                 "done": {step.unit: step.done for step in steps if not step.failure},

@@ -19,6 +19,7 @@ from envmgr.model.agent import Lifecycle
 from envmgr.model.service import ServiceKind, ServiceSpec
 from envmgr.model.spec import AgentSpec
 from envmgr.runtime.actor import Actor
+from envmgr.runtime.outcomes import with_name
 from envmgr.runtime.settling import Act, Done
 
 _KINDS = {ServiceKind.TASK: "a task", ServiceKind.EXTERNAL: "an external service"}
@@ -198,7 +199,7 @@ def changed_view(actor: Actor, done: Sequence[Done], notes: Sequence[str] = ()) 
     if failed:
         went_well = [one.unit for one in done if one.act not in (Act.FAILED, Act.SKIPPED)]
         raise Unavailable(
-            "; ".join(f"{one.unit}: {one.detail}" for one in failed),
+            "; ".join(with_name(one.unit, one.detail) for one in failed),
             hint=f"What was not touched runs on. See `envmgr why {actor.state.name}`,"
             f" or `envmgr logs {actor.state.name} {failed[0].unit}`.",
             details={"units": [one.model_dump() for one in view.units], "done": went_well},

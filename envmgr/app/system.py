@@ -435,7 +435,10 @@ def _troubles(agents: list[views.AgentView]) -> Iterator[views.CheckView]:
         "running": lambda a: f"envmgr why {a.name}; envmgr logs {a.name}",
     }
     for agent in agents:
-        if agent.lifecycle in fixes and (agent.conditions or agent.lifecycle == "error"):
+        if agent.conditions and all(one.type == "Drifted" for one in agent.conditions):
+            # Nothing is broken: edits of a template wait for whoever made them.
+            yield views.CheckView(check=agent.name, ok=True, found=text.note(agent))
+        elif agent.lifecycle in fixes and (agent.conditions or agent.lifecycle == "error"):
             yield views.CheckView(
                 check=agent.name,
                 ok=False,

@@ -109,7 +109,7 @@ async def validate(ask: OneTemplate, app: App) -> views.ValidationView:
         wrong = [f for f in findings if not f.warning]
         raise ConfigError(
             _findings(result).rstrip(),
-            hint=next((f.hint for f in wrong if f.hint), "Mend the lines named above."),
+            hint=f"Mend the {'line' if len(wrong) == 1 else 'lines'} named above.",
             details={"findings": [f.model_dump() for f in findings]},
         )
     return result

@@ -16,10 +16,11 @@ from envmgr.app.operations import Touch, operation
 from envmgr.app.present import event_view
 from envmgr.app.shapes import Ask, argument, option, supplied
 from envmgr.app.tail import Tail
-from envmgr.errors import Conflict, IllegalTransition, NotFound, UsageError
+from envmgr.errors import Conflict, IllegalTransition, NotFound, Unavailable, UsageError
 from envmgr.model.agent import Activity, Lifecycle, Source
 from envmgr.model.event import Event
-from envmgr.model.service import ServiceSpec
+from envmgr.model.observe import Present, Unknown
+from envmgr.model.service import ServiceKind, ServiceSpec
 from envmgr.model.stimulus import ActivityReported
 from envmgr.protocols.store import Transaction
 from envmgr.runtime import addresses, attaching, commands, delivery, owning, rendering, sharing
@@ -198,12 +199,29 @@ async def _within(ask: Execute, app: App, view: views.EnvView) -> views.EnvView:
         raise NotFound(f"{view.name} has no service {ask.service}", hint=f"It has: {known}.")
     if service.container is not None:
         owner = sharing.runs_in(inc, service)
+        await _need_running(app, view.name, service, owning.container(owner, service.name))
         place = await app.engine.whereabouts()  # the daemon's: the person's own may be another one
         engine = dict(place.variables) if place else {}
         return view.model_copy(update={"container": owning.container(owner, service.name), "engine": engine})
     env = rendering.service_env(inc, service, await inc.secrets(ask.environment))
     folder = inc.path / service.cwd
     return view.model_copy(update={"worktree": str(folder), "env": {**env, **inc.marker("person")}})
+
+
+async def _need_running(app: App, agent: str, service: ServiceSpec, container: str) -> None:
+    """What the engine would say instead names the container by 64 digits only."""
+    match await app.agents.systems.containers.inspect(container):
+        case Present(found) if found.is_alive:
+            return
+        case Unknown(reason):
+            raise Unavailable(reason, hint="See `envmgr doctor`.")
+    is_task = service.kind is ServiceKind.TASK
+    raise Conflict(
+        f"{service.name} is a task, and has ended"
+        if is_task
+        else f"the container of {service.name} does not run",
+        hint=f"See `envmgr logs {agent} {service.name}`; `envmgr restart {agent} {service.name}` runs it again.",
+    )
 
 
 async def _env(ask: Environment, app: App) -> views.EnvView:

@@ -7,6 +7,7 @@ per agent, one call to the engine for all, and no process.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -37,6 +38,8 @@ _EVERY_S = 60.0
 _FILES_S = 10.0
 _COARSE_S = 1.0
 _CATCH_UP_S = 2.0
+_INVALID = "the template is invalid"
+_UNIT = re.compile(r"[\w.-]+")
 _NEWS = ("agent.running", "agent.applied", "agent.stopped", "agent.error", "agent.removed")
 
 Signature = tuple[tuple[int, int, int] | None, ...]
@@ -173,7 +176,7 @@ class DriftLoop:
                 fact = DriftSeen(generation=inc.generation, drift=drift, reason=reason)
                 await self._supervisor.apply(actor, fact)
         return tuple(
-            Finding(drift=drift, reason=reason, next=_next(drift, actor.state.name))
+            Finding(drift=drift, reason=reason, next=_next(drift, reason, actor))
             for drift, reason in found
             if reason
         )
@@ -191,7 +194,7 @@ class DriftLoop:
         except (ConfigError, NotFound, UsageError) as error:
             first, *others = error.message.splitlines()
             more = f" (and {len(others)} more)" if others else ""
-            reason = f"the template is invalid, what runs goes on: {first}{more}"
+            reason = f"{_INVALID}, what runs goes on: {first}{more}"
         self._seen[actor.state.id] = (actor.spec, files)
         return Drift.CONFIG, reason
 
@@ -249,12 +252,19 @@ def _base(inc: Incarnation) -> str:
     return "the main checkout" if base == "HEAD" else base
 
 
-def _next(drift: Drift, name: str) -> str:
+def _next(drift: Drift, reason: str, actor: Actor) -> str:
+    name = actor.state.name
     match drift:
+        case Drift.CONFIG if reason.startswith(_INVALID):
+            return (
+                f"mend the template: `envmgr template validate {actor.spec.template}` tells all that is wrong"
+            )
         case Drift.CONFIG:
             return f"do what the plan says: `envmgr apply {name}`"
         case Drift.RUNTIME:
-            return f"put it right with `envmgr restart {name} SERVICE`"
+            units = {unit.name for unit in actor.incarnation.services} if actor.incarnation else set()
+            meant = sorted(units & set(_UNIT.findall(reason)))
+            return f"put it right with `envmgr restart {name} {' '.join(meant) or 'SERVICE'}`"
         case Drift.ENVIRONMENT:
             return f"restart what needs it; `envmgr apply {name}` takes it as the new state"
 

@@ -39,7 +39,14 @@ def how(service: ServiceSpec, held: Held) -> str:
     if held.out_of_memory:
         limit = service.limits.memory_bytes
         return f"ran out of memory: its limit is {limit // 2**20} MB" if limit else "ran out of memory"
+    if held.exit_code is None and not held.exit_signal:
+        return "ended: its container was removed" if service.container else "ended, and nobody saw how"
     return f"ended with {f'signal {held.exit_signal}' if held.exit_signal else f'status {held.exit_code}'}"
+
+
+def with_name(unit: str, failure: str) -> str:
+    """A failure that says whose it is, once."""
+    return failure if failure.startswith(f"{unit} ") else f"{unit}: {failure}"
 
 
 def last_words(log: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 
 import anyio
 from anyio.abc import TaskGroup
@@ -19,6 +20,7 @@ from envmgr.runtime import restart_history
 from envmgr.runtime.actor import Actor
 from envmgr.runtime.control import Control
 from envmgr.runtime.incarnation import Incarnation
+from envmgr.runtime.outcomes import how
 from envmgr.runtime.restart_history import Launch
 from envmgr.runtime.supervisor import Supervisor
 
@@ -100,16 +102,15 @@ class Restarts:
 
 
 def _end(unit: ServiceSpec, held: Held, ready_s: float) -> End:
-    how = f"signal {held.exit_signal}" if held.exit_signal else f"status {held.exit_code}"
     return End(
         is_success=held.exit_code is not None and held.exit_code in unit.success_exit_codes,
         is_fatal=bool(held.error) or held.exit_code in unit.fatal_exit_codes,
         ready_s=ready_s,
-        words=_words(held, how),
+        words=_words(unit, held),
     )
 
 
-def _words(held: Held, how: str) -> str:
+def _words(unit: ServiceSpec, held: Held) -> str:
     if held.error:
         return f"could not be executed ({held.error})"
-    return f"was ended: {held.over_limit}" if held.over_limit else f"ended with {how}"
+    return how(unit, replace(held, out_of_memory=False))

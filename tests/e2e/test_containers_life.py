@@ -254,7 +254,21 @@ def test_doctor_looks_at_the_engine_that_the_daemon_uses(far: Host, entrance: Do
     assert f", at {entrance.url} (DOCKER_HOST)" in mended
 
 
-@proves("CONT-011")
+@proves("CONT-017")
+def test_a_command_inside_of_a_task_that_has_ended_is_refused_in_plain_words(here: Host) -> None:
+    task = "  migrate: {kind: task, image: envmgr-test/base, command: [echo, done]}\nagent:"
+    here.template("task", WEB.replace("agent:", task, 1))
+    here.ok("spawn", "-t", "task", "--name", "a")
+
+    refused = here.run("exec", "a", "--service", "migrate", "--", "true")
+
+    assert refused.code == 5
+    assert refused.err.startswith(
+        "error: migrate is a task, and has ended\nhint:  See `envmgr logs a migrate`"
+    )
+
+
+@proves("CONT-017")
 def test_a_command_inside_goes_to_the_daemon_s_engine_whatever_the_person_uses(far: Host) -> None:
     far.ok("spawn", "-t", "web", "--name", "a")
 

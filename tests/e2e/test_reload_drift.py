@@ -58,6 +58,8 @@ def test_an_edited_template_is_a_remark_with_the_command_to_run_until_it_is_take
     eventually(lambda: drifted(shared, "edited"), within_s=15)
 
     assert drifted(shared, "edited") == {"config": "the template says: restart api; see `envmgr plan edited`"}
+    told = [check for check in shared.run("doctor", "--json").json["checks"] if check["check"] == "edited"]
+    assert [(check["ok"], "envmgr plan edited" in check["found"]) for check in told] == [(True, True)]
     assert "Drifted config: the template says: restart api" in shared.ok("ls").out
     assert shared.agent("edited")["services"] == before
     shared.template("edited", text)
@@ -90,6 +92,7 @@ def test_an_invalid_edit_is_told_with_its_place_and_the_old_configuration_runs_o
     reason = drifted(shared, "invalid")["config"]
     assert "the template is invalid, what runs goes on" in reason
     assert "invalid.yaml:5:" in reason
+    assert "mend the template: `envmgr template validate invalid`" in shared.ok("drift", "invalid").out
     assert [s["state"] for s in shared.agent("invalid")["services"]] == ["ready"]
     shared.template("invalid", text)
     eventually(lambda: not drifted(shared, "invalid"), within_s=15)
@@ -161,7 +164,7 @@ def test_a_process_that_somebody_killed_is_told_and_nothing_is_started_in_its_pl
     eventually(lambda: not api.is_running(), within_s=5)
 
     assert looked(shared, "killed") == {"runtime": "api was ended from outside (SIGTERM)"}
-    assert "put it right with `envmgr restart killed SERVICE`" in shared.ok("drift", "killed").out
+    assert "put it right with `envmgr restart killed api`" in shared.ok("drift", "killed").out
     shared.ok("restart", "killed", "api")
     assert looked(shared, "killed") == {}
     assert shared.ok("drift", "killed").out == "no drift\n"
@@ -209,8 +212,15 @@ def test_a_container_that_somebody_paused_renamed_cut_off_stopped_or_removed_is_
         assert looked(here, "boxed") == {}
 
         box.stop(timeout=0)
+        outside = here.run("exec", "boxed", "--service", "db", "--", "true")
+        assert outside.code == 5
+        assert "the container of db does not run" in outside.err
         assert looked(here, "boxed") == {"runtime": "the container of db was stopped"}
         box.remove()
         assert looked(here, "boxed") == {"runtime": "the container of db was removed"}
         here.ok("restart", "boxed", "db")
         assert looked(here, "boxed") == {}
+
+        engine().containers.get(name).remove(force=True)
+        eventually(lambda: [s["state"] for s in here.agent("boxed")["services"]] == ["failed"])
+        assert "None" not in here.agent("boxed")["services"][0]["detail"]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from envmgr.app import text, views
 from envmgr.app.text import Style
 from envmgr.core.counting import counted
+from envmgr.runtime.outcomes import with_name
 from tests.support.requirements import proves
 
 NOW = 100_000.0
@@ -387,3 +388,12 @@ def test_an_event_is_one_line_and_an_agent_one_row(words: str) -> None:
 @pytest.mark.parametrize(("number", "said"), [(0, "0 files"), (1, "1 file"), (2, "2 files")])
 def test_numbers_have_the_noun_that_fits(number: int, said: str) -> None:
     assert counted(number, "file") == said
+
+
+@proves("TEXT-001")
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [("cache ended before it was ready", "cache ended before it was ready"), ("no room", "cache: no room")],
+)
+def test_a_failure_says_once_whose_it_is(failure: str, said: str) -> None:
+    assert with_name("cache", failure) == said

@@ -135,7 +135,7 @@ def _networks(value: object) -> object:
     if not isinstance(value, list):
         return value
     if not all(isinstance(name, str) for name in value):
-        raise ValueError("a list here has names only")
+        raise ValueError("a list has names only; what comes with a value is `NAME: VALUE`")
     return {name: {} for name in value}
 
 
