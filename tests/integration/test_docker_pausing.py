@@ -11,7 +11,8 @@ import pytest
 
 from envmgr.model.observe import Present
 from envmgr.protocols.engine import Container
-from tests.support.docker import REDIS, Ours, engine
+from tests.support.docker import REDIS, Ours, engine, ours
+from tests.support.own_engine import TINY, own_engine
 from tests.support.requirements import proves
 
 pytestmark = pytest.mark.anyio
@@ -76,3 +77,18 @@ async def test_a_container_that_hangs_because_of_somebody_elses_command_goes_on(
     assert (await seen(ours, container.id)).state == "running"
     assert (await ours.engine.execute(container.id, ["redis-cli", "ping"], deadline_s=10))[0] == 0
     await ours.engine.remove(container.id)
+
+
+@proves("DOCK-041")
+async def test_a_container_that_runs_is_not_frozen_because_its_engine_is_slow() -> None:
+    with own_engine() as own, ours(own.host, deadline_s=10) as there:
+        container = await there.engine.run(there.launch("sleep", "60", image=TINY, init=True))
+
+        async with anyio.create_task_group() as group:
+            with own.frozen():
+                group.start_soon(there.engine.unpause, container.id)
+                await anyio.sleep(5)  # it gives the engine four
+        status, _ = await there.engine.execute(container.id, ["busybox", "true"], deadline_s=5)
+
+        assert status == 0
+        await there.engine.remove(container.id)

@@ -44,6 +44,14 @@ class _Freezer:
     thawed: str
     frozen: str
 
+    async def is_closed(self) -> bool:
+        """Whether it is frozen; False when that cannot be seen."""
+        try:
+            said = await blocking.look("file", 5.0, self.file.read_text, encoding="ascii")
+        except OSError:
+            return False
+        return said.strip() not in (self.thawed, "")
+
     async def write(self, word: str) -> None:
         await blocking.act("file", self.file.write_text, word, encoding="ascii")
 
@@ -118,10 +126,10 @@ class Pausing:
         finally:
             self._gate.open(container)
 
-    async def _go_on(self, container: str) -> None:
+    async def _go_on(self, container: str, *, within_s: float = _STUCK_S) -> None:
         with suppress(NotFound):
             go_on = partial(_unpause, container=container)
-            await self._calls.act(go_on, what=f"unpausing {container}", deadline_s=_STUCK_S, lane=ENDING)
+            await self._calls.act(go_on, what=f"unpausing {container}", deadline_s=within_s, lane=ENDING)
 
     async def _all_started(self, container: str) -> None:
         """Wait until no command of anybody, the image's health check too, is just being started."""
@@ -139,13 +147,16 @@ class Pausing:
         """
         identity = await self._calls.look(partial(_identity, container=container), what="listing containers")
         freezer = await blocking.act("file", _freezer, identity)
+        if not await freezer.is_closed():  # it runs, and the engine is only slow
+            return await self._go_on(container, within_s=self._calls.change_s)
         try:
             for _ in range(_TRIES):
                 await freezer.write(freezer.thawed)
                 await anyio.sleep(_THAWED_S)
                 await freezer.write(freezer.frozen)
                 with suppress(Unobservable):
-                    return await self._go_on(container)
+                    await self._go_on(container)
+                    return await freezer.write(freezer.thawed)  # whatever the engine took it for
             await freezer.write(freezer.thawed)
         except FileNotFoundError:
             return None  # it has ended
