@@ -205,7 +205,9 @@ def assistant_env(inc: Incarnation, secrets: Mapping[str, str], part: str = "ass
     return env | {"COMPOSE_PROJECT_NAME": compose_project(inc.id)} | inc.marker(part)
 
 
-def _without_false_ports(inc: Incarnation, env: Mapping[str, str], known: Mapping[str, str]) -> dict[str, str]:
+def _without_false_ports(
+    inc: Incarnation, env: Mapping[str, str], known: Mapping[str, str]
+) -> dict[str, str]:
     """A PORT from an env file, or from the person's shell, names a port where nobody of this agent listens."""
     ports = {name for unit in inc.services for name, _ in _own_ports(inc, unit, None)}
     numbers = {number for reference, number in known.items() if ".ports." in reference}
