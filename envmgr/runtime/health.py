@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable
 
 import anyio
 from anyio.abc import TaskGroup
@@ -17,13 +16,13 @@ from envmgr.model.observe import Absent, Present, Unknown
 from envmgr.model.service import Readiness, ServiceKind, ServiceSpec, ServiceState
 from envmgr.model.stimulus import Fact, ObservationLost, ObservationRegained, ServiceChanged
 from envmgr.protocols.keepers import Held, Keeper
-from envmgr.runtime import balancing, owning, probes, rendering, runners, sharing
+from envmgr.runtime import balancing, probes, runners, sharing
 from envmgr.runtime.actor import Actor
 from envmgr.runtime.engine_runner import EngineRunner
 from envmgr.runtime.incarnation import Incarnation
+from envmgr.runtime.looking import is_out_of_sight, look, secrets_of
 from envmgr.runtime.outcomes import Outcome, how
 from envmgr.runtime.runners import SharedRunner
-from envmgr.runtime.subjects import subject
 from envmgr.runtime.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
@@ -233,7 +232,7 @@ class Health:
         self, actor: Actor, inc: Incarnation, service: ServiceSpec, ready: Readiness, held: dict[str, Held]
     ) -> None:
         misses = 0
-        secrets = await _secrets(inc)
+        secrets = await secrets_of(inc)
         # After a restart of the daemon nobody knows how it stands: the first look waits only for the word of who runs it,
         # which never comes when a keeper was killed.
         pause_s = ready.period_s if service.name in actor.services else _FIRST_LOOK_S
@@ -250,7 +249,7 @@ class Health:
                 continue
             outcome = actor.services.get(service.name)
             is_sure = misses == 0 and outcome is not None and outcome.state is ServiceState.READY
-            answer = await _look(inc, service, ready, known, secrets, is_sure=is_sure)
+            answer = await look(inc, service, ready, known, secrets, is_sure=is_sure)
             if inc.is_frozen or not (answer.is_ready or await self._is_sure(actor, inc, service, answer)):
                 continue
             if _is_lost(actor, service.name):
@@ -267,7 +266,7 @@ class Health:
         self, actor: Actor, inc: Incarnation, service: ServiceSpec, answer: probes.Answer
     ) -> bool:
         """Whether a failed look tells of the service; what cannot be seen is said, and is no miss."""
-        if await _is_out_of_sight(inc, service):
+        if await is_out_of_sight(inc, service):
             return False
         if answer.is_unknown and not _is_lost(actor, service.name):
             lost = ObservationLost(generation=inc.generation, subject=service.name, reason=answer.why)
@@ -293,42 +292,3 @@ def _front(actor: Actor, inc: Incarnation, front: ServiceSpec) -> Outcome:
     if ServiceState.UNKNOWN in seen:
         return _UNKNOWN
     return Outcome(state=ServiceState.FAILED, detail=_UNSERVED)
-
-
-async def _is_out_of_sight(inc: Incarnation, service: ServiceSpec) -> bool:
-    """Whether the engine cannot even tell about the container: then a probe that fails says nothing about the service."""
-    if service.container is None:
-        return False
-    owner = sharing.runs_in(inc, service)
-    return isinstance(await inc.systems.containers.inspect(owning.container(owner, service.name)), Unknown)
-
-
-async def _secrets(inc: Incarnation) -> Mapping[str, str]:
-    """Blank ones when the person who had them is out of reach, as after a restart of the daemon: few probes need any."""
-    try:
-        return await inc.secrets()
-    except EnvmgrError as error:
-        log.warning("secrets not known", extra={"agent": inc.id, "why": error.message})
-        return {ref.name: "" for ref in inc.spec.secrets}
-
-
-async def _look(
-    inc: Incarnation,
-    service: ServiceSpec,
-    ready: Readiness,
-    held: Held | None,
-    secrets: Mapping[str, str],
-    *,
-    is_sure: bool,
-) -> probes.Answer:
-    probe = rendering.ready_probe(inc, service, secrets)
-    assert probe is not None, "only services with a probe are looked at"
-    looked_at = subject(inc, service, held, secrets)
-    if (
-        is_sure
-    ):  # whose listener it is was settled, and the keeper tells when it ends; asking costs 2 ms each time
-        looked_at = replace(looked_at, foreign=None)
-    try:
-        return await probes.look(probe, looked_at, timeout_s=ready.timeout_s)
-    except EnvmgrError as error:
-        return probes.Answer(is_ready=False, why=error.message)
