@@ -9,6 +9,7 @@ from functools import partial
 
 import anyio
 
+from envmgr.core.counting import counted
 from envmgr.core.replicas import FRONTS
 from envmgr.errors import EnvmgrError, PortTaken, Unavailable
 from envmgr.model.service import Condition, Dependency, ServiceKind, ServiceSpec, ServiceState
@@ -176,7 +177,7 @@ class ServiceRun:
         while "met" not in (states := {self._settled(Condition.READY, one) for one in behind}):
             if states == {"failed"}:
                 raise ServiceFailed(
-                    f"none of the {len(behind)} instances of {front.name} is ready",
+                    f"of {counted(len(behind), 'instance')} of {front.name} none is ready",
                     hint=f"Look at `envmgr why {self._inc.name}`.",
                 )
             await self._changed.wait()
