@@ -217,6 +217,7 @@ def _name(kind: str, found: dict[str, Any]) -> str:
         case "container":
             return f"{found['Names'][0].removeprefix('/')} ({found['State']})"
         case "image":
-            return str((found["RepoTags"] or [found["Id"]])[0])
+            tags = [tag for tag in found["RepoTags"] or () if tag != "<none>:<none>"]
+            return str((tags or [found["Id"]])[0])  # a later build has taken its tag
         case _:
             return str(found["Name"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from threading import Thread
 
@@ -11,7 +12,7 @@ import pytest
 
 from envmgr.model.ids import LABEL_INSTANCE, LABEL_STATE
 from envmgr.testing.audit import Finding, audit
-from tests.support.docker import BASE, engine, nothing_in_engine, own_labels
+from tests.support.docker import BASE, engine, nothing_in_engine, own_labels, remove
 from tests.support.requirements import proves
 
 
@@ -43,6 +44,20 @@ def test_containers_networks_and_volumes_of_a_state_directory_are_found(
         Finding(kind="volume", what=name),
     ]
     assert of_others == []
+    assert audit(tmp_path) == []
+
+
+@proves("AUDIT-003")
+def test_an_image_that_lost_its_tag_to_a_later_build_is_named_by_its_id(
+    tmp_path: Path, labels: dict[str, str]
+) -> None:
+    recipe = BytesIO(f"FROM {BASE}\n".encode())
+    list(engine().api.build(fileobj=recipe, labels=labels, rm=True))
+
+    (found,) = audit(tmp_path)
+    remove(found.kind, found.what)
+
+    assert found.what.startswith("sha256:")
     assert audit(tmp_path) == []
 
 
