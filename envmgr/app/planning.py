@@ -46,8 +46,8 @@ def _steps(spec: AgentSpec) -> Iterator[str]:
     is_contained = any(s.container is not None and not s.is_shared for s in spec.services)
     yield "admission"
     if spec.services:
-        yield "ports"
-    yield "worktree, session, environment" + (", networks" if is_contained else "")
+        yield "ports, networks" if is_contained else "ports"
+    yield "worktree, session, environment"
     if spec.workspace.setup or spec.hooks.on_create:
         yield "setup"
     if spec.services:

@@ -154,13 +154,14 @@ class Performer:
         needs_setup = inc.prior is None and (spec.workspace.setup or spec.hooks.on_create)
         stages: list[Stage] = []
         if spec.services:
-            stages.append((LeasePorts(inc),))
+            # The engine takes longer for a network than git for the worktree, and needs nothing of it.
+            stages.append((LeasePorts(inc), BeginNetworks(inc)) if needs_networks(inc) else (LeasePorts(inc),))
         ground: Stage = (AddWorktree(inc), OpenSession(inc), WriteEnvironment(inc))
         readiness: Stage = (AwaitReadiness(inc, actor.reports),)
         if not (needs_setup or spec.services or spec.hooks.on_start):
             # Nothing comes between: the assistant waits for the others inside of their stage.
             return [(*ground, StartAssistant(inc)), readiness]
-        stages.append((*ground, BeginNetworks(inc)) if needs_networks(inc) else ground)
+        stages.append(ground)
         if needs_setup:
             stages.append((SetUp(inc),))
         if spec.services:
