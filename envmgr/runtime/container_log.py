@@ -99,8 +99,8 @@ class ContainerLog:
                 await blocking.act("file", self._begin, container, launch)
             self._pending.clear()
             self._waiting = 0
-            self._over = anyio.Event()
-            group.start_soon(self._copy, container, self._over)
+            self._over, self._scope = anyio.Event(), anyio.CancelScope()
+            group.start_soon(self._copy, container, self._over, self._scope)
 
     async def drained(self) -> None:
         """Until the output of a container that has ended is in the file; not longer than its engine takes to tell it."""
@@ -109,6 +109,7 @@ class ContainerLog:
                 await self._over.wait()
             if self._scope is not None:
                 self._scope.cancel()
+            await self._over.wait()  # its file is closed before the next copy opens it
             self._over = None
 
     # --- blocking parts --------------------------------------------------------------------------------------
@@ -163,10 +164,10 @@ class ContainerLog:
 
     # --- copying ---------------------------------------------------------------------------------------------
 
-    async def _copy(self, container: str, over: anyio.Event) -> None:
+    async def _copy(self, container: str, over: anyio.Event, scope: anyio.CancelScope) -> None:
         """Read and write side by side: what comes while the file is written is written together, next."""
         try:
-            with anyio.CancelScope() as self._scope:
+            with scope:
                 async with anyio.create_task_group() as group:
                     group.start_soon(self._write_all)
                     await self._read_to_the_end(container)

@@ -192,6 +192,7 @@ def test_a_port_of_an_env_file_does_not_contradict_the_one_that_was_leased(share
     seen = shared.ok("exec", "red-crow", "--", "sh", "-c", "echo $PORT-$APP_PORT-$SITE_HTTP_PORT-$OTHER").out
     own = shared.ok("exec", "--service", "site", "red-crow", "--", "sh", "-c", "echo $PORT-$APP_PORT").out
 
+    shared.ok("rm", "red-crow", "--stop", "--yes")  # the other tests count agents
     assert seen == f"--{port}-5002\n"
     assert own == f"{port}-{port}\n"
 

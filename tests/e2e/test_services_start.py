@@ -188,13 +188,14 @@ def test_limits_and_priority_are_really_applied(shared: Host) -> None:
     place = spawned(
         shared,
         "limits",
-        "envmgr: 1\nservices:\n  small:\n    command: 'ulimit -n > nofile; ulimit -d > data; nice > nice; exec sleep 1000'\n"
+        "envmgr: 1\nservices:\n  small:\n    command: 'ulimit -n > nofile; ulimit -v > space; nice > nice; exec sleep 1000'\n"
         "    limits: {nofile: 77, nice: 5, memory: 512MiB}\n    ready: {exec: [test, -s, nice]}\n" + _AGENT,
     )
 
     assert (place / "nofile").read_text().strip() == "77"
     assert (place / "nice").read_text().strip() == "5"
-    assert (place / "data").read_text().strip() == str(512 * 1024)
+    # Memory is no rlimit: programs that only reserve much address space (node, Go) would die of it.
+    assert (place / "space").read_text().strip() == "unlimited"
 
 
 @proves("SVC-E2E-006")
