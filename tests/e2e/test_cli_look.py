@@ -182,17 +182,17 @@ def test_env_masks_secrets_until_it_is_told_to_reveal_them(shared: Host) -> None
 
 
 @proves("CLI-093")
-def test_a_port_of_an_env_file_does_not_contradict_the_one_that_was_leased(shared: Host) -> None:
-    (shared.repo / "dev.env").write_text("PORT=5000\nAPP_PORT=5001\nOTHER=5002\n")
-    shared.template("env-file", _WEB.replace("ports: [http]", "ports: {http: {env: APP_PORT}}")
-                    .replace("services:", "env_file: dev.env\nservices:", 1))  # fmt: skip
-    shared.ok("spawn", "-t", "env-file", "--name", "red-crow")
-    port = shared.agent("red-crow")["services"][0]["ports"]["http"]
+def test_a_port_of_an_env_file_does_not_contradict_the_one_that_was_leased() -> None:
+    with host(MY_TOKEN="very-secret-value") as here:
+        (here.repo / "dev.env").write_text("PORT=5000\nAPP_PORT=5001\nOTHER=5002\n")
+        here.template("env-file", _WEB.replace("ports: [http]", "ports: {http: {env: APP_PORT}}")
+                      .replace("services:", "env_file: dev.env\nservices:", 1))  # fmt: skip
+        here.ok("spawn", "-t", "env-file", "--name", "crow")
+        port = here.agent("crow")["services"][0]["ports"]["http"]
 
-    seen = shared.ok("exec", "red-crow", "--", "sh", "-c", "echo $PORT-$APP_PORT-$SITE_HTTP_PORT-$OTHER").out
-    own = shared.ok("exec", "--service", "site", "red-crow", "--", "sh", "-c", "echo $PORT-$APP_PORT").out
+        seen = here.ok("exec", "crow", "--", "sh", "-c", "echo $PORT-$APP_PORT-$SITE_HTTP_PORT-$OTHER").out
+        own = here.ok("exec", "--service", "site", "crow", "--", "sh", "-c", "echo $PORT-$APP_PORT").out
 
-    shared.ok("rm", "red-crow", "--stop", "--yes")  # the other tests count agents
     assert seen == f"--{port}-5002\n"
     assert own == f"{port}-{port}\n"
 
