@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-_ENGINE = "/var/run/docker.sock"
+# The one that the tests use: `scripts/test` may have started it at an address of its own.
+_ENGINE = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://")
 _PIECE = 65536
 
 
