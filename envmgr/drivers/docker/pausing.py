@@ -7,6 +7,7 @@ it happens all the same the kernel's freezer is told directly.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -174,7 +175,17 @@ def _pause(client: Client, container: str) -> None:
 
 
 def _unpause(client: Client, container: str) -> None:
-    unless(client.unpause, container, is_fine="is not paused")
+    """Blocking. A pause that has just been made may not have reached the runtime's own book: it is asked again."""
+    import docker.errors
+
+    for _ in range(20):
+        try:
+            return unless(client.unpause, container, is_fine="is not paused")
+        except docker.errors.APIError as error:
+            if "cannot resume a running process" not in (error.explanation or ""):
+                raise
+        time.sleep(0.1)
+    return unless(client.unpause, container, is_fine="cannot resume a running process")
 
 
 def _is_starting(client: Client, container: str) -> bool:
