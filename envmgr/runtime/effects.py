@@ -155,7 +155,9 @@ class Performer:
         stages: list[Stage] = []
         if spec.services:
             # The engine takes longer for a network than git for the worktree, and needs nothing of it.
-            stages.append((LeasePorts(inc), BeginNetworks(inc)) if needs_networks(inc) else (LeasePorts(inc),))
+            stages.append(
+                (LeasePorts(inc), BeginNetworks(inc)) if needs_networks(inc) else (LeasePorts(inc),)
+            )
         ground: Stage = (AddWorktree(inc), OpenSession(inc), WriteEnvironment(inc))
         readiness: Stage = (AwaitReadiness(inc, actor.reports),)
         if not (needs_setup or spec.services or spec.hooks.on_start):
