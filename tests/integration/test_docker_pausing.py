@@ -14,6 +14,7 @@ from envmgr.protocols.engine import Container
 from tests.support.docker import REDIS, Ours, engine, ours
 from tests.support.own_engine import TINY, own_engine
 from tests.support.requirements import proves
+from tests.support.wait import async_eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -28,16 +29,21 @@ async def seen(ours: Ours, container: str) -> Container:
 async def test_a_container_that_is_probed_all_the_time_can_be_paused_again_and_again(ours: Ours) -> None:
     container = await ours.engine.run(ours.launch(image=REDIS))
     answers: list[int] = []
+    seen_before: list[int] = []
 
     async def probe() -> None:
         while True:
             answers.append((await ours.engine.execute(container.name, ["true"], deadline_s=5))[0])
 
+    def goes_on() -> bool:
+        return len(answers) > seen_before[-1]
+
     async with anyio.create_task_group() as group:
         group.start_soon(probe)
         group.start_soon(probe)
         for _ in range(10):
-            await anyio.sleep(0.05)
+            seen_before.append(len(answers))
+            await async_eventually(goes_on)  # again one is under way
             await ours.engine.pause(container.id)
             before = len(answers)
             with anyio.fail_after(3):

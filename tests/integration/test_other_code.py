@@ -16,15 +16,21 @@ from envmgr.app.code import fingerprint
 from envmgr.errors import Unavailable
 from tests.support.requirements import proves
 
-CODE = ""
+
+class Server(ThreadingUnixStreamServer):
+    """A daemon's socket; `code` is the code it says it runs."""
+
+    code = ""
 
 
 class Daemon(BaseHTTPRequestHandler):
     """Knows one route."""
 
+    server: Server
+
     def do_GET(self) -> None:
         known = self.path == "/v1/daemon"
-        body = json.dumps({"code": CODE}).encode() if known else b"Not Found"
+        body = json.dumps({"code": self.server.code}).encode() if known else b"Not Found"
         self.send_response(200 if known else 404)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -38,12 +44,12 @@ class Daemon(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setenv("ENVMGR_STATE_DIR", str(tmp_path))
-    with ThreadingUnixStreamServer(str(tmp_path / "daemon.sock"), Daemon) as server:
+    with Server(str(tmp_path / "daemon.sock"), Daemon) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
-        yield
+        yield server
         server.shutdown()
         thread.join()
 
@@ -54,9 +60,9 @@ def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     [(True, "the daemon answered 404"), (False, "the daemon that runs is of other code than this command")],
 )
 def test_a_route_that_the_daemon_does_not_know_is_told_with_its_cause(
-    daemon: None, monkeypatch: pytest.MonkeyPatch, *, is_same: bool, said: str
+    daemon: Server, *, is_same: bool, said: str
 ) -> None:
-    monkeypatch.setattr(f"{__name__}.CODE", fingerprint() if is_same else "of yesterday")
+    daemon.code = fingerprint() if is_same else "of yesterday"
 
     with pytest.raises(Unavailable) as told:
         client.request("GET", "/v1/agents/a/new-thing")
