@@ -67,13 +67,11 @@ async def test_an_engine_that_is_down_is_unknown_not_empty(tmp_path: Path) -> No
 
 @proves("DOCK-020")
 async def test_a_host_without_any_engine_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from envmgr.drivers.docker import address
-
     monkeypatch.delenv("DOCKER_HOST", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(address, "_ROOTFUL", str(tmp_path / "none.sock"))
+    nowhere = DockerEngine(instance=InstanceId("test"), system_socket=str(tmp_path / "none.sock"))
 
-    assert await _at("").look() == Absent()
+    assert await nowhere.look() == Absent()
 
 
 @proves("DOCK-020")

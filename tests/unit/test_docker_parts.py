@@ -62,11 +62,11 @@ def test_docker_s_own_command_line_is_led_to_an_engine_behind_certificates() -> 
 
 
 @proves("DOCK-020")
-def test_sockets_of_rootless_engines_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(address, "_ROOTFUL", str(tmp_path / "none"))
+def test_sockets_of_rootless_engines_are_found(tmp_path: Path) -> None:
     (tmp_path / "docker.sock").touch()
 
-    found = address.usual({"XDG_RUNTIME_DIR": str(tmp_path), "HOME": "/nowhere"})
+    places = {"XDG_RUNTIME_DIR": str(tmp_path), "HOME": "/nowhere"}
+    found = address.usual(places, system=str(tmp_path / "none"))
 
     assert found == Address(url=f"unix://{tmp_path}/docker.sock", socket=f"{tmp_path}/docker.sock")
 

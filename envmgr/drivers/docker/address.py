@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from envmgr.errors import ConfigError
 
-_ROOTFUL = "/var/run/docker.sock"
+SYSTEM_SOCKET = "/var/run/docker.sock"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,21 +78,21 @@ def given(host: str = "", *, environ: Mapping[str, str] = os.environ) -> Address
     )
 
 
-def usual(environ: Mapping[str, str] = os.environ) -> Address | None:
+def usual(environ: Mapping[str, str] = os.environ, *, system: str = SYSTEM_SOCKET) -> Address | None:
     """The first that exists of the sockets of the system, of a rootless engine and of Docker Desktop. Blocks.
 
     None when there is none, nor an engine or its command line. docker's contexts are not read.
     """
     home, run = environ.get("HOME", ""), environ.get("XDG_RUNTIME_DIR", "")
     places = [
-        _ROOTFUL,
+        system,
         f"{run}/docker.sock" if run else "",
         f"{home}/.docker/run/docker.sock" if home else "",
     ]
     path = next((each for each in places if each and Path(each).exists()), "")
     if not path and not (shutil.which("dockerd") or shutil.which("docker")):
         return None
-    return Address(url=f"unix://{path or _ROOTFUL}", socket=path or _ROOTFUL, source="the usual socket")
+    return Address(url=f"unix://{path or system}", socket=path or system, source="the usual socket")
 
 
 def _remote(host: str, port: int | None, environ: Mapping[str, str], *, is_https: bool) -> Address:

@@ -12,7 +12,7 @@ import anyio
 
 from envmgr.aio import blocking
 from envmgr.drivers.docker import trouble
-from envmgr.drivers.docker.address import Address, given, usual
+from envmgr.drivers.docker.address import SYSTEM_SOCKET, Address, given, usual
 from envmgr.errors import ConfigError, EnvmgrError, NotFound, Unavailable
 from envmgr.model.observe import Absent, Present, Seen, Unknown
 
@@ -42,8 +42,8 @@ class Calls:
         deadline_s: Seconds until a look gives up; a change may take six times as long.
     """
 
-    def __init__(self, host: str, *, deadline_s: float) -> None:
-        self._host = host
+    def __init__(self, host: str, *, deadline_s: float, system_socket: str = SYSTEM_SOCKET) -> None:
+        self._host, self._system_socket = host, system_socket
         self._address: Address | None = None
         self.deadline_s = deadline_s
         self.change_s = deadline_s * _PATIENCE
@@ -126,7 +126,7 @@ class Calls:
 
     def _find(self) -> Address | None:
         # Not once for all: an address that makes no sense matters to those only who use containers.
-        return given(self._host) or usual()
+        return given(self._host) or usual(system=self._system_socket)
 
     async def knock(self) -> Seen[None]:
         """See `Engine.knock`. Never imports the SDK."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from envmgr.drivers.docker import reading
+from envmgr.drivers.docker.address import SYSTEM_SOCKET
 from envmgr.drivers.docker.archives import Archives
 from envmgr.drivers.docker.calls import Calls, Client
 from envmgr.drivers.docker.commands import Commands
@@ -25,9 +26,17 @@ class DockerEngine(Archives, Commands, Images, Networks, Output):
         deadline_s: Seconds until a look gives up; what changes something may take six times as long.
     """
 
-    def __init__(self, *, instance: InstanceId, host: str = "", deadline_s: float = 10.0) -> None:
+    def __init__(
+        self,
+        *,
+        instance: InstanceId,
+        host: str = "",
+        deadline_s: float = 10.0,
+        system_socket: str = SYSTEM_SOCKET,
+    ) -> None:
+        """`system_socket` is looked for when neither `host` nor DOCKER_HOST says where the engine is."""
         self._instance = instance
-        self._calls = Calls(host, deadline_s=deadline_s)
+        self._calls = Calls(host, deadline_s=deadline_s, system_socket=system_socket)
         self._gate = Gate()
 
     async def look(self) -> Seen[EngineFacts]:
