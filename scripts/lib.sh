@@ -159,11 +159,16 @@ own_engine() {
 }
 
 start_engine() {
-    local try
+    local try old
     need_command ip iproute2
+    old=$(cat "$OWN_ENGINE/pid" 2>/dev/null || true)
+    if [ -n "$old" ] && tr '\0' ' ' <"/proc/$old/cmdline" 2>/dev/null | grep -F "$OWN_ENGINE/" >/dev/null; then
+        die "the engine of this checkout runs as process $old and does not answer" "End it: kill $old, then run this again."
+    fi
+    rm -f "$OWN_ENGINE/pid" # a killed engine's number may be somebody else's by now, and dockerd would not start
     say "docker: starting an engine for this checkout"
     ip link show envmgr-own >/dev/null 2>&1 || ip link add name envmgr-own type bridge
-    ip address show dev envmgr-own | grep -q 10.212.0.1/24 || ip address add 10.212.0.1/24 dev envmgr-own
+    ip address replace 10.212.0.1/24 dev envmgr-own # a killed script may have left it there
     ip link set envmgr-own up
     # Where another engine or a firewall forwards nothing by default, our containers still reach each other.
     iptables -w -C "${OWN_RULE[@]}" 2>/dev/null || iptables -w -I "${OWN_RULE[@]}"
@@ -221,8 +226,11 @@ need_images() {
     "$ROOT/scripts/images"
 }
 
+# outside COMMAND...: run it without the locks of our own engine, which must end with this shell and not with a child.
+outside() { "$@" 8>&- 9>&-; }
+
 # finish COMMAND...: the script's last command and status; this shell stays only where it has to stop an engine.
 finish() {
     [ -n "${OWN_ENGINE:-}" ] || exec "$@"
-    "$@" 8>&- 9>&-
+    outside "$@"
 }
