@@ -15,6 +15,7 @@ from envmgr.errors import IllegalTransition
 from envmgr.model.agent import AgentState, Condition, Desired, Lifecycle
 from envmgr.model.effect import Effect, EffectKind
 from envmgr.model.event import NewEvent
+from envmgr.model.incident import Rung
 from envmgr.model.service import ServiceState
 from envmgr.model.stimulus import (
     ActivityReported,
@@ -26,6 +27,9 @@ from envmgr.model.stimulus import (
     RemovalFailed,
     Removed,
     RemoveRequested,
+    RungChosen,
+    RungFailed,
+    RungHeld,
     ServiceChanged,
     SessionLost,
     SpawnFailed,
@@ -326,6 +330,52 @@ def _limit(state: AgentState, fact: LimitSeen, now: float) -> Decision:
     return Decision(state=after, events=(_about(over, state),))
 
 
+def _rung(state: AgentState, fact: RungChosen, now: float) -> Decision:
+    """A measure begins; after the last one a person is asked, once, and all stays as it is."""
+    if fact.rung is Rung.PERSON:
+        marked = state.with_condition(_condition("NeedsAttention", fact.reason, now))
+        tell = _effect(EffectKind.TELL, state, f"{state.name}: {fact.reason}")
+        return _moved(
+            marked, Lifecycle.ERROR, now, tell, rung=fact.rung, incident=fact.incident, reason=fact.reason
+        )
+    data = {"rung": fact.rung.value, "incident": fact.incident, "reason": fact.reason}
+    event = NewEvent(kind="agent.recovering", agent=state.id, generation=state.generation, data=data)
+    marked = state.without("Recovering").with_condition(_condition("Recovering", fact.reason, now))
+    return Decision(
+        state=replace(marked, rung=fact.rung, incident=fact.incident),
+        effects=(_effect(EffectKind.CLIMB, state, str(fact.rung.value)),),
+        events=(event,),
+    )
+
+
+def _held(state: AgentState, fact: RungHeld, now: float) -> Decision:
+    if state.incident != fact.incident:
+        return _ignore(state, f"it is about incident {fact.incident}")
+    well = state
+    for mended in ("Recovering", "NeedsAttention", "AssistantExited", "SessionLost"):
+        well = well.without(mended)
+    well = replace(well, rung=None, incident=0)
+    if state.lifecycle is Lifecycle.ERROR:
+        return _moved(well, Lifecycle.RUNNING, now, reason=fact.reason)
+    data = {"incident": fact.incident, "reason": fact.reason}
+    event = NewEvent(kind="agent.recovered", agent=state.id, generation=state.generation, data=data)
+    return Decision(state=well, events=(event,))
+
+
+def _held_by_a_person(state: AgentState, fact: RungHeld, now: float) -> Decision:
+    if state.rung is not Rung.PERSON:
+        return _ignore(state, "no recovery is under way")
+    return _held(state, fact, now)
+
+
+def _rung_failed(state: AgentState, fact: RungFailed, now: float) -> Decision:
+    if state.incident != fact.incident:
+        return _ignore(state, f"it is about incident {fact.incident}")
+    data = {"rung": state.rung.value if state.rung else 0, "incident": fact.incident, "reason": fact.reason}
+    event = NewEvent(kind="rung.failed", agent=state.id, generation=state.generation, data=data)
+    return Decision(state=state.with_condition(_condition("Recovering", fact.reason, now)), events=(event,))
+
+
 def _about(event: NewEvent, state: AgentState) -> NewEvent:
     return replace(event, agent=state.id, generation=state.generation)
 
@@ -380,6 +430,10 @@ _ROWS: Mapping[type[Any], Mapping[Lifecycle, Handler]] = {
     ObservationRegained: dict.fromkeys(_ALL, _NOT_RUNNING) | {Lifecycle.RUNNING: _observable},
     DriftSeen: dict.fromkeys(_ALL, _NOT_RUNNING) | {Lifecycle.RUNNING: _drift},
     LimitSeen: dict.fromkeys(_ALL, _NOT_RUNNING) | {Lifecycle.RUNNING: _limit},
+    RungChosen: dict.fromkeys(_ALL, _NOT_RUNNING) | {Lifecycle.RUNNING: _rung},
+    RungHeld: dict.fromkeys(_ALL, _NOT_RUNNING)
+    | {Lifecycle.RUNNING: _held, Lifecycle.ERROR: _held_by_a_person},
+    RungFailed: dict.fromkeys(_ALL, _NOT_RUNNING) | {Lifecycle.RUNNING: _rung_failed},
 }
 
 TABLE: Mapping[tuple[Lifecycle, type[Any]], Handler] = {

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from envmgr.model.ids import AgentId
+from envmgr.model.incident import Rung
 
 
 class Lifecycle(StrEnum):
@@ -85,6 +86,8 @@ class AgentState:
         reason: One sentence on the present lifecycle, shown to people.
         since: Unix time at which the present lifecycle began.
         activity_since: Unix time at which the present activity began.
+        rung: The recovery measure under way; None when there is none. 5 means: a person is asked, nothing happens by itself.
+        incident: Id of the incident it is about; 0 without a rung.
     """
 
     id: AgentId
@@ -99,6 +102,8 @@ class AgentState:
     holds: frozenset[str] = field(default_factory=frozenset)
     reason: str = ""
     since: float = 0.0
+    rung: Rung | None = None
+    incident: int = 0
 
     def with_condition(self, condition: Condition) -> AgentState:
         """Add it, or refresh its reason; an existing one of same type and subject keeps its `since`."""

@@ -14,6 +14,7 @@ class EffectKind(StrEnum):
     STOP = "stop"
     REMOVE = "remove"
     TELL = "tell"
+    CLIMB = "climb"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +23,7 @@ class Effect:
 
     Attributes:
         generation: The incarnation it is about; a decision never names another one.
-        detail: For TELL the sentence to tell a person.
+        detail: For TELL the sentence to tell a person; for CLIMB the rung's number.
     """
 
     kind: EffectKind

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from envmgr.model.agent import Activity, Source
 from envmgr.model.change import Drift
+from envmgr.model.incident import Rung
 from envmgr.model.service import ServiceState
 
 
@@ -158,6 +159,34 @@ class LimitSeen:
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RungChosen:
+    """The ladder has chosen a measure against an incident; `rung` is SERVICE to PERSON."""
+
+    generation: int
+    incident: int
+    rung: Rung
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RungHeld:
+    """The measure helped: everything critical was well for the stable period. Also: a person has mended it after rung 5."""
+
+    generation: int
+    incident: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RungFailed:
+    """The measure did not help, or could not be carried out; another is chosen next."""
+
+    generation: int
+    incident: int
+    reason: str
+
+
 Fact = (
     SpawnSucceeded
     | SpawnFailed
@@ -173,5 +202,8 @@ Fact = (
     | ObservationRegained
     | DriftSeen
     | LimitSeen
+    | RungChosen
+    | RungHeld
+    | RungFailed
 )
 Stimulus = Request | Fact

@@ -16,6 +16,7 @@ from envmgr.model.agent import AgentState
 from envmgr.model.effect import Effect
 from envmgr.model.event import Event, NewEvent
 from envmgr.model.ids import AgentId
+from envmgr.model.incident import Incident
 from envmgr.model.lease import PortLease, StepRecord, Tombstone
 from envmgr.model.spec import AgentSpec
 
@@ -196,6 +197,23 @@ class Transaction(Protocol):
         """Store other facts about a snapshot that exists; `restored` is left as it is."""
 
     def delete_snapshot(self, snapshot: int) -> None:
+        """Forget it; forgetting twice is harmless."""
+
+    def add_incident(self, incident: Incident) -> int:
+        """Record a new one (its `id` is ignored); returns the id."""
+
+    def replace_incident(self, incident: Incident) -> None:
+        """Store what is known of it now."""
+
+    def incident(self, incident: int) -> Incident | None:
+        """One of them."""
+
+    def incidents(
+        self, *, agent: str = "", open_only: bool = False, after_at: float = 0.0, limit: int = 1000
+    ) -> Sequence[Incident]:
+        """Those seen last at or after `after_at`, newest first; of an agent (by id), or of all, removed ones too."""
+
+    def delete_incident(self, incident: int) -> None:
         """Forget it; forgetting twice is harmless."""
 
     def get(self, key: str) -> str | None:

@@ -23,6 +23,7 @@ from envmgr.protocols.keepers import Keepers
 from envmgr.protocols.logs import OpenLog
 from envmgr.protocols.processes import Marks, Processes, Sockets
 from envmgr.protocols.scopes import Scopes
+from envmgr.protocols.series import Series
 from envmgr.protocols.store import Store
 from envmgr.protocols.terminals import Terminal, Terminals
 from envmgr.protocols.workspaces import Repository, Workspaces, Worktree
@@ -62,6 +63,7 @@ class Systems:
     open_log: OpenLog
     now: Callable[[], float] = time.time
     scopes: Scopes = Scopes()
+    series: Series = field(default_factory=Series)
     engine: Engine | None = None
     watch: ContainerWatch | None = None
     turns: Turns = field(default_factory=Turns)
@@ -97,6 +99,16 @@ class Layout:
     def home(self, agent: AgentId) -> Path:
         """The agent's private folder: configuration, keeper, logs."""
         return self.state_dir / "agents" / agent
+
+    @property
+    def incidents(self) -> Path:
+        """Folder of the context bundles."""
+        return self.state_dir / "incidents"
+
+    @property
+    def archive(self) -> Path:
+        """Folder of what is kept of agents that were stopped or removed."""
+        return self.state_dir / "archive"
 
     @property
     def snapshots(self) -> Path:

@@ -12,6 +12,7 @@ from envmgr.model.agent import AgentState
 from envmgr.model.effect import Effect
 from envmgr.model.event import Event, NewEvent
 from envmgr.model.ids import AgentId
+from envmgr.model.incident import Incident
 from envmgr.model.lease import PortLease, StepRecord, Tombstone
 from envmgr.model.spec import AgentSpec
 from envmgr.protocols.store import AgentRecord, OwedEffect, Snapshot
@@ -23,6 +24,7 @@ _EFFECT = Codec(Effect)
 _STEP = Codec(StepRecord)
 _TOMBSTONE = Codec(Tombstone)
 _SNAPSHOT = Codec(Snapshot)
+_INCIDENT = Codec(Incident)
 
 _AGENT = "SELECT state, spec, version, created_at FROM agent"
 _EVENT = "SELECT seq, at, kind, agent, generation, cause, data FROM event"
@@ -226,6 +228,33 @@ class SqliteTransaction:
     def delete_snapshot(self, snapshot: int) -> None:
         self._execute("DELETE FROM snapshot WHERE id = ?", (snapshot,))
 
+    def add_incident(self, incident: Incident) -> int:
+        row = (incident.agent, incident.closed_at is None, _seen_at(incident), _INCIDENT.dump(incident))
+        return _new_id(
+            self._execute("INSERT INTO incident (agent, is_open, seen_at, incident) VALUES (?, ?, ?, ?)", row)
+        )
+
+    def replace_incident(self, incident: Incident) -> None:
+        row = (incident.closed_at is None, _seen_at(incident), _INCIDENT.dump(incident), incident.id)
+        self._execute("UPDATE incident SET is_open = ?, seen_at = ?, incident = ? WHERE id = ?", row)
+
+    def incident(self, incident: int) -> Incident | None:
+        row = self._execute("SELECT id, incident FROM incident WHERE id = ?", (incident,)).fetchone()
+        return _incident(row) if row else None
+
+    def incidents(
+        self, *, agent: str = "", open_only: bool = False, after_at: float = 0.0, limit: int = 1000
+    ) -> Sequence[Incident]:
+        rows = self._execute(
+            "SELECT id, incident FROM incident"
+            " WHERE seen_at >= ? AND (? = '' OR agent = ?) AND (NOT ? OR is_open) ORDER BY id DESC LIMIT ?",
+            (after_at, agent, agent, open_only, limit),
+        )
+        return [_incident(row) for row in rows]
+
+    def delete_incident(self, incident: int) -> None:
+        self._execute("DELETE FROM incident WHERE id = ?", (incident,))
+
     def get(self, key: str) -> str | None:
         row: tuple[str] | None = self._execute("SELECT value FROM setting WHERE key = ?", (key,)).fetchone()
         return row[0] if row else None
@@ -258,6 +287,15 @@ def _events(rows: Iterable[tuple[int, float, str, str, int, str, str]]) -> list[
         )
         for seq, at, kind, agent, generation, cause, data in rows
     ]
+
+
+def _incident(row: tuple[int, str]) -> Incident:
+    id_, incident = row
+    return replace(_INCIDENT.load(incident), id=id_)
+
+
+def _seen_at(incident: Incident) -> float:
+    return max(incident.opened_at, incident.seen_at)
 
 
 def _lease(row: tuple[str, str, str, int, int, int]) -> PortLease:
