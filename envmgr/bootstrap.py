@@ -64,6 +64,7 @@ from envmgr.runtime.saga import never
 from envmgr.runtime.sampler import Sampler
 from envmgr.runtime.supervisor import Policy, Supervisor
 from envmgr.runtime.watching import Watches
+from envmgr.store.series import SqliteSeries
 from envmgr.store.sqlite import SqliteStore
 
 log = logging.getLogger(__name__)
@@ -109,6 +110,7 @@ async def daemon() -> AsyncIterator[App]:
     app = local(settings=settings)
     app.code = await anyio.to_thread.run_sync(fingerprint)
     store = await SqliteStore.open(app.state_dir / "envmgr.db")
+    series = _series(app.state_dir / "series.db", settings)
     terminals = TmuxTerminals(app.state_dir / "tmux.sock", app.state_dir, deadline_s=settings.tmux.deadline_s)
     workspaces = GitWorkspaces(app.state_dir, checkout_deadline_s=settings.git.checkout_deadline_s)
     try:
@@ -119,6 +121,7 @@ async def daemon() -> AsyncIterator[App]:
             _systems(app.state_dir, store, terminals, workspaces),
             engine=engine,
             watch=watch,
+            series=series,
             scopes=await anyio.to_thread.run_sync(app.find_scopes),
         )
         layout = Layout(
@@ -160,7 +163,18 @@ async def daemon() -> AsyncIterator[App]:
             await workspaces.drain()
             await terminals.retire()
             await terminals.stop()
+            await series.close()
             await store.close()
+
+
+def _series(path: Path, settings: Settings) -> SqliteSeries:
+    kept = settings.prevention
+    return SqliteSeries(
+        path,
+        raw_s=kept.raw_hours * 3600,
+        minutes_s=kept.minute_days * 86_400,
+        max_bytes=kept.max_history_bytes,
+    )
 
 
 async def _drain(supervisor: Supervisor) -> None:

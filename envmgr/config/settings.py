@@ -89,6 +89,19 @@ class Limits(Strict):
     """Seconds between two looks at what services use where the kernel sets them no limits; three in a row count."""
 
 
+class Prevention(Strict):
+    """What is measured, kept and foreseen, so that trouble is told before it comes."""
+
+    period_s: Annotated[float, Field(ge=0.05, le=3600)] = 5.0
+    """Seconds between two measurements of agents and host while something moves; fewer while nothing does."""
+    raw_hours: Annotated[float, Field(gt=0, le=24 * 365)] = 24.0
+    """Hours measurements are kept as they came; afterwards as means of minutes."""
+    minute_days: Annotated[float, Field(gt=0, le=3650)] = 30.0
+    """Days means of minutes are kept."""
+    max_history_bytes: Annotated[int, Field(ge=2**20)] = 2**28
+    """Size of the file of measurements above which the oldest are given up."""
+
+
 class Watch(Strict):
     """Files that are watched."""
 
@@ -127,6 +140,8 @@ class Settings(BaseSettings):
     """The container engine."""
     limits: Limits = Limits()
     """How limits of process services are enforced."""
+    prevention: Prevention = Prevention()
+    """What is measured, kept and foreseen."""
     watch: Watch = Watch()
     """Files that are watched."""
     log: Log = Log()

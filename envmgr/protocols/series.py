@@ -33,6 +33,11 @@ class Sample:
 class Series:
     """Keeps nothing; `store.series` keeps raw samples for a day and the means of minutes for longer."""
 
+    @property
+    def trouble(self) -> str:
+        """Why what was measured is not kept, or begins anew; the last such words, empty when all has been well."""
+        return ""
+
     def add(self, *samples: Sample) -> None:
         """Take them; written some seconds later. Never blocks or fails; a crash may lose the last half minute."""
 
