@@ -54,6 +54,8 @@ class SnapshotKind(StrEnum):
     """Forks were made from it."""
     RESTORE = "restore"
     """Before another one was restored."""
+    CHECKPOINT = "checkpoint"
+    """Before envmgr did something to the agent that might cost work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +83,7 @@ class Snapshot:
         restored: Whether `undo` has brought it back.
         label: Name given by a person; unique among the agent's snapshots.
         folder: Holds the volumes' files, below `Layout.snapshots`; empty when there are none.
+        reason: What was about to be done.
     """
 
     id: int
@@ -98,6 +101,7 @@ class Snapshot:
     label: str = ""
     folder: str = ""
     volumes: tuple[SavedVolume, ...] = ()
+    reason: str = ""
 
     @property
     def generation(self) -> int:

@@ -136,11 +136,18 @@ class Workspaces(Protocol):
     async def behind(self, worktree: Worktree, tip: str) -> int:
         """Commits of `tip` (a full id) that the worktree's HEAD does not have. Raises Unobservable when git cannot tell."""
 
-    async def snapshot(self, worktree: Worktree, ref: str) -> str:
+    async def snapshot(self, worktree: Worktree, ref: str, *, unless: str = "") -> str:
         """Save HEAD, index and all files (untracked too, ignored not) as a commit under `ref`.
 
         Uses a private index; HEAD, the real index and hooks are not touched. Returns the commit id, after reading
         its tree back.
+
+        Args:
+            unless: The ref of an earlier snapshot. When it has all that already, none is made, and the answer is empty.
+
+        Raises:
+            Conflict: A submodule, or a repository inside, holds work that no commit of this one can save.
+            Unavailable: It cannot be written or not be read back; nothing of it remains but objects that git collects.
         """
 
     async def remove(self, repo: Repository, worktree: Worktree, *, owner: str, root: Path) -> None:

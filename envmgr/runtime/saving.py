@@ -66,21 +66,18 @@ async def save(
     worktree = await worktree_of(inc)
     there = await volumes.present(inc) if only is None or only else ()
     names = [name for name in there if only is None or name in only]
-    stamp = _stamp(inc)
-    await _make_room(inc, inc.layout.snapshots / stamp, names)
-    note = Note(
-        repo=inc.spec.repo,
-        ref=f"refs/envmgr/{inc.id}/{stamp.removeprefix(f'{inc.id}-')}",
-        folder=stamp,
-        paused=tuple(await volumes.users(inc, names)),
-    )
-    await inc.systems.store.write(lambda tx: tx.put(note.key, json.dumps(asdict(note))))
+    note = new_note(inc)
+    await _make_room(inc, inc.layout.snapshots / note.folder, names)
+    note = replace(note, paused=tuple(await volumes.users(inc, names)))
+    await inc.systems.store.write(lambda tx: put(tx, note))
     reach("save-noted")
     try:
         head = await inc.systems.workspaces.resolve(inc.repo, f"refs/heads/{worktree.branch}")
         saved = await _copy(inc, worktree, note, names, reach)
-        snapshot = _snapshot(inc, worktree, note, head, kind=kind, label=label, saved=saved)
-        return await inc.systems.store.write(lambda tx: _record(tx, snapshot, note))
+        snapshot = replace(draft(inc, worktree, note, head, kind=kind), label=label)
+        if saved:
+            snapshot = replace(snapshot, folder=note.folder, volumes=saved)
+        return await inc.systems.store.write(lambda tx: record(tx, snapshot, note))
     except BaseException:
         with anyio.CancelScope(shield=True):
             await give_up(inc.systems, inc.layout, note)
@@ -99,7 +96,7 @@ async def discard(systems: Systems, layout: Layout, snapshot: Snapshot) -> None:
     )
 
     def forget(tx: Transaction) -> None:
-        tx.put(note.key, json.dumps(asdict(note)))
+        put(tx, note)
         tx.delete_snapshot(snapshot.id)
 
     await systems.store.write(forget)
@@ -113,7 +110,7 @@ async def drop_volumes(systems: Systems, layout: Layout, snapshot: Snapshot) -> 
     note = Note(repo="", ref="", folder=snapshot.folder)
 
     def forget(tx: Transaction) -> None:
-        tx.put(note.key, json.dumps(asdict(note)))
+        put(tx, note)
         tx.replace_snapshot(replace(snapshot, folder="", volumes=()))
 
     await systems.store.write(forget)
@@ -149,9 +146,15 @@ async def worktree_of(inc: Incarnation) -> Worktree:
             raise Unobservable(f"cannot see {inc.name}'s worktree: {reason}", hint="Run `envmgr doctor`.")
 
 
-def _stamp(inc: Incarnation) -> str:
-    """`<agent>-<generation>-<milliseconds>`; two snapshots of one agent never share a millisecond: each takes longer."""
-    return f"{inc.id}-{inc.generation}-{int(inc.systems.now() * 1000)}"
+def new_note(inc: Incarnation) -> Note:
+    """`<generation>-<milliseconds>`; two snapshots of one agent never share a millisecond: each takes longer."""
+    stamp = f"{inc.generation}-{int(inc.systems.now() * 1000)}"
+    return Note(repo=inc.spec.repo, ref=f"refs/envmgr/{inc.id}/{stamp}", folder=f"{inc.id}-{stamp}")
+
+
+def put(tx: Transaction, note: Note) -> None:
+    """Before anything that it tells of is made."""
+    tx.put(note.key, json.dumps(asdict(note)))
 
 
 async def _make_room(inc: Incarnation, folder: Path, names: Sequence[str]) -> None:
@@ -229,16 +232,8 @@ def _harden(file: Path) -> int:
         return os.fstat(opened.fileno()).st_size
 
 
-def _snapshot(
-    inc: Incarnation,
-    worktree: Worktree,
-    note: Note,
-    head: str,
-    *,
-    kind: SnapshotKind,
-    label: str,
-    saved: tuple[SavedVolume, ...],
-) -> Snapshot:
+def draft(inc: Incarnation, worktree: Worktree, note: Note, head: str, *, kind: SnapshotKind) -> Snapshot:
+    """What will be recorded of a snapshot of the files."""
     return Snapshot(
         id=0,
         agent=inc.id,
@@ -251,16 +246,14 @@ def _snapshot(
         at=inc.systems.now(),
         spec=inc.spec,
         kind=kind,
-        label=label,
-        folder=note.folder if saved else "",
-        volumes=saved,
     )
 
 
-def _record(tx: Transaction, snapshot: Snapshot, note: Note) -> Snapshot:
+def record(tx: Transaction, snapshot: Snapshot, note: Note) -> Snapshot:
+    """It is whole; returned with its number."""
     number = tx.add_snapshot(snapshot)
     tx.drop(note.key)
-    return next(s for s in tx.snapshots() if s.id == number)
+    return replace(snapshot, id=number)
 
 
 async def _forget(systems: Systems, layout: Layout, note: Note) -> None:

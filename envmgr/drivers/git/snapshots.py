@@ -7,6 +7,7 @@ be a tree; then the second parent's tree holds every index entry as `<stage>/<pa
 
 from __future__ import annotations
 
+import errno
 import re
 import shutil
 import tempfile
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from envmgr.aio.blocking import act, look
 from envmgr.drivers.git.entries import admin_of
-from envmgr.drivers.git.invoke import failure, git, must
+from envmgr.drivers.git.invoke import disk_full, failure, free_bytes, git, must
 from envmgr.drivers.git.work import submodule_work
 from envmgr.errors import Conflict, NotFound, Unavailable
 from envmgr.protocols.workspaces import Worktree
@@ -38,6 +39,7 @@ _IDENTITY = {
 }
 # One flush for all new objects instead of one for each.
 _SAFE_ADD = ("-c", "core.fsyncMethod=batch", "-c", "core.safecrlf=false", "add", "--all", "--sparse")
+_TRIES = 3
 _BASE = re.compile(r"^Base: ([0-9a-f]+)$", re.MULTILINE)
 _STAGED = "Layout: stages"
 
@@ -53,7 +55,7 @@ class Saved:
     has_stages: bool
 
 
-async def snapshot(worktree: Worktree, ref: str) -> str:
+async def snapshot(worktree: Worktree, ref: str, *, unless: str = "") -> str:
     """See `Workspaces.snapshot`."""
     _must_be_ours(ref)
     folder = worktree.path
@@ -68,13 +70,23 @@ async def snapshot(worktree: Worktree, ref: str) -> str:
     head = await must("rev-parse", "--verify", "HEAD^{commit}", cwd=folder)
     async with _private_index(admin) as env:
         index_tree, has_stages = await _index_tree(folder, admin, env)
-        await add_all(folder, env)
+        await _add_living(folder, env)
         tree = await must("write-tree", cwd=folder, env=env, deadline_s=DEADLINE_S)
+    if unless and await _holds(folder, unless, [head, index_tree, tree]):
+        await _verify(folder, unless, tree)
+        return ""
     index = await _commit(folder, index_tree, [head], _STAGED if has_stages else "Layout: tree")
     commit = await _commit(folder, tree, [head, index], f"Base: {worktree.base}\nBranch: {worktree.branch}")
     await must("update-ref", ref, commit, cwd=folder)
     await _verify(folder, ref, tree)
     return commit
+
+
+async def _holds(folder: Path, ref: str, wanted: list[str]) -> bool:
+    """Whether an earlier snapshot has this HEAD, this index and these files."""
+    parts = (f"{ref}^1", f"{ref}^2^{{tree}}", f"{ref}^{{tree}}")
+    done = await git("rev-parse", *parts, cwd=folder)
+    return done.is_ok and done.stdout.split() == wanted
 
 
 def _must_be_ours(ref: str) -> None:
@@ -85,18 +97,34 @@ def _must_be_ours(ref: str) -> None:
 @asynccontextmanager
 async def _private_index(admin: Path) -> AsyncIterator[dict[str, str]]:
     """The environment for work on a copy of the worktree's index."""
-    folder = Path(await act("file", tempfile.mkdtemp, dir=admin, prefix="envmgr-"))
+    folder = await act("file", _copy_index, admin)
     try:
-        await act("file", _copy_index, admin / "index", folder / "index")
         yield {"GIT_INDEX_FILE": str(folder / "index")}
     finally:
         await act("file", shutil.rmtree, folder, ignore_errors=True)
 
 
-def _copy_index(real: Path, copy: Path) -> None:
-    # With its time: git takes files changed in the index's own second for unchanged otherwise.
-    if real.exists():
-        shutil.copy2(real, copy)
+def _copy_index(admin: Path) -> Path:
+    """The new folder that the copy lies in. Raises Unavailable when there is no room for it."""
+    try:
+        folder = Path(tempfile.mkdtemp(dir=admin, prefix="envmgr-"))
+    except OSError as error:
+        raise _no_copy(admin, error) from error
+    try:
+        # With its time: git takes files changed in the index's own second for unchanged otherwise.
+        if (admin / "index").exists():
+            shutil.copy2(admin / "index", folder / "index")
+    except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise _no_copy(admin, error) from error
+    return folder
+
+
+def _no_copy(admin: Path, error: OSError) -> Unavailable:
+    what = "the index cannot be copied"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return disk_full(what, admin, free_bytes(admin))
+    return Unavailable(f"{what}: {error.strerror}", hint="Run `envmgr doctor`.")
 
 
 async def _index_tree(folder: Path, admin: Path, env: dict[str, str]) -> tuple[str, bool]:
@@ -135,6 +163,20 @@ def _with_stage(entry: str) -> str:
 
 def _lines(entries: list[str]) -> str:
     return "".join(f"{entry}\0" for entry in entries)
+
+
+async def _add_living(folder: Path, env: Mapping[str, str]) -> None:
+    """As `add_all`, of files that may change, shrink or go away just while git reads them."""
+    for left in reversed(range(_TRIES)):
+        try:
+            await add_all(folder, env)
+        except Unavailable as error:
+            if not left or "free_bytes" in error.details:
+                raise
+            # One that shrinks kills git (SIGBUS), which then leaves its lock.
+            await act("file", Path(env["GIT_INDEX_FILE"] + ".lock").unlink, missing_ok=True)
+        else:
+            return
 
 
 async def add_all(

@@ -129,8 +129,8 @@ class GitWorkspaces:
     async def work(self, worktree: Worktree) -> Work:
         return await work.work(worktree)
 
-    async def snapshot(self, worktree: Worktree, ref: str) -> str:
-        return await snapshots.snapshot(worktree, ref)
+    async def snapshot(self, worktree: Worktree, ref: str, *, unless: str = "") -> str:
+        return await snapshots.snapshot(worktree, ref, unless=unless)
 
     async def remove(self, repo: Repository, worktree: Worktree, *, owner: str, root: Path) -> None:
         async with self._repository(repo):
