@@ -16,7 +16,8 @@ from envmgr.core.placeholders import references
 from envmgr.core.replicas import expand
 from envmgr.model.change import Fate, FieldChange, Impact, Plan, UnitChange
 from envmgr.model.container import MountKind, Scope
-from envmgr.model.service import NotifyProbe, PortSpec, Probe, ServiceSpec
+from envmgr.model.probe import NotifyProbe, Probe
+from envmgr.model.service import PortSpec, ServiceSpec
 from envmgr.model.spec import AgentSpec
 
 Builds = Mapping[str, str]

@@ -42,6 +42,8 @@ SERVICE: Mapping[str, Rule] = {
     "ports": _REPLAN,  # by the table PORT
     "depends_on": _LIVE,
     "ready": _LIVE,
+    "startup": _both(Impact.NONE, _NEXT_START),
+    "live": _LIVE,
     "exports": _LIVE,  # dependants follow by their environment
     "stop": _LIVE,
     "logs": _both(Impact.NONE, _NEXT_START),

@@ -10,13 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from envmgr.model.container import ContainerSpec, MountKind, Scope
+from envmgr.model.probe import LogProbe, Readiness
 from envmgr.model.service import (
     Condition,
     Dependency,
     LogPolicy,
-    LogProbe,
     PortSpec,
-    Readiness,
     RestartPolicy,
     RestartWhen,
     ServiceKind,

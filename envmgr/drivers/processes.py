@@ -79,6 +79,10 @@ class ProcProcesses:
         """See `Processes.memory`."""
         return await blocking.look("proc", _LOOK_S, usage.exact, pids)
 
+    async def open_files(self, pids: Sequence[int]) -> int:
+        """See `Processes.open_files`."""
+        return await blocking.look("proc", _LOOK_S, usage.open_files, pids)
+
     async def end(
         self, marks: Marks, *, signal: str = "SIGTERM", hang_up: bool = False, grace_s: float = 10.0
     ) -> Sequence[Member]:

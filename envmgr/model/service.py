@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from envmgr.model.container import ContainerSpec, Scope
+from envmgr.model.probe import Liveness, Readiness, Startup
 
 
 class ServiceKind(StrEnum):
@@ -43,104 +44,6 @@ class ServiceState(StrEnum):
     FAILED = "failed"
     STOPPED = "stopped"
     UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HttpProbe:
-    """GET an address; ready when the status is accepted (and the body matches).
-
-    Attributes:
-        port: Name of one of the service's ports, or a number as text (external services).
-        status: Accepted status codes; empty means 200-399.
-        body: Regular expression searched in the first 64 KiB of the body.
-    """
-
-    port: str
-    path: str = "/"
-    host: str = "127.0.0.1"
-    scheme: str = "http"
-    headers: Mapping[str, str] = field(default_factory=dict)
-    status: tuple[int, ...] = ()
-    body: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TcpProbe:
-    """Connect to a port."""
-
-    port: str
-    host: str = "127.0.0.1"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExecProbe:
-    """Run a command in the service's environment; ready when it exits with 0.
-
-    Attributes:
-        inside: Run it in the service's container instead of on the host.
-    """
-
-    command: str | tuple[str, ...]
-    inside: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogProbe:
-    """Wait for a line of this launch's output that matches a regular expression."""
-
-    pattern: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageHealth:
-    """What the image's own HEALTHCHECK says."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotifyProbe:
-    """Wait until the process sends `READY=1` to the socket in `NOTIFY_SOCKET` (sd_notify(3))."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnyOf:
-    """Ready when one is."""
-
-    probes: tuple[Probe, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AllOf:
-    """Ready when all are."""
-
-    probes: tuple[Probe, ...]
-
-
-Probe = HttpProbe | TcpProbe | ExecProbe | LogProbe | ImageHealth | NotifyProbe | AnyOf | AllOf
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Readiness:
-    """How to tell that a service is ready.
-
-    Attributes:
-        probe: What to look at.
-        period_s: Seconds between attempts once ready; before that attempts come faster.
-        timeout_s: Seconds one attempt may take.
-        up: Successes in a row until ready.
-        down: Failures in a row until a ready service counts as lost.
-        initial_s: Seconds after launch before the first attempt.
-        deadline_s: Seconds after launch until the start has failed.
-        owner: Whether a listener of another process fails the probe (http and tcp).
-    """
-
-    probe: Probe
-    period_s: float = 10.0
-    timeout_s: float = 2.0
-    up: int = 1
-    down: int = 3
-    initial_s: float = 0.0
-    deadline_s: float = 60.0
-    owner: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -362,6 +265,8 @@ class ServiceSpec:
     ports: tuple[PortSpec, ...] = ()
     depends_on: tuple[Dependency, ...] = ()
     ready: Readiness | None = None
+    startup: Startup | None = None
+    live: Liveness | None = None
     exports: Mapping[str, str] = field(default_factory=dict)
     stop: StopPolicy = StopPolicy()
     logs: LogPolicy = LogPolicy()

@@ -72,6 +72,9 @@ class Processes(Protocol):
     async def memory(self, pids: Sequence[int]) -> int:
         """Bytes that these processes hold; what they share counts once. Dearer than `usage`."""
 
+    async def open_files(self, pids: Sequence[int]) -> int:
+        """File descriptors of the one of these processes that has most of them open; 0 when none can be looked into."""
+
     async def end(
         self, marks: Marks, *, signal: str = "SIGTERM", hang_up: bool = False, grace_s: float = 10.0
     ) -> Sequence[Member]:

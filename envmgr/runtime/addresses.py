@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from envmgr.model.service import AllOf, AnyOf, HttpProbe, PortSpec, Probe, ServiceSpec
+from envmgr.model.probe import AllOf, AnyOf, HttpProbe, Probe
+from envmgr.model.service import PortSpec, ServiceSpec
 from envmgr.runtime.incarnation import Incarnation
 
 _NAMES = {"http": "http", "https": "https", "web": "http"}

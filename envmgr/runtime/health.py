@@ -13,7 +13,8 @@ from envmgr.core.replicas import FRONTS, members
 from envmgr.errors import EnvmgrError
 from envmgr.model.event import NewEvent
 from envmgr.model.observe import Absent, Present, Unknown
-from envmgr.model.service import Readiness, ServiceKind, ServiceSpec, ServiceState
+from envmgr.model.probe import Readiness
+from envmgr.model.service import ServiceKind, ServiceSpec, ServiceState
 from envmgr.model.stimulus import Fact, ObservationLost, ObservationRegained, ServiceChanged
 from envmgr.protocols.keepers import Held, Keeper
 from envmgr.runtime import balancing, probes, runners, sharing

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from envmgr.errors import EnvmgrError
 from envmgr.model.observe import Unknown
-from envmgr.model.service import Readiness, ServiceSpec
+from envmgr.model.probe import Readiness
+from envmgr.model.service import ServiceSpec
 from envmgr.protocols.keepers import Held
 from envmgr.runtime import owning, probes, rendering, sharing
 from envmgr.runtime.incarnation import Incarnation

@@ -8,7 +8,8 @@ import socket
 import struct
 from collections.abc import Iterator
 
-from envmgr.model.service import AllOf, AnyOf, NotifyProbe, Probe, ServiceSpec
+from envmgr.model.probe import AllOf, AnyOf, NotifyProbe, Probe
+from envmgr.model.service import ServiceSpec
 from envmgr.runtime.incarnation import Incarnation
 
 VARIABLE = "NOTIFY_SOCKET"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import re
 import socket
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -13,7 +13,7 @@ from typing import Protocol
 from envmgr.aio import blocking
 from envmgr.errors import EnvmgrError, PortTaken, Unobservable
 from envmgr.model.observe import Present, ProcessIdentity
-from envmgr.model.service import (
+from envmgr.model.probe import (
     AllOf,
     AnyOf,
     ExecProbe,
@@ -22,6 +22,8 @@ from envmgr.model.service import (
     LogProbe,
     NotifyProbe,
     Probe,
+    ProcessProbe,
+    ResourceProbe,
     TcpProbe,
 )
 
@@ -65,6 +67,30 @@ class Inside(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Use:
+    """What the processes of a launch use together.
+
+    Attributes:
+        cpus: Processors since the measurement before; None for the first one.
+        open_files: Of the one that has most.
+    """
+
+    memory_bytes: int
+    cpus: float | None
+    open_files: int
+
+
+class Metered(Protocol):
+    """The processes of a launch, for probes."""
+
+    async def commands(self) -> Sequence[str]:
+        """Command line of each that lives. Raises Unobservable when they are out of sight."""
+
+    async def use(self) -> Use:
+        """Measure. Raises Unobservable when they are out of sight."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
     """The service that is looked at.
 
@@ -74,6 +100,7 @@ class Subject:
         foreign: The owner check; None switches it off.
         container: Its inside; None for processes.
         notified: Whether this launch has said READY=1.
+        metered: Its processes; None for external services.
     """
 
     ports: Mapping[str, int]
@@ -84,9 +111,11 @@ class Subject:
     foreign: IsForeign | None = None
     container: Inside | None = None
     notified: Ask | None = None
+    metered: Metered | None = None
 
 
 _NOT_A_CONTAINER = Answer(is_ready=False, why="it runs in no container")
+_NO_PROCESSES = Answer(is_ready=False, why="it has no processes here")
 _NOT_NOTIFIED = Answer(is_ready=False, why="it has not said READY=1")
 
 
@@ -111,6 +140,10 @@ async def look(probe: Probe, subject: Subject, *, timeout_s: float) -> Answer:
             return await _health(subject.container) if subject.container else _NOT_A_CONTAINER
         case NotifyProbe():
             return await subject.notified() if subject.notified else _NOT_NOTIFIED
+        case ProcessProbe():
+            return await _processes(probe, subject)
+        case ResourceProbe():
+            return await _resources(probe, subject)
         case AnyOf(probes=probes):
             answers = [await look(each, subject, timeout_s=timeout_s) for each in probes]
             return next((a for a in answers if a.is_ready), _least_sure(answers))
@@ -227,6 +260,39 @@ async def _log(pattern: str, subject: Subject, timeout_s: float) -> Answer:
         return Answer(is_ready=found is not None, why="" if found else f"no log line matches {pattern!r} yet")
 
     return await _guarded(call, timeout_s)
+
+
+async def _processes(probe: ProcessProbe, subject: Subject) -> Answer:
+    if subject.metered is None:
+        return _NO_PROCESSES
+    try:
+        commands = await subject.metered.commands()
+    except EnvmgrError as error:
+        return _failed(error)
+    found = sum(re.search(probe.pattern, line) is not None for line in commands)
+    what = f" with {probe.pattern!r} in the command line" if probe.pattern else ""
+    why = f"{found} of {probe.count} processes{what}"
+    return Answer(is_ready=found >= probe.count, why="" if found >= probe.count else why)
+
+
+async def _resources(probe: ResourceProbe, subject: Subject) -> Answer:
+    if subject.metered is None:
+        return _NO_PROCESSES
+    try:
+        use = await subject.metered.use()
+    except EnvmgrError as error:
+        return _failed(error)
+    why = "; ".join(_excesses(probe, use))
+    return Answer(is_ready=not why, why=why)
+
+
+def _excesses(probe: ResourceProbe, use: Use) -> Iterator[str]:
+    if probe.memory_bytes is not None and use.memory_bytes > probe.memory_bytes:
+        yield f"uses {use.memory_bytes / 1e6:.0f} MB of {probe.memory_bytes / 1e6:.0f} MB"
+    if probe.cpus is not None and use.cpus is not None and use.cpus > probe.cpus:
+        yield f"uses {use.cpus:.1f} of {probe.cpus:g} processors"
+    if probe.open_files is not None and use.open_files > probe.open_files:
+        yield f"has {use.open_files} files open of {probe.open_files}"
 
 
 def foreign_listener(

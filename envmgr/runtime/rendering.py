@@ -8,7 +8,7 @@ from dataclasses import fields, is_dataclass, replace
 
 from envmgr.core.placeholders import render
 from envmgr.model.ids import compose_project
-from envmgr.model.service import (
+from envmgr.model.probe import (
     AllOf,
     AnyOf,
     ExecProbe,
@@ -17,9 +17,11 @@ from envmgr.model.service import (
     LogProbe,
     NotifyProbe,
     Probe,
-    ServiceSpec,
+    ProcessProbe,
+    ResourceProbe,
     TcpProbe,
 )
+from envmgr.model.service import ServiceSpec
 from envmgr.runtime import notify, viewpoint
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.viewpoint import Viewer
@@ -68,10 +70,10 @@ def probe(look: Probe, known: Mapping[str, str], inside: Mapping[str, str] | Non
             return replace(look, command=render(line, known, shell=True))
         case ExecProbe(command=words):
             return replace(look, command=tuple(render(word, known, shell=False) for word in words))
-        case ImageHealth() | NotifyProbe():
+        case ImageHealth() | NotifyProbe() | ResourceProbe():
             return look
-        case LogProbe():
-            return LogProbe(pattern=render(look.pattern, known, shell=False))
+        case LogProbe() | ProcessProbe():
+            return replace(look, pattern=render(look.pattern, known, shell=False))
         case AnyOf(probes=parts):
             return AnyOf(probes=tuple(probe(part, known, inside) for part in parts))
         case AllOf(probes=parts):

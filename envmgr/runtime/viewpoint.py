@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from envmgr.model.service import AllOf, AnyOf, HttpProbe, PortSpec, Probe, ServiceKind, ServiceSpec, TcpProbe
+from envmgr.model.probe import AllOf, AnyOf, HttpProbe, Probe, TcpProbe
+from envmgr.model.service import PortSpec, ServiceKind, ServiceSpec
 from envmgr.runtime.incarnation import Incarnation
 
 LOOPBACK = "127.0.0.1"

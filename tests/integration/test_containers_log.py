@@ -7,7 +7,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from envmgr.model.service import LogPolicy, LogProbe, Readiness, ServiceSpec
+from envmgr.model.probe import LogProbe, Readiness
+from envmgr.model.service import LogPolicy, ServiceSpec
 from envmgr.runtime import runners
 from envmgr.runtime.engine_runner import EngineRunner
 from envmgr.runtime.incarnation import Incarnation

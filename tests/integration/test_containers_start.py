@@ -17,21 +17,15 @@ import pytest
 from envmgr.errors import ConfigError, EnvmgrError, PortTaken, Unavailable
 from envmgr.model.container import BuildSpec, ContainerSpec, MountKind, MountSpec, PullPolicy, VolumeSpec
 from envmgr.model.ids import LABEL_AGENT, LABEL_INSTANCE
+from envmgr.model.probe import ExecProbe, HttpProbe, ImageHealth, LogProbe, Probe, Readiness, TcpProbe
 from envmgr.model.service import (
     Condition,
     Dependency,
-    ExecProbe,
-    HttpProbe,
-    ImageHealth,
-    LogProbe,
     PortSpec,
-    Probe,
     ProcessLimits,
-    Readiness,
     ServiceKind,
     ServiceSpec,
     ServiceState,
-    TcpProbe,
 )
 from envmgr.runtime import runners
 from envmgr.runtime.incarnation import Incarnation

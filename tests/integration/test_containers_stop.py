@@ -14,16 +14,8 @@ from envmgr.errors import Unobservable
 from envmgr.model.container import ContainerSpec, MountKind, MountSpec
 from envmgr.model.event import NewEvent
 from envmgr.model.observe import Absent
-from envmgr.model.service import (
-    Condition,
-    Dependency,
-    LogProbe,
-    PortSpec,
-    Readiness,
-    ServiceKind,
-    ServiceSpec,
-    StopPolicy,
-)
+from envmgr.model.probe import LogProbe, Readiness
+from envmgr.model.service import Condition, Dependency, PortSpec, ServiceKind, ServiceSpec, StopPolicy
 from envmgr.runtime import engine_runner, engine_use, runners, stopping
 from envmgr.runtime.graves import Graves
 from envmgr.runtime.incarnation import Incarnation

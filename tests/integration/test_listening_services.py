@@ -10,7 +10,8 @@ import anyio.to_thread
 import pytest
 
 from envmgr.errors import PortTaken
-from envmgr.model.service import HttpProbe, PortSpec, Readiness, ServiceKind, ServiceSpec, ServiceState
+from envmgr.model.probe import HttpProbe, Readiness
+from envmgr.model.service import PortSpec, ServiceKind, ServiceSpec, ServiceState
 from envmgr.runtime import runners
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.leasing import claim_ports

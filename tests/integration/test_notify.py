@@ -11,7 +11,8 @@ import pytest
 
 from envmgr.errors import EnvmgrError
 from envmgr.model.ids import AgentId
-from envmgr.model.service import NotifyProbe, Readiness, ServiceKind, ServiceSpec, ServiceState
+from envmgr.model.probe import NotifyProbe, Readiness
+from envmgr.model.service import ServiceKind, ServiceSpec, ServiceState
 from envmgr.runtime import notify, runners
 from envmgr.runtime.outcomes import ServiceFailed
 from envmgr.runtime.services import ServiceRun

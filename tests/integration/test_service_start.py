@@ -16,21 +16,8 @@ import anyio
 import pytest
 
 from envmgr.errors import Conflict, PortTaken, Unavailable
-from envmgr.model.service import (
-    AnyOf,
-    Condition,
-    Dependency,
-    ExecProbe,
-    HttpProbe,
-    LogProbe,
-    PortSpec,
-    Probe,
-    Readiness,
-    ServiceKind,
-    ServiceSpec,
-    ServiceState,
-    TcpProbe,
-)
+from envmgr.model.probe import AnyOf, ExecProbe, HttpProbe, LogProbe, Probe, Readiness, TcpProbe
+from envmgr.model.service import Condition, Dependency, PortSpec, ServiceKind, ServiceSpec, ServiceState
 from envmgr.runtime import runners
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.leasing import claim_ports

@@ -14,17 +14,8 @@ import pytest
 from envmgr.model.container import ContainerSpec, MountKind, MountSpec, Scope
 from envmgr.model.ids import LABEL_AGENT, LABEL_GENERATION, LABEL_STATE, AgentId, network_name
 from envmgr.model.observe import Present, Seen
-from envmgr.model.service import (
-    Condition,
-    Dependency,
-    ExecProbe,
-    HttpProbe,
-    PortSpec,
-    Readiness,
-    RunWhen,
-    ServiceState,
-    Tenant,
-)
+from envmgr.model.probe import ExecProbe, HttpProbe, Readiness
+from envmgr.model.service import Condition, Dependency, PortSpec, RunWhen, ServiceState, Tenant
 from envmgr.protocols.engine import Engine, Found, Labels
 from envmgr.runtime import owning, runners, shared_networks, sharing, tenancy
 from envmgr.runtime.incarnation import Incarnation

@@ -17,13 +17,11 @@ import pytest
 
 from envmgr.errors import ConfigError, Conflict
 from envmgr.model.container import Scope
+from envmgr.model.probe import ExecProbe, HttpProbe, Readiness
 from envmgr.model.service import (
     Condition,
     Dependency,
-    ExecProbe,
-    HttpProbe,
     PortSpec,
-    Readiness,
     ServiceKind,
     ServiceSpec,
     ServiceState,

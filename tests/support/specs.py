@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from envmgr.model.agent import AgentState
 from envmgr.model.ids import AgentId
-from envmgr.model.service import AllOf, AnyOf, ExecProbe, HttpProbe, LogProbe, Probe, TcpProbe
+from envmgr.model.probe import AllOf, AnyOf, ExecProbe, HttpProbe, LogProbe, Probe, TcpProbe
 from envmgr.model.spec import AgentSpec
 from envmgr.protocols.store import AgentRecord
 

@@ -4,16 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from envmgr.model.service import (
-    AnyOf,
-    HttpProbe,
-    PortSpec,
-    Probe,
-    Readiness,
-    ServiceKind,
-    ServiceSpec,
-    TcpProbe,
-)
+from envmgr.model.probe import AnyOf, HttpProbe, Probe, Readiness, TcpProbe
+from envmgr.model.service import PortSpec, ServiceKind, ServiceSpec
 from envmgr.runtime.addresses import scheme
 from tests.support.requirements import proves
 

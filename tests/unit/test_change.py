@@ -10,23 +10,19 @@ import pytest
 from envmgr.core.change import plan
 from envmgr.model.change import Fate, Impact, Plan, UnitChange
 from envmgr.model.container import ContainerSpec, MountKind, MountSpec, Scope, VolumeSpec
+from envmgr.model.probe import AllOf, HttpProbe, NotifyProbe, Readiness, TcpProbe
 from envmgr.model.service import (
-    AllOf,
     ChangeAction,
     Condition,
     Dependency,
-    HttpProbe,
     LogPolicy,
-    NotifyProbe,
     PortSpec,
     ProcessLimits,
     Reaction,
-    Readiness,
     RestartPolicy,
     ServiceKind,
     ServiceSpec,
     StopPolicy,
-    TcpProbe,
     WatchSpec,
 )
 from envmgr.model.spec import AgentSpec, AssistantSpec, SecretRef, SecretSource, WorkspaceSpec

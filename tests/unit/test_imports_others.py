@@ -11,7 +11,8 @@ import pytest
 from envmgr.config.importers.devcontainer.jsonc import read_jsonc
 from envmgr.config.nodes import mark_of, plain
 from envmgr.errors import ConfigError, UsageError
-from envmgr.model.service import Condition, HttpProbe, LogProbe, RestartWhen, ServiceKind
+from envmgr.model.probe import HttpProbe, LogProbe
+from envmgr.model.service import Condition, RestartWhen, ServiceKind
 from tests.support.imports import bring, said, service, spec
 from tests.support.requirements import proves
 

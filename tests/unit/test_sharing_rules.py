@@ -10,15 +10,8 @@ import pytest
 from envmgr.aio.turns import Turns
 from envmgr.core import sharing
 from envmgr.model.container import ContainerSpec, MountKind, MountSpec, Scope
-from envmgr.model.service import (
-    PortSpec,
-    Readiness,
-    RestartPolicy,
-    ServiceKind,
-    ServiceSpec,
-    TcpProbe,
-    Tenant,
-)
+from envmgr.model.probe import Readiness, TcpProbe
+from envmgr.model.service import PortSpec, RestartPolicy, ServiceKind, ServiceSpec, Tenant
 from tests.support.requirements import proves
 
 DB = ServiceSpec(

@@ -12,7 +12,7 @@ from envmgr.errors import Unavailable
 from envmgr.model.agent import AgentState
 from envmgr.model.effect import Effect
 from envmgr.model.lease import StepRecord, Tombstone
-from envmgr.model.service import AllOf, AnyOf, HttpProbe, Readiness, TcpProbe
+from envmgr.model.probe import AllOf, AnyOf, HttpProbe, Readiness, TcpProbe
 from envmgr.model.spec import AgentSpec
 from envmgr.protocols.store import Snapshot
 from envmgr.store.codec import Codec

@@ -17,20 +17,8 @@ from envmgr.model.container import (
     Seed,
     VolumeSpec,
 )
-from envmgr.model.service import (
-    AnyOf,
-    Condition,
-    Dependency,
-    ExecProbe,
-    HttpProbe,
-    ImageHealth,
-    NotifyProbe,
-    PortSpec,
-    ProcessLimits,
-    Readiness,
-    ServiceKind,
-    ServiceSpec,
-)
+from envmgr.model.probe import AnyOf, ExecProbe, HttpProbe, ImageHealth, NotifyProbe, Readiness
+from envmgr.model.service import Condition, Dependency, PortSpec, ProcessLimits, ServiceKind, ServiceSpec
 from envmgr.model.spec import TaskCommand
 from tests.support.requirements import proves
 from tests.support.templates import HEAD, Desk

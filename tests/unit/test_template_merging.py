@@ -8,7 +8,8 @@ from envmgr.config.nodes import Node, plain
 from envmgr.config.toml_source import read_toml
 from envmgr.config.yaml_source import read_yaml
 from envmgr.errors import ConfigError
-from envmgr.model.service import LogProbe, ProcessLimits, TcpProbe
+from envmgr.model.probe import LogProbe, TcpProbe
+from envmgr.model.service import ProcessLimits
 from tests.support.requirements import proves
 from tests.support.templates import HEAD, Desk
 

@@ -6,22 +6,16 @@ from pathlib import Path
 import pytest
 
 from envmgr.errors import ConfigError, UsageError
+from envmgr.model.probe import AllOf, AnyOf, ExecProbe, HttpProbe, LogProbe, Readiness, TcpProbe
 from envmgr.model.service import (
-    AllOf,
-    AnyOf,
     Condition,
     Dependency,
-    ExecProbe,
-    HttpProbe,
     LogPolicy,
-    LogProbe,
     PortSpec,
     ProcessLimits,
-    Readiness,
     ServiceKind,
     ServiceSpec,
     StopPolicy,
-    TcpProbe,
 )
 from envmgr.model.spec import (
     AgentSpec,

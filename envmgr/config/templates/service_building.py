@@ -8,25 +8,27 @@ from envmgr.config.templates import probe_schema as probing
 from envmgr.config.templates import service_schema as said
 from envmgr.config.templates.container_building import container, words
 from envmgr.config.templates.running_building import as_it_runs
-from envmgr.model.service import (
+from envmgr.model.probe import (
     AllOf,
     AnyOf,
-    Condition,
-    Dependency,
     ExecProbe,
     HttpProbe,
     ImageHealth,
-    LogPolicy,
     LogProbe,
     NotifyProbe,
-    PortSpec,
     Probe,
-    ProcessLimits,
     Readiness,
+    TcpProbe,
+)
+from envmgr.model.service import (
+    Condition,
+    Dependency,
+    LogPolicy,
+    PortSpec,
+    ProcessLimits,
     ServiceKind,
     ServiceSpec,
     StopPolicy,
-    TcpProbe,
 )
 
 Services = Mapping[str, said.Service]
