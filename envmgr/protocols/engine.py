@@ -102,6 +102,7 @@ class Container:
     exit_code: int | None = None
     out_of_memory: bool = False
     error: str = ""
+    created_at: float = 0.0
     started_at: float = 0.0
     ended_at: float | None = None
     health: str = ""

@@ -53,6 +53,16 @@ class Pane:
     history: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """A session on the server, whosever it is. `created_at` is Unix time; `owner` is empty for a person's own."""
+
+    id: str
+    name: str
+    owner: str
+    created_at: float
+
+
 class Terminals(Protocol):
     """tmux on a private socket with a private configuration. All calls have deadlines (5 s).
 
@@ -85,6 +95,9 @@ class Terminals(Protocol):
 
     async def panes(self) -> Seen[Sequence[Pane]]:
         """All panes of the server in one call; the status loop's source."""
+
+    async def sessions(self) -> Seen[Sequence[Session]]:
+        """All but the daemon's own, such as the spare."""
 
     async def screen(self, pane: str, *, history: int = 0) -> str:
         """Visible text of the pane, with up to `history` lines above it."""

@@ -39,6 +39,24 @@ class Worktree:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """A folder below the root of worktrees, as its own link and git's lock tell.
+
+    Attributes:
+        owner: `<instance>/<agent>`; empty when nothing proves that it is envmgr's.
+        common_dir: Of its repository; None when the link leads nowhere.
+        made_at: Unix time of the folder's link.
+    """
+
+    path: Path
+    owner: str = ""
+    branch: str = ""
+    base: str = ""
+    common_dir: Path | None = None
+    made_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
     """What a worktree holds that exists nowhere else.
 
@@ -129,6 +147,9 @@ class Workspaces(Protocol):
 
     async def look(self, repo: Repository, path: Path, owner: str) -> Seen[Worktree]:
         """Whether the worktree is registered, present, and locked for this owner."""
+
+    async def claims(self, root: Path) -> Seen[Sequence[Claimed]]:
+        """All folders where worktrees of this installation lie, whosever they are."""
 
     async def work(self, worktree: Worktree) -> Work:
         """What would be lost with it. Raises Unobservable when git cannot tell."""

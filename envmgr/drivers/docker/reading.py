@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from envmgr.protocols.engine import Container, EngineFacts, Found
@@ -31,6 +31,7 @@ def container(document: Document) -> Container:
         exit_code=state.get("ExitCode") if has_ended else None,
         out_of_memory=bool(state.get("OOMKilled")),
         error=state.get("Error") or "",
+        created_at=moment(document.get("Created", "")),
         started_at=started,
         # The engine notes a start after the fact; a short life can end before it.
         ended_at=max(started, moment(state.get("FinishedAt", ""))) if has_ended else None,
@@ -51,6 +52,7 @@ def sketch(row: Document) -> Container:
         image=row["Image"],
         labels=row.get("Labels") or {},
         state=row["State"],
+        created_at=float(row.get("Created") or 0.0),
         exit_code=int(ended[1]) if ended else None,
         addresses=_addresses(network),
         published={
@@ -72,7 +74,8 @@ def found(document: Document) -> Found:
 def images(row: Document) -> list[Found]:
     """From a row of `GET /images/json`, see `Engine.images`."""
     tags = [tag for tag in row.get("RepoTags") or () if tag != "<none>:<none>"]
-    return [Found(name=name, labels=row.get("Labels") or {}) for name in tags or [row["Id"]]]
+    at, labels = datetime.fromtimestamp(row.get("Created") or 0, tz=UTC).isoformat(), row.get("Labels") or {}
+    return [Found(name=name, labels=labels, created_at=at) for name in tags or [row["Id"]]]
 
 
 def facts(version: Document, about: Document) -> EngineFacts:

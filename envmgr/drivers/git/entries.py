@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from envmgr.errors import Unobservable
-from envmgr.protocols.workspaces import Repository
+from envmgr.protocols.workspaces import Claimed, Repository
 
 _WORD = "envmgr"
 _NO_COMMIT = "0" * 40
@@ -95,6 +95,39 @@ def find_entry(repo: Repository, path: Path, *, owner: str | None = None) -> Ent
         if entry.path == wanted or is_unfinished:
             return entry
     return None
+
+
+def claims(root: Path) -> list[Claimed]:
+    """See `Workspaces.claims`: worktrees lie two levels below the root. Blocking."""
+    if not root.is_dir():
+        return []
+    folders = (
+        path
+        for key in sorted(root.iterdir())
+        if key.is_dir() and key.name[0] != "."
+        for path in sorted(key.iterdir())
+    )
+    return [_claimed(path) for path in folders if path.is_dir() and not path.is_symlink()]
+
+
+def _claimed(path: Path) -> Claimed:
+    admin = _linked(path)
+    if admin is None:
+        return Claimed(path=path, made_at=path.stat().st_mtime)
+    made_at = (path / ".git").stat().st_mtime
+    entry = _entry(admin)
+    claim = entry.claim
+    # git must know the worktree at this very place: a copy of a worktree has the same link.
+    if claim is None or entry.path != path.parent.resolve() / path.name:
+        return Claimed(path=path, common_dir=admin.parents[1] if admin.is_dir() else None, made_at=made_at)
+    return Claimed(
+        path=path,
+        owner=claim.owner,
+        branch=claim.branch,
+        base=claim.base,
+        common_dir=admin.parents[1],
+        made_at=made_at,
+    )
 
 
 def _linked(worktree: Path) -> Path | None:

@@ -21,12 +21,12 @@ from envmgr.drivers.git import (
     work,
     worktrees,
 )
-from envmgr.drivers.git.entries import Claim, find_entry
+from envmgr.drivers.git.entries import Claim, claims, find_entry
 from envmgr.drivers.git.invoke import must
 from envmgr.drivers.git.locking import Locks
 from envmgr.errors import Conflict, EnvmgrError, UsageError
 from envmgr.model.observe import Absent, Present, Seen, Unknown
-from envmgr.protocols.workspaces import Repository, Work, Worktree
+from envmgr.protocols.workspaces import Claimed, Repository, Work, Worktree
 
 
 class GitWorkspaces:
@@ -122,6 +122,12 @@ class GitWorkspaces:
             return await look("file", 5.0, _look, repo, path, owner)
         except EnvmgrError as error:
             return Unknown(error.message)
+
+    async def claims(self, root: Path) -> Seen[Sequence[Claimed]]:
+        try:
+            return Present(await look("file", 10.0, claims, root))
+        except (OSError, EnvmgrError) as error:
+            return Unknown(f"worktrees cannot be listed: {error}")
 
     async def behind(self, worktree: Worktree, tip: str) -> int:
         return await work.behind(worktree, tip)

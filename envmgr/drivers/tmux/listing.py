@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Sequence
 
-from envmgr.protocols.terminals import Pane, Terminal
+from envmgr.protocols.terminals import Pane, Session, Terminal
 
 WINDOWS = ("agent", "services", "monitor")
 
@@ -19,6 +19,18 @@ PANE = (
     " #{pane_current_command}"
 )
 """Format of the lines that `pane` reads."""
+
+SESSION = "#{session_id} #{session_created} #{session_name} #{@envmgr-owner}"
+"""Format of the lines that `session` reads."""
+
+
+def session(line: str) -> Session | None:
+    """None for one whose name has a blank in it: not one of ours."""
+    fields = line.split(" ")
+    if len(fields) != 4:
+        return None
+    id_, created, name, owner = fields
+    return Session(id=id_, name=name, owner=owner, created_at=float(created))
 
 
 def terminal(name: str, owner: str, lines: Sequence[str]) -> Terminal:

@@ -22,7 +22,7 @@ from envmgr.drivers.tmux.quoting import Command, arguments, clean, text_in_forma
 from envmgr.drivers.tmux.server import PLACEHOLDER, NoServer, Refused, TmuxServer
 from envmgr.errors import Conflict, NotFound, Unavailable, Unobservable, UsageError
 from envmgr.model.observe import Absent, Present, Seen, Unknown
-from envmgr.protocols.terminals import Pane, Terminal
+from envmgr.protocols.terminals import Pane, Session, Terminal
 
 _log = logging.getLogger(__name__)
 
@@ -158,6 +158,15 @@ class TmuxTerminals:
         match await self._list(_AGENTS, listing.PANE):
             case Present(lines):
                 return Present([pane for line in lines if (pane := listing.pane(line)) is not None])
+            case unseen:
+                return unseen
+
+    async def sessions(self) -> Seen[Sequence[Session]]:
+        match await self._list(_AGENTS, listing.SESSION):
+            case Present(lines):
+                return Present(
+                    list({one.id: one for one in map(listing.session, lines) if one is not None}.values())
+                )
             case unseen:
                 return unseen
 
