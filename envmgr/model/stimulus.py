@@ -30,7 +30,16 @@ class RemoveRequested:
     """Somebody wants agent and worktree gone; what is at risk was settled before."""
 
 
-Request = SpawnRequested | StopRequested | RemoveRequested
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecoverRequested:
+    """Somebody wants this measure taken now, whatever was tried; `rung` is SERVICE to RESPAWN."""
+
+    incident: int
+    rung: Rung
+    reason: str
+
+
+Request = SpawnRequested | StopRequested | RemoveRequested | RecoverRequested
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +179,21 @@ class RungChosen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RespawnPrepared:
+    """The work is saved: this generation may be stopped, and the next one spawned on the same worktree."""
+
+    generation: int
+    incident: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionRestored:
+    """Terminal session and assistant were made again; whether they last is seen later."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RungHeld:
     """The measure helped: everything critical was well for the stable period. Also: a person has mended it after rung 5."""
 
@@ -203,6 +227,8 @@ Fact = (
     | DriftSeen
     | LimitSeen
     | RungChosen
+    | RespawnPrepared
+    | SessionRestored
     | RungHeld
     | RungFailed
 )

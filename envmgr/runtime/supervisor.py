@@ -14,7 +14,8 @@ import anyio
 from anyio.abc import TaskGroup
 
 from envmgr.core import invariants
-from envmgr.core.lifecycle import Decision, decide
+from envmgr.core.decision import Decision
+from envmgr.core.lifecycle import decide
 from envmgr.errors import Conflict, EnvmgrError, IllegalTransition, NotFound
 from envmgr.model.agent import AgentState, Lifecycle
 from envmgr.model.event import Event, NewEvent

@@ -16,8 +16,14 @@ from envmgr.model.effect import EffectKind
 from envmgr.model.ids import AgentId
 from envmgr.model.stimulus import (
     Fact,
+    RecoverRequested,
     Removed,
     Request,
+    RespawnPrepared,
+    RungChosen,
+    RungFailed,
+    RungHeld,
+    SpawnFailed,
     SpawnRequested,
     SpawnSucceeded,
     Stimulus,
@@ -41,8 +47,11 @@ def _stimulus(draw: st.DrawFn) -> tuple[Any, int]:
 
 
 def _aimed(stimulus: Any, off: int, state: AgentState) -> Stimulus:
-    """At the agent's generation, or beside it."""
-    if "generation" not in {f.name for f in fields(stimulus)}:
+    """At the agent's generation and its few incidents, or beside them."""
+    names = {f.name for f in fields(stimulus)}
+    if "incident" in names:
+        stimulus = replace(stimulus, incident=stimulus.incident % 3)
+    if "generation" not in names:
         return stimulus  # type: ignore[no-any-return]  # drawn from Stimulus
     return replace(stimulus, generation=state.generation + off)  # type: ignore[no-any-return]
 
@@ -85,6 +94,29 @@ def test_from_anywhere_a_person_can_stop_an_agent_start_it_again_and_remove_it(
     assert state.lifecycle is Lifecycle.RUNNING
     state = _stopped(state)
     assert decide(state, Removed(generation=state.generation), 0.0).forget
+
+
+@st.composite
+def _mended(draw: st.DrawFn) -> Any:
+    """What happens around recoveries of an agent that runs."""
+    kinds = (RungChosen, RungHeld, RungFailed, RespawnPrepared, StopSucceeded, SpawnSucceeded, SpawnFailed)
+    return draw(any_of_type(draw(st.sampled_from((*kinds, RecoverRequested)))))
+
+
+@proves("RECOVER-003", "LIFE-004")
+@given(st.lists(_mended(), max_size=20))
+def test_whatever_is_being_mended_a_stop_wins_and_no_rung_falls_without_a_person(walk: list[Any]) -> None:
+    state = replace(BLANK, generation=1, lifecycle=Lifecycle.RUNNING, desired=Desired.RUNNING)
+    for drawn in walk:
+        stimulus = _aimed(drawn, 0, state)
+        try:
+            decision = decide(state, stimulus, 0.0)
+        except IllegalTransition:
+            continue
+        assert broken(state, stimulus, decision) == []
+        state = decision.state
+    stopped = _stopped(state)
+    assert (stopped.lifecycle, stopped.rung) == (Lifecycle.STOPPED, None)
 
 
 def _reached(walk: list[tuple[tuple[Any, int], int]]) -> AgentState:

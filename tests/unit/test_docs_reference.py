@@ -8,6 +8,7 @@ import inspect
 import pkgutil
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -22,7 +23,9 @@ from envmgr.errors import EnvmgrError, IllegalTransition
 from envmgr.model import stimulus as happen
 from envmgr.model.agent import Activity, AgentState, Condition, Lifecycle, Source
 from envmgr.model.change import Drift
+from envmgr.model.effect import EffectKind
 from envmgr.model.ids import AgentId
+from envmgr.model.incident import Rung
 from envmgr.model.lease import StepState
 from envmgr.model.service import ServiceState
 from envmgr.model.stimulus import Stimulus
@@ -192,13 +195,30 @@ _SAMPLES: dict[type[object], Stimulus] = {
         happen.ObservationRegained(generation=1, subject="git"),
         happen.DriftSeen(generation=1, drift=Drift.CONFIG, reason="x"),
         happen.LimitSeen(generation=1, subject="memory", reason="x"),
+        happen.RecoverRequested(incident=7, rung=Rung.SESSION, reason="x"),
+        happen.RungChosen(generation=1, incident=7, rung=Rung.RESPAWN, reason="x"),
+        happen.RespawnPrepared(generation=1, incident=7),
+        happen.SessionRestored(generation=1),
+        happen.RungHeld(generation=1, incident=7),
+        happen.RungFailed(generation=1, incident=7, reason="x"),
     )
 }
+_UNDER_WAY = {Lifecycle.RUNNING: Rung.RESPAWN, Lifecycle.ERROR: Rung.PERSON}
+"""What is told of a recovery matters only during one."""
+_OF_RECOVERIES = (
+    happen.RecoverRequested,
+    happen.RungChosen,
+    happen.RespawnPrepared,
+    happen.RungHeld,
+    happen.RungFailed,
+)
 
 
 def _outcome(lifecycle: Lifecycle, stimulus: Stimulus) -> str:
     doubt = Condition(type="Unobservable", reason="x", since=0.0, subject="git")
     state = AgentState(id=AgentId("a"), name="a", generation=1, lifecycle=lifecycle, conditions=(doubt,))
+    if isinstance(stimulus, _OF_RECOVERIES) and lifecycle in _UNDER_WAY:
+        state = replace(state, rung=_UNDER_WAY[lifecycle], incident=7)
     try:
         decision = decide(state, stimulus, 1.0)
     except IllegalTransition:
@@ -208,7 +228,7 @@ def _outcome(lifecycle: Lifecycle, stimulus: Stimulus) -> str:
     if decision.state.lifecycle is not lifecycle:
         return f"**{decision.state.lifecycle.name}**"
     if decision.effects:
-        return "removing"
+        return {EffectKind.REMOVE: "removing", EffectKind.CLIMB: "climbing"}[decision.effects[0].kind]
     return "ignored" if decision.ignored else "noted"
 
 

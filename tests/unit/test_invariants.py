@@ -6,19 +6,27 @@ from dataclasses import replace
 
 import pytest
 
+from envmgr.core.decision import Decision
 from envmgr.core.invariants import broken
-from envmgr.core.lifecycle import Decision
-from envmgr.model.agent import Activity, AgentState, Lifecycle
+from envmgr.model.agent import Activity, AgentState, Desired, Lifecycle
 from envmgr.model.effect import Effect, EffectKind
 from envmgr.model.event import NewEvent
 from envmgr.model.ids import AgentId
-from envmgr.model.stimulus import RemovalFailed, Stimulus, StopRequested, StopSucceeded
+from envmgr.model.incident import Rung
+from envmgr.model.stimulus import (
+    ObservationLost,
+    RecoverRequested,
+    RemovalFailed,
+    Stimulus,
+    StopRequested,
+    StopSucceeded,
+)
 from tests.support.requirements import proves
 from tests.support.states import GENERATION, NOW, agent
 
 RUNNING, STOPPED = agent(Lifecycle.RUNNING), agent(Lifecycle.STOPPED)
 EVENT = NewEvent(kind="agent.changed")
-ASKED: Stimulus = StopRequested()
+SEEN: Stimulus = ObservationLost(generation=GENERATION, subject="tmux", reason="no answer")
 
 
 def effect(kind: EffectKind, generation: int = GENERATION) -> Effect:
@@ -31,6 +39,14 @@ def spawning(generation: int, *effects: Effect) -> Decision:
 
 
 ERROR = agent(Lifecycle.ERROR)
+UNSTOPPED = "a stop ends every recovery"
+PLACED = "a rung is set only while running, in a respawn, or, the last one, in error"
+
+
+def climbing(rung: Rung) -> AgentState:
+    return replace(RUNNING, rung=rung, incident=7)
+
+
 PLANTED: list[tuple[str, AgentState, Decision]] = [
     (
         "a stopped agent holds nothing",
@@ -41,7 +57,7 @@ PLANTED: list[tuple[str, AgentState, Decision]] = [
         ),
     ),
     (
-        "activity is known only while spawning or running",
+        "activity is known only while something runs",
         STOPPED,
         Decision(state=replace(STOPPED, activity=Activity.WORKING), events=(EVENT,)),
     ),
@@ -110,6 +126,32 @@ PLANTED: list[tuple[str, AgentState, Decision]] = [
         RUNNING,
         Decision(state=replace(RUNNING, lifecycle=Lifecycle.STOPPING)),
     ),
+    (PLACED, RUNNING, Decision(state=climbing(Rung.PERSON), events=(EVENT,))),
+    (
+        PLACED,
+        RUNNING,
+        Decision(state=replace(climbing(Rung.SESSION), lifecycle=Lifecycle.STOPPING), events=(EVENT,)),
+    ),
+    (
+        PLACED,
+        RUNNING,
+        Decision(
+            state=replace(climbing(Rung.RESPAWN), lifecycle=Lifecycle.STOPPING, desired=Desired.STOPPED),
+            events=(EVENT,),
+        ),
+    ),
+    (PLACED, STOPPED, Decision(state=replace(STOPPED, rung=Rung.RESPAWN, incident=7), events=(EVENT,))),
+    (PLACED, ERROR, Decision(state=replace(ERROR, rung=Rung.RESPAWN, incident=7), events=(EVENT,))),
+    (
+        "a rung and its incident go together",
+        RUNNING,
+        Decision(state=replace(RUNNING, rung=Rung.SESSION), events=(EVENT,)),
+    ),
+    (
+        "within an incident only a person takes a lower rung",
+        climbing(Rung.REALLOCATE),
+        Decision(state=climbing(Rung.SESSION), events=(EVENT,)),
+    ),
 ]
 
 
@@ -118,22 +160,46 @@ PLANTED: list[tuple[str, AgentState, Decision]] = [
 def test_a_planted_bad_decision_breaks_exactly_the_invariant_it_is_about(
     sentence: str, before: AgentState, decision: Decision
 ) -> None:
-    assert broken(before, ASKED, decision) == [sentence]
+    assert broken(before, SEEN, decision) == [sentence]
+
+
+@proves("LIFE-005")
+def test_a_stop_that_leaves_a_recovery_under_way_is_seen() -> None:
+    state = replace(climbing(Rung.RESPAWN), lifecycle=Lifecycle.STOPPING)
+
+    assert broken(RUNNING, StopRequested(), Decision(state=state, events=(EVENT,))) == [UNSTOPPED]
+
+
+@proves("LIFE-005")
+def test_a_person_may_take_a_lower_rung() -> None:
+    asked = RecoverRequested(incident=7, rung=Rung.SESSION, reason="asked for")
+    decision = Decision(state=climbing(Rung.SESSION), events=(EVENT,))
+
+    assert broken(climbing(Rung.REALLOCATE), asked, decision) == []
 
 
 @proves("LIFE-005")
 def test_every_invariant_has_been_seen_failing() -> None:
-    # A decision that is wrong in every way names all invariants there are.
-    before = replace(ERROR, lifecycle=Lifecycle.STOPPING)
+    # Two decisions that are wrong in every way name all invariants there are.
+    before = replace(ERROR, lifecycle=Lifecycle.STOPPING, rung=Rung.PERSON, incident=7)
     wrong = Decision(
         state=replace(
-            before, lifecycle=Lifecycle.STOPPED, activity=Activity.READY, holds=frozenset({"x"}), name="?"
+            before,
+            lifecycle=Lifecycle.STOPPED,
+            rung=Rung.SESSION,
+            activity=Activity.READY,
+            holds=frozenset({"x"}),
+            name="?",
         ),
         effects=(effect(EffectKind.TELL, GENERATION + 5), effect(EffectKind.SPAWN)),
         ignored="yes",
     )
+    torn = Decision(state=climbing(Rung.SESSION))
+    torn = replace(torn, state=replace(torn.state, incident=0))
 
-    assert set(broken(before, ASKED, wrong)) == {sentence for sentence, _, _ in PLANTED}
+    seen = {*broken(before, SEEN, wrong), *broken(RUNNING, StopRequested(), torn)}
+
+    assert seen == {UNSTOPPED, *(sentence for sentence, _, _ in PLANTED)}
 
 
 @proves("LIFE-005")

@@ -287,7 +287,7 @@ def test_an_assistant_that_ends_well_leads_to_a_verified_stop_and_nobody_is_told
         (AssistantExited(generation=GENERATION, code=None, signal="SIGKILL"), "signal SIGKILL"),
     ],
 )
-def test_an_assistant_that_ends_badly_is_an_error_that_keeps_its_environment(
+def test_an_assistant_that_ends_badly_is_a_remark_and_its_environment_runs_on(
     fact: AssistantExited, how: str
 ) -> None:
     decision = decide(RUNNING, fact, NOW)
@@ -295,30 +295,25 @@ def test_an_assistant_that_ends_badly_is_an_error_that_keeps_its_environment(
     reason = f"the assistant exited with {how}"
     assert decision.state == replace(
         RUNNING,
-        lifecycle=Lifecycle.ERROR,
         activity=None,
         evidence=None,
         conditions=(Condition(type="AssistantExited", reason=reason, since=NOW),),
-        since=NOW,
-        reason=reason,
     )
-    assert decision.effects == (tell(reason),)
+    assert decision.effects == ()
+    assert decide(decision.state, fact, NOW + 1).ignored == "already recorded"
 
 
 @proves("LIFE-010")
-def test_a_lost_session_is_an_error_that_says_what_was_seen() -> None:
+def test_a_lost_session_is_a_remark_that_says_what_was_seen() -> None:
     decision = decide(RUNNING, SessionLost(generation=GENERATION, reason="the server is gone"), NOW)
 
     assert decision.state == replace(
         RUNNING,
-        lifecycle=Lifecycle.ERROR,
         activity=None,
         evidence=None,
         conditions=(Condition(type="SessionLost", reason="the server is gone", since=NOW),),
-        since=NOW,
-        reason="its terminal session is gone: the server is gone",
     )
-    assert decision.effects == (tell("its terminal session is gone: the server is gone"),)
+    assert decision.effects == ()
 
 
 # --- conditions ------------------------------------------------------------------------------------------------

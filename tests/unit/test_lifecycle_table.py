@@ -14,6 +14,7 @@ from envmgr.errors import IllegalTransition
 from envmgr.model.agent import Activity, Lifecycle, Source
 from envmgr.model.change import Drift
 from envmgr.model.effect import EffectKind
+from envmgr.model.incident import Rung
 from envmgr.model.service import ServiceState
 from envmgr.model.stimulus import (
     ActivityReported,
@@ -22,11 +23,17 @@ from envmgr.model.stimulus import (
     LimitSeen,
     ObservationLost,
     ObservationRegained,
+    RecoverRequested,
     RemovalFailed,
     Removed,
     RemoveRequested,
+    RespawnPrepared,
+    RungChosen,
+    RungFailed,
+    RungHeld,
     ServiceChanged,
     SessionLost,
+    SessionRestored,
     SpawnFailed,
     SpawnRequested,
     SpawnSucceeded,
@@ -63,6 +70,12 @@ DOWN = ServiceChanged(generation=GENERATION, service="api", state=ServiceState.F
 OVER = LimitSeen(generation=GENERATION, subject="memory", reason="uses 900 MB of 512 MB")
 UNSEEN = ObservationLost(generation=GENERATION, subject="tmux", reason="no answer")
 DRIFTED = DriftSeen(generation=GENERATION, drift=Drift.CONFIG, reason="the template says something else")
+RECOVER = RecoverRequested(incident=7, rung=Rung.SESSION, reason="asked for by a person")
+CHOSEN = RungChosen(generation=GENERATION, incident=7, rung=Rung.SESSION, reason="the assistant is gone")
+PREPARED = RespawnPrepared(generation=GENERATION, incident=7)
+RESTORED = SessionRestored(generation=GENERATION)
+HELD_OUT = RungHeld(generation=GENERATION, incident=7)
+GAVE_WAY = RungFailed(generation=GENERATION, incident=7, reason="it ended again")
 SEEN = ObservationRegained(generation=GENERATION, subject="tmux")
 
 
@@ -124,9 +137,9 @@ ROWS = [
     Row(at=STOPPED, on=NOT_REMOVED, to=STOPPED, says=("agent.removal_failed",)),
     Row(at=ERROR, on=NOT_REMOVED, to=ERROR, says=("agent.removal_failed",)),
     *ignored(NOT_REMOVED, [SPAWNING, RUNNING, STOPPING], "only when stopped"),
-    Row(at=RUNNING, on=EXITED, to=ERROR, does=(EffectKind.TELL,), says=("agent.error",)),
+    Row(at=RUNNING, on=EXITED, to=RUNNING, says=("assistant.exited",)),
     *ignored(EXITED, [SPAWNING, STOPPING, STOPPED, ERROR], "only while running"),
-    Row(at=RUNNING, on=LOST, to=ERROR, does=(EffectKind.TELL,), says=("agent.error",)),
+    Row(at=RUNNING, on=LOST, to=RUNNING, says=("session.lost",)),
     *ignored(LOST, [SPAWNING, STOPPING, STOPPED, ERROR], "only while running"),
     Row(at=SPAWNING, on=WORKS, to=SPAWNING, says=("agent.activity",)),
     Row(at=RUNNING, on=WORKS, to=RUNNING, says=("agent.activity",)),
@@ -141,6 +154,21 @@ ROWS = [
     *ignored(DRIFTED, [SPAWNING, STOPPING, STOPPED, ERROR], "only while running"),
     Row(at=RUNNING, on=OVER, to=RUNNING, says=("limit.exceeded",)),
     *ignored(OVER, [SPAWNING, STOPPING, STOPPED, ERROR], "only while running"),
+    Row(at=RUNNING, on=RECOVER, to=RUNNING, does=(EffectKind.CLIMB,), says=("agent.recovering",)),
+    Row(at=STOPPED, on=RECOVER, to=STOPPED, refused="is stopped"),
+    Row(at=ERROR, on=RECOVER, to=ERROR, refused="does not run"),
+    Row(at=SPAWNING, on=RECOVER, to=SPAWNING, refused="is spawning"),
+    Row(at=STOPPING, on=RECOVER, to=STOPPING, refused="is stopping"),
+    Row(at=RUNNING, on=CHOSEN, to=RUNNING, does=(EffectKind.CLIMB,), says=("agent.recovering",)),
+    *ignored(CHOSEN, [SPAWNING, STOPPING, STOPPED, ERROR], "only while running"),
+    *ignored(PREPARED, [RUNNING], "no recovery is under way"),
+    *ignored(PREPARED, [SPAWNING, STOPPING, STOPPED, ERROR], "only while running"),
+    Row(at=RUNNING, on=RESTORED, to=RUNNING, says=("session.restored",)),
+    *ignored(RESTORED, [SPAWNING, STOPPING, STOPPED, ERROR], "only while running"),
+    *ignored(HELD_OUT, [RUNNING], "no recovery is under way"),
+    *ignored(HELD_OUT, [SPAWNING, STOPPING, STOPPED, ERROR], "only while running"),
+    *ignored(GAVE_WAY, [RUNNING], "no recovery is under way"),
+    *ignored(GAVE_WAY, [SPAWNING, STOPPING, STOPPED, ERROR], "only while running"),
 ]
 
 
@@ -164,7 +192,7 @@ def test_a_stimulus_that_fits_leads_to_its_state_effects_and_events(row: Row) ->
     assert [(e.kind, e.generation) for e in decision.effects] == [(kind, generation) for kind in row.does]
     assert [(e.kind, e.generation) for e in decision.events] == [(kind, generation) for kind in row.says]
     assert decision.ignored == ""
-    assert decision.state != agent(row.at) or decision.forget
+    assert decision.state != agent(row.at) or decision.forget or row.on == RESTORED
 
 
 @proves("LIFE-001", "LIFE-002")
