@@ -30,6 +30,7 @@ class Actor:
         in_hand: Units that are being stopped and started on purpose; what is seen of them meanwhile says nothing.
         changing: Cancels the change of services under way.
         pending: Cancels the automatic restart that each unit waits for.
+        climbing: Cancels the measure of the recovery ladder that is being taken, or waited for.
         ends: Generation and launch of the last end of each unit that its restart policy was asked about.
         unfinished: Why a restore of a snapshot that was begun is not finished; empty when there is none. Until then it does not start.
     """
@@ -53,6 +54,7 @@ class Actor:
         self.in_hand: set[str] = set()
         self.changing: anyio.CancelScope | None = None
         self.pending: dict[str, anyio.CancelScope] = {}
+        self.climbing: anyio.CancelScope | None = None
         self.ends: dict[str, tuple[int, int]] = {}
         self.unfinished = ""
         self.is_gone = False
@@ -64,8 +66,8 @@ class Actor:
         self.ready_since.pop(unit, None)
 
     def give_way(self) -> None:
-        """A stop wins over a change of services under way and over restarts that wait."""
-        for scope in (self.changing, *self.pending.values()):
+        """A stop wins over a change of services under way, over restarts that wait, and over recoveries."""
+        for scope in (self.changing, self.climbing, *self.pending.values()):
             if scope is not None:
                 scope.cancel()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import anyio
 
@@ -42,6 +42,9 @@ from envmgr.runtime.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 
+Climb = Callable[[Actor, OwedEffect], Awaitable[None]]
+"""Take the measure that is owed and settle it; it takes `actor.busy` itself, for it may wait before."""
+
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 1.0, 30.0
 _CUT_OFF = "the daemon was ended in the middle of it"
 
@@ -54,10 +57,11 @@ class Performer:
         self._reach = reach
         self._supervisor: Supervisor | None = None
         self._health: Health | None = None
+        self._climb: Climb | None = None
 
-    def attach(self, supervisor: Supervisor, health: Health) -> None:
-        """Close the circle: the supervisor hands effects here, facts go back to it."""
-        self._supervisor, self._health = supervisor, health
+    def attach(self, supervisor: Supervisor, health: Health, climb: Climb | None = None) -> None:
+        """Close the circle: the supervisor hands effects here, facts go back to it; `climb` takes the ladder's measures."""
+        self._supervisor, self._health, self._climb = supervisor, health, climb
 
     @property
     def supervisor(self) -> Supervisor:
@@ -106,6 +110,9 @@ class Performer:
             case EffectKind.REMOVE:
                 async with actor.busy:
                     await self._remove(actor, owed)
+            case EffectKind.CLIMB:
+                assert self._climb is not None, "attach() says who climbs"
+                await self._climb(actor, owed)
 
     # --- spawn -------------------------------------------------------------------------------------------
 
