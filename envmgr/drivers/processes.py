@@ -7,7 +7,7 @@ import functools
 import os
 import signal as signals
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -134,11 +134,20 @@ class ProcProcesses:
         seeds, orphaned = _roots(rows, marks.roots)
         ours = proc.kin(rows, seeds)
         listening = functools.cache(functools.partial(self._listening, marks.ports))
+        reapers = outside - {os.getpid()}
         strays = {
             row.pid: proof
             for row in rows.values()
             if row.pid not in ours
-            and (proof := _proof(row, marks, is_orphan=row.session in orphaned, listening=listening))
+            and (
+                proof := _proof(
+                    row,
+                    marks,
+                    is_orphan=row.session in orphaned,
+                    listening=listening,
+                    is_lost=_has_lost(row, marks.kept_by, reapers),
+                )
+            )
         }
         found = proc.kin(rows, ours | strays)
         return tuple(
@@ -162,17 +171,36 @@ def _roots(rows: Mapping[int, proc.Row], roots: Sequence[ProcessIdentity]) -> tu
     return seeds, {root.pid for root in of_this_boot if root.pid not in rows}
 
 
-def _proof(row: proc.Row, marks: Marks, *, is_orphan: bool, listening: Callable[[], set[int]]) -> str:
+def _proof(
+    row: proc.Row,
+    marks: Marks,
+    *,
+    is_orphan: bool,
+    listening: Callable[[], set[int]],
+    is_lost: bool = False,
+) -> str:
     """The two facts that tie a stray to the agent; empty when there are not two."""
     marked = proc.carries(row.pid, marks.marker)
     if is_orphan and marked:
         return "session+marker"
+    if marked and is_lost:
+        return "marker+keeper"
     placed = (marked or is_orphan) and _works_in(row.pid, marks.cwd)
     if is_orphan and placed:
         return "session+cwd"
     if marked and placed:
         return "marker+cwd"
     return "marker+port" if marked and row.pid in listening() else ""
+
+
+def _has_lost(row: proc.Row, keeper: ProcessIdentity | None, reapers: Collection[int]) -> bool:
+    """Whether it may have been a child of a keeper that died: it began after it, and whoever takes orphans here has it now.
+
+    That is the first process, or an ancestor of this one that takes orphans (PR_SET_CHILD_SUBREAPER, prctl(2)).
+    """
+    if keeper is None or keeper.boot_id != boot_id():
+        return False
+    return row.start_ticks >= keeper.start_ticks and row.ppid in reapers
 
 
 def _lookup(pids: Iterable[int]) -> dict[int, proc.Row]:

@@ -85,6 +85,15 @@ class Held:
         return self.ended_at is None and (self.identity is not None or bool(self.container))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeeperRecord:
+    """What the last keeper of a folder wrote down; the only source when it was killed."""
+
+    owner: str
+    identity: ProcessIdentity
+    services: Mapping[str, Held]
+
+
 class Keeper(Protocol):
     """The keeper of one agent, reached through its socket."""
 
@@ -140,6 +149,21 @@ class Keepers(Protocol):
 
     async def find(self, home: Path, *, owner: str) -> Seen[Keeper]:
         """Absent when nobody holds the lock."""
+
+    async def record(self, home: Path) -> KeeperRecord | None:
+        """What the folder's last keeper wrote down, whether it lives or not; None if nothing readable is there."""
+
+    async def wake(self, home: Path, *, owner: str) -> None:
+        """Let a keeper that was stopped (SIGSTOP) go on; only one that is surely this folder's."""
+
+    async def end(self, home: Path, *, owner: str) -> None:
+        """Kill the keeper that holds the folder's lock and answers nobody. Its services live on, and are then to be swept.
+
+        Harmless when nobody holds the lock.
+
+        Raises:
+            Unobservable: It is not sure who holds the lock (R-31), or it cannot be ended; nobody else was signalled.
+        """
 
     async def clear(self, home: Path) -> None:
         """Delete the socket that a killed keeper left; only after `find` said Absent."""

@@ -27,12 +27,39 @@ class Marks:
         roots: Processes known to be ours; their sessions and descendants belong too.
         marker: Environment variables all of which a stray must carry.
         cwd: A stray must also work in here, or listen on one of `ports`.
+        kept_by: A keeper that has died. Whatever carries the marker, began after it and has no parent any more was a child of it,
+            wherever it went since, and would have been ended with its service.
     """
 
     roots: tuple[ProcessIdentity, ...] = ()
     marker: Mapping[str, str]
     cwd: Path
     ports: tuple[int, ...] = ()
+    kept_by: ProcessIdentity | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marked:
+    """A process of this user that says whose it is: by its environment, by its ancestor's, or, a keeper, by its words.
+
+    Attributes:
+        instance, agent, part: As it says; `part` is `keeper` for a keeper.
+        generation: None when it does not say.
+        age_s: Seconds since its start, by a clock that nobody sets.
+        cwd: Empty when it cannot be read; a removed folder without the kernel's remark.
+        parent: Pid of its parent, marked or not.
+    """
+
+    identity: ProcessIdentity
+    command: str
+    instance: str
+    agent: str
+    part: str
+    generation: int | None
+    age_s: float
+    cwd: str
+    resident_bytes: int = 0
+    parent: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import psutil
 
-from envmgr.drivers.keeper.client import Record, UnixKeepers, read_record
+from envmgr.drivers.keeper.client import UnixKeepers, read_record
 from envmgr.model.observe import ProcessIdentity
 from envmgr.model.service import LogPolicy, ProcessLimits
-from envmgr.protocols.keepers import Launch, Listen
+from envmgr.protocols.keepers import KeeperRecord, Launch, Listen
 from tests.support.wait import eventually
 
 OWNER = "test/agent"
@@ -45,7 +45,7 @@ def end_keeper(home: Path) -> None:
         eventually(lambda: not lives(record.identity), within_s=15)
 
 
-async def record_of(home: Path) -> Record:
+async def record_of(home: Path) -> KeeperRecord:
     record = await UnixKeepers().record(home)
     assert record is not None
     return record

@@ -8,7 +8,7 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,11 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 
 from envmgr.aio import blocking
 from envmgr.drivers import command
-from envmgr.drivers.keeper import program
+from envmgr.drivers.keeper import program, stuck
 from envmgr.drivers.keeper.desk import RECORD
 from envmgr.errors import Conflict, Unavailable, Unobservable, from_problem
 from envmgr.model.observe import Absent, Present, ProcessIdentity, Seen, Unknown
-from envmgr.protocols.keepers import Held, Keeper, Launch
+from envmgr.protocols.keepers import Held, Keeper, KeeperRecord, Launch
 
 _ANSWER_S = 2.0
 _HIRE_S = 5.0
@@ -31,15 +31,6 @@ _ENDED = (anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError)
 _LINE_BYTES = 16 << 20
 # What a Python may need to run at all. The rest of the daemon's environment is none of a keeper's business.
 _INHERITED = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "TZ")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """What the last keeper of a folder wrote down; the only source when it was killed."""
-
-    owner: str
-    identity: ProcessIdentity
-    services: Mapping[str, Held]
 
 
 class UnixKeepers:
@@ -82,9 +73,30 @@ class UnixKeepers:
         """See `Keepers.clear`."""
         await blocking.act("file", (home / program.SOCKET).unlink, missing_ok=True)
 
-    async def record(self, home: Path) -> Record | None:
-        """What the folder's last keeper wrote down, whether it lives or not; None if nothing readable is there."""
+    async def record(self, home: Path) -> KeeperRecord | None:
+        """See `Keepers.record`."""
         return await blocking.look("file", _ANSWER_S, read_record, home)
+
+    async def wake(self, home: Path, *, owner: str) -> None:
+        """See `Keepers.wake`."""
+        record = await self.record(home)
+        if record is not None and record.owner == owner:
+            await blocking.act("proc", stuck.wake, home / program.LOCK, record.identity)
+
+    async def end(self, home: Path, *, owner: str) -> None:
+        """See `Keepers.end`. Returns when the lock is free."""
+        if not await blocking.look("file", _ANSWER_S, _is_locked, home):
+            return
+        record = await self.record(home)
+        if record is None or record.owner != owner:
+            raise _unsure(home)
+        if not await blocking.act("proc", stuck.kill, home / program.LOCK, record.identity):
+            raise _unsure(home)
+        with anyio.move_on_after(_ANSWER_S):
+            while await blocking.look("file", _ANSWER_S, _is_locked, home):  # noqa: ASYNC110 - a lock wakes nobody
+                await anyio.sleep(_POLL_S)
+            return
+        raise _unsure(home)
 
     async def _wait_for_other(self, keeper: UnixKeeper) -> None:
         with anyio.move_on_after(_HIRE_S):
@@ -207,7 +219,7 @@ class UnixKeeper:
         return json.dumps({"verb": verb, "owner": self._owner, **fields}).encode() + b"\n"
 
 
-def read_record(home: Path) -> Record | None:
+def read_record(home: Path) -> KeeperRecord | None:
     """See `UnixKeepers.record`. Blocking."""
     try:
         found = json.loads((home / RECORD).read_text(encoding="utf-8"))
@@ -215,7 +227,7 @@ def read_record(home: Path) -> Record | None:
             pid=found["pid"], start_ticks=found["start_ticks"], boot_id=found["boot_id"]
         )
         services = {name: _held(one) for name, one in found["services"].items()}
-        return Record(owner=found["owner"], identity=identity, services=services)
+        return KeeperRecord(owner=found["owner"], identity=identity, services=services)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -254,6 +266,14 @@ def _silent(home: Path, error: BaseException) -> Unobservable:
         f"the keeper does not answer ({type(error).__name__})",
         hint="Run `envmgr doctor`.",
         details={"home": str(home), "error": type(error).__name__},
+    )
+
+
+def _unsure(home: Path) -> Unobservable:
+    return Unobservable(
+        "something holds the keeper's lock and cannot be ended, or is not surely the keeper",
+        hint=f"See who it is: `fuser -v {home / program.LOCK}`.",
+        details={"home": str(home)},
     )
 
 

@@ -15,7 +15,8 @@ from envmgr.errors import EnvmgrError, StopFailed, Unobservable
 from envmgr.model.ids import LABEL_SERVICE
 from envmgr.model.observe import Absent, Present, Seen, Unknown
 from envmgr.model.service import ServiceSpec, StopPolicy
-from envmgr.runtime import engine_use, rendering, runners, sharing
+from envmgr.protocols.processes import Marks
+from envmgr.runtime import engine_use, keeperless, rendering, runners, sharing
 from envmgr.runtime.engine_runner import EngineRunner
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.outcomes import Outcome
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 
 _STOP_COMMAND_S = 10.0
 _BRIEF_S = 3.0
+_STRAY_S = 2.0
 _NONE: Mapping[str, StopPolicy] = {}
 
 
@@ -118,6 +120,7 @@ class _Stopping:
         self._engine: EngineRunner | None = None
         self._there: dict[str, Runner] = {}
         self._strays: list[tuple[str, _End]] = []
+        self._orphans: Mapping[str, Marks] = {}
         self._survivors: list[str] = []
         self._unseen: list[str] = []
 
@@ -129,9 +132,12 @@ class _Stopping:
             case Present(keeper):
                 held = await keeper.status()
                 self._there |= dict.fromkeys(held, keeper)
-                known = {service.name for service in inc.services if service.container is None}
-                alive = (name for name, one in held.items() if one.is_alive and name not in known)
+                alive = (name for name, one in held.items() if one.is_alive and name not in self._known)
                 self._strays = [(name, partial(keeper.stop, name)) for name in alive]
+            case Absent():
+                self._orphans = await keeperless.marks(inc)
+                ends = {name: partial(self._end, name) for name in self._orphans if name not in self._known}
+                self._strays = list(ends.items())
             case Unknown(reason):
                 self._unseen.append(f"the keeper of {inc.name} does not answer: {reason}")
         if await engine_use.look(inc) is not None and not await is_untouched(inc):
@@ -139,6 +145,11 @@ class _Stopping:
         for service in sharing.shared_services(inc):
             if (runner := await runners.find_shared(inc, service)) is not None:
                 self._there[service.name] = runner
+
+    @property
+    def _known(self) -> frozenset[str]:
+        """Units that are processes."""
+        return frozenset(service.name for service in self._inc.services if service.container is None)
 
     async def _find_containers(self, engine: EngineRunner) -> None:
         try:
@@ -155,10 +166,14 @@ class _Stopping:
         for level in reversed(graph.levels(needs)):
             async with anyio.create_task_group() as group:
                 for name in level:
-                    if name in self._there and name in names:
-                        group.start_soon(self._stop_one, self._inc.service(name))
-        if not isinstance(self._keeper, Unknown):
-            await self._sweep(names)
+                    if name in names:
+                        group.start_soon(self._end_one, self._inc.service(name))
+
+    async def _end_one(self, service: ServiceSpec) -> None:
+        if service.name in self._there:
+            await self._stop_one(service)
+        if service.name in self._known and not isinstance(self._keeper, Unknown):
+            await self._sweep(service)
 
     async def stop_strays(self, gone: Mapping[str, StopPolicy]) -> None:
         """What runs of units that are no longer there: a change was cut off by a stop or a crash."""
@@ -186,13 +201,21 @@ class _Stopping:
         except EnvmgrError as error:
             self._unseen.append(f"{service.name}: {error.message}")
 
-    async def _sweep(self, names: Collection[str]) -> None:
-        """Processes that left their session (`setsid`), or outlived a killed keeper."""
-        for name in names:
-            if self._inc.service(name).container is None:
-                marks = self._inc.marks(part=f"service:{name}")
-                left = await self._inc.systems.processes.end(marks, grace_s=2.0)
-                self._survivors += [f"{name}: {m.command} (pid {m.identity.pid})" for m in left]
+    async def _sweep(self, service: ServiceSpec) -> None:
+        """Processes that left their session (`setsid`), or outlived a killed keeper; those are given their usual time."""
+        if service.name in self._orphans:
+            grace_s, signal = self._grace_s(service.stop), service.stop.signal
+        else:
+            grace_s, signal = _STRAY_S, "SIGTERM"
+        try:
+            self._survivors += await self._end(service.name, signal=signal, grace_s=grace_s)
+        except EnvmgrError as error:
+            self._unseen.append(f"{service.name}: {error.message}")
+
+    async def _end(self, name: str, *, signal: str, grace_s: float) -> tuple[str, ...]:
+        marks = self._orphans.get(name) or self._inc.marks(part=f"service:{name}")
+        left = await self._inc.systems.processes.end(marks, signal=signal, grace_s=grace_s)
+        return tuple(f"{name}: {m.command} (pid {m.identity.pid})" for m in left)
 
     async def dismiss(self) -> None:
         """Whoever ran them has nothing more to do here."""
