@@ -104,7 +104,7 @@ def _own_fields(old: ServiceSpec, new: ServiceSpec) -> Iterator[FieldChange]:
         if path[0] == "env":
             continue  # a part of the whole environment, see `_variables`
         impact, note = service_rule(new, path)
-        if path[0] == "ready" and _notifies(old) != _notifies(new):
+        if path[0] in ("ready", "startup") and _notifies(old) != _notifies(new):
             impact, note = (Impact.RESTART, "NOTIFY_SOCKET is given at the start")
         yield FieldChange(path=shown(path), old=before, new=after, impact=impact, note=note)
 
@@ -113,7 +113,7 @@ def _notifies(service: ServiceSpec) -> bool:
     def in_probe(probe: Probe) -> bool:
         return isinstance(probe, NotifyProbe) or any(in_probe(p) for p in getattr(probe, "probes", ()))
 
-    return service.ready is not None and in_probe(service.ready.probe)
+    return any(in_probe(look.probe) for look in (service.startup, service.ready) if look is not None)
 
 
 # --- its environment ---------------------------------------------------------------------------------------------

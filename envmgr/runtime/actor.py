@@ -12,6 +12,10 @@ from envmgr.protocols.workspaces import Repository
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.outcomes import Outcome
 from envmgr.runtime.reports import Reports
+from envmgr.runtime.vigil import Vigils
+
+ASSISTANT = "(assistant)"
+"""Its name among what is in hand; no service can have it."""
 
 
 class Actor:
@@ -27,7 +31,8 @@ class Actor:
         busy: Held while an effect of this agent runs, so that a stop waits for the spawn it cancelled.
         services: How each service stands, as last seen.
         ready_since: Unix time from which on each unit has been ready without a break, as far as this daemon saw.
-        in_hand: Units that are being stopped and started on purpose; what is seen of them meanwhile says nothing.
+        vigils: What probes have seen of each unit's present launch.
+        in_hand: Units (and ASSISTANT) that are being stopped and started on purpose; what is seen of them meanwhile says nothing.
         changing: Cancels the change of services under way.
         pending: Cancels the automatic restart that each unit waits for.
         climbing: Cancels the measure of the recovery ladder that is being taken, or waited for.
@@ -51,6 +56,7 @@ class Actor:
         self.reports = Reports()
         self.services: dict[str, Outcome] = {}
         self.ready_since: dict[str, float] = {}
+        self.vigils = Vigils()
         self.in_hand: set[str] = set()
         self.changing: anyio.CancelScope | None = None
         self.pending: dict[str, anyio.CancelScope] = {}

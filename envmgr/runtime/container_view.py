@@ -13,14 +13,14 @@ from envmgr.runtime.incarnation import Incarnation
 
 
 class ContainerView:
-    """See `probes.Inside`. A connection to a published port proves nothing: the engine itself accepts it."""
+    """See `answers.Inside`. A connection to a published port proves nothing: the engine itself accepts it."""
 
     def __init__(self, inc: Incarnation, service: ServiceSpec) -> None:
         self._inc = inc
         self._service = service
 
     def address(self, port: str) -> tuple[str, int]:
-        """See `probes.Inside.address`."""
+        """See `answers.Inside.address`."""
         number = next(
             (viewpoint.inside(self._inc, self._service, p) for p in self._service.ports if p.name == port),
             None,
@@ -32,12 +32,12 @@ class ContainerView:
         return place, int(port) if number is None else number
 
     async def execute(self, argv: Sequence[str], timeout_s: float) -> tuple[int, str]:
-        """See `probes.Inside.execute`."""
+        """See `answers.Inside.execute`."""
         name = owning.container(self._inc, self._service.name)
         return await self._inc.systems.containers.execute(name, argv, deadline_s=timeout_s)
 
     async def health(self) -> str:
-        """See `probes.Inside.health`."""
+        """See `answers.Inside.health`."""
         match await self._inc.systems.containers.inspect(owning.container(self._inc, self._service.name)):
             case Present(container):
                 return container.health

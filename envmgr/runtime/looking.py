@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
 
-from envmgr.errors import EnvmgrError
+from envmgr.errors import EnvmgrError, PortTaken
 from envmgr.model.observe import Unknown
-from envmgr.model.probe import Readiness
+from envmgr.model.probe import Liveness, Readiness
 from envmgr.model.service import ServiceSpec
 from envmgr.protocols.keepers import Held
 from envmgr.runtime import owning, probes, rendering, sharing
+from envmgr.runtime.answers import Answer
 from envmgr.runtime.incarnation import Incarnation
+from envmgr.runtime.metering import Meter
 from envmgr.runtime.subjects import subject
 
 log = logging.getLogger(__name__)
@@ -38,24 +39,18 @@ async def secrets_of(inc: Incarnation) -> Mapping[str, str]:
 async def look(
     inc: Incarnation,
     service: ServiceSpec,
-    ready: Readiness,
+    probe: Readiness | Liveness,
     held: Held | None,
     secrets: Mapping[str, str],
     *,
-    is_sure: bool,
-) -> probes.Answer:
-    """One attempt of its probe.
-
-    Args:
-        held: Its launch, as far as known.
-        is_sure: Whose listener it is was settled before, and the keeper tells when it ends; asking costs 2 ms each time.
-    """
-    probe = rendering.ready_probe(inc, service, secrets)
-    assert probe is not None, "only services with a probe are looked at"
-    looked_at = subject(inc, service, held, secrets)
-    if is_sure:
-        looked_at = replace(looked_at, foreign=None)
+    meter: Meter,
+) -> Answer:
+    """One attempt of a probe; `held` is the launch, as far as known."""
+    rendered = rendering.probe_of(inc, service, probe.probe, secrets)
+    looked_at = subject(inc, service, held, secrets, meter=meter, checks_owner=probe.owner)
     try:
-        return await probes.look(probe, looked_at, timeout_s=ready.timeout_s)
+        return await probes.look(rendered, looked_at, timeout_s=probe.timeout_s)
+    except PortTaken as taken:
+        return Answer(is_ready=False, why=taken.message, foreign=str(taken.details["owner"]))
     except EnvmgrError as error:
-        return probes.Answer(is_ready=False, why=error.message)
+        return Answer(is_ready=False, why=error.message)

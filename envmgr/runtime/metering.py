@@ -10,8 +10,8 @@ from envmgr.model.service import ServiceSpec
 from envmgr.protocols.keepers import Held
 from envmgr.protocols.processes import Marks
 from envmgr.runtime import owning, sharing
+from envmgr.runtime.answers import Use
 from envmgr.runtime.incarnation import Incarnation
-from envmgr.runtime.probes import Use
 
 
 class Meter:
@@ -51,7 +51,7 @@ class Meter:
         return (cpu_s - before[2]) / (now - before[1])
 
     async def use(self, held: Held | None) -> Use:
-        """See `probes.Metered.use`."""
+        """See `answers.Metered.use`."""
         processes = self._inc.systems.processes
         used = (await processes.usage({"": await self.marks(held)}))[""]
         return Use(
@@ -61,7 +61,7 @@ class Meter:
         )
 
     async def commands(self, held: Held | None) -> list[str]:
-        """See `probes.Metered.commands`."""
+        """See `answers.Metered.commands`."""
         match await self._inc.systems.processes.members(await self.marks(held)):
             case Present(members):
                 return [member.command for member in members]
@@ -71,15 +71,15 @@ class Meter:
 
 
 class Metered:
-    """See `probes.Metered`."""
+    """See `answers.Metered`."""
 
     def __init__(self, meter: Meter, held: Held | None) -> None:
         self._meter, self._held = meter, held
 
     async def commands(self) -> list[str]:
-        """See `probes.Metered.commands`."""
+        """See `answers.Metered.commands`."""
         return await self._meter.commands(self._held)
 
     async def use(self) -> Use:
-        """See `probes.Metered.use`."""
+        """See `answers.Metered.use`."""
         return await self._meter.use(self._held)

@@ -20,7 +20,8 @@ _CREDENTIALS = struct.Struct("3i")
 
 def is_awaited(service: ServiceSpec) -> bool:
     """Whether a process service says itself when it is ready."""
-    return service.ready is not None and service.container is None and _listens(service.ready.probe)
+    looks = [look.probe for look in (service.startup, service.ready) if look is not None]
+    return service.container is None and any(_listens(look) for look in looks)
 
 
 def _listens(probe: Probe) -> bool:

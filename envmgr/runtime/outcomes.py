@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from envmgr.errors import Unavailable
+from envmgr.model.probe import Readiness, Startup
 from envmgr.model.service import ServiceKind, ServiceSpec, ServiceState
 from envmgr.protocols.keepers import Held
+
+_DEADLINE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +30,8 @@ def start_deadline(service: ServiceSpec) -> float:
     """Seconds after which a start that is not ready (or a task that has not ended) has failed."""
     if service.kind is ServiceKind.TASK:
         return service.timeout_s
-    return service.ready.deadline_s if service.ready else 60.0
+    deadlines = [look.deadline_s for look in (service.startup, service.ready) if look is not None]
+    return sum(deadlines) or _DEADLINE_S
 
 
 def how(service: ServiceSpec, held: Held) -> str:
@@ -72,10 +76,13 @@ def ended(agent: str, service: ServiceSpec, held: Held, log: str) -> ServiceFail
     )
 
 
-def never_ready(agent: str, service: ServiceSpec, why: str, log: str) -> ServiceFailed:
-    """The error for a unit that did not become ready in time; `why` is what its probe saw last."""
+def never_ready(
+    agent: str, service: ServiceSpec, look: Startup | Readiness, why: str, log: str
+) -> ServiceFailed:
+    """The error for a unit that did not come up in time; `why` is what its probe saw last."""
+    what, key = ("started", "startup") if isinstance(look, Startup) else ("ready", "ready")
     return ServiceFailed(
-        f"{service.name} was not ready within {start_deadline(service):g} s: {why}{last_words(log)}",
-        hint=f"Look at `envmgr logs {agent} {service.name}`; mend it, or raise `ready.deadline`.",
+        f"{service.name} was not {what} within {look.deadline_s:g} s: {why}{last_words(log)}",
+        hint=f"Look at `envmgr logs {agent} {service.name}`; mend it, or raise `{key}.deadline`.",
         details={"log": log},
     )

@@ -80,12 +80,10 @@ def probe(look: Probe, known: Mapping[str, str], inside: Mapping[str, str] | Non
             return AllOf(probes=tuple(probe(part, known, inside) for part in parts))
 
 
-def ready_probe(inc: Incarnation, service: ServiceSpec, secrets: Mapping[str, str]) -> Probe | None:
-    """The probe of a service: as the host sees the world, and as its container does where it runs inside."""
-    if service.ready is None:
-        return None
+def probe_of(inc: Incarnation, service: ServiceSpec, look: Probe, secrets: Mapping[str, str]) -> Probe:
+    """A probe of a service: as the host sees the world, and as its container does where it runs inside."""
     outside = values(inc, secrets, service.name)
-    return probe(service.ready.probe, outside, values(inc, secrets, service.name, viewer=service))
+    return probe(look, outside, values(inc, secrets, service.name, viewer=service))
 
 
 def variable(service: str, port: str) -> str:

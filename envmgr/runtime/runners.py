@@ -182,8 +182,7 @@ class SharedRunner:
         if self._inc.systems.now() < held.started_at + service.ready.deadline_s:
             return False
         secrets = await self._inc.secrets()
-        probe = rendering.ready_probe(self._common, service, secrets)
-        assert probe is not None, "it has one"
+        probe = rendering.probe_of(self._common, service, service.ready.probe, secrets)
         looked_at = subject(self._common, service, held, secrets)
         return not (await probes.look(probe, looked_at, timeout_s=service.ready.timeout_s)).is_ready
 

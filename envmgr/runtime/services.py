@@ -10,11 +10,14 @@ from functools import partial
 import anyio
 
 from envmgr.core.counting import counted
+from envmgr.core.hysteresis import Streak
 from envmgr.core.replicas import FRONTS
 from envmgr.errors import EnvmgrError, PortTaken, Unavailable
+from envmgr.model.probe import Readiness, Startup
 from envmgr.model.service import Condition, Dependency, ServiceKind, ServiceSpec, ServiceState
 from envmgr.protocols.keepers import Held
 from envmgr.runtime import balancing, notify, probes, rendering, run_when, tenancy
+from envmgr.runtime.answers import Subject
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.leasing import claim_ports, may_move
 from envmgr.runtime.notify import Notified
@@ -257,29 +260,36 @@ class ServiceRun:
             raise ended(self._inc.name, service, held, await excerpt(held))
 
     async def _await_ready(self, service: ServiceSpec, held: Held | None) -> None:
-        """Until the probe says so, or, without a probe, alive for 250 ms."""
-        started = time.monotonic()
-        deadline_s = start_deadline(service)
-        why = "no attempt yet"
-        good = 0
-        await self._sleep_alive(service, service.ready.initial_s if service.ready else _ALIVE_S, held)
-        look = rendering.ready_probe(self._inc, service, self._secrets)
-        while look is not None and service.ready is not None:
-            answer = await probes.look(look, self._subject(service), timeout_s=service.ready.timeout_s)
-            good = good + 1 if answer.is_ready else 0
-            if good >= service.ready.up:
-                break
-            why = answer.why or why
-            elapsed = time.monotonic() - started
-            if elapsed > deadline_s:
-                words = await excerpt(self._held.get(service.name))
-                raise never_ready(self._inc.name, service, why, words)
-            # 4 % of the time it has taken so far, so that the last look comes soon after it listens
-            await self._sleep_alive(service, min(_SLOWEST_S, max(_FIRST_DELAY_S, elapsed * _SLOPE)), held)
+        """Until its probes say so, the one of its startup first; without any, alive for 250 ms."""
+        for look in (service.startup, service.ready):
+            if look is not None:
+                await self._await_probe(service, look, held)
+        if service.startup is None and service.ready is None:
+            await self._sleep_alive(service, _ALIVE_S, held)
         if held is not None and service.is_shared:
             await tenancy.admit(self._inc, service, self._held[service.name], self._secrets)
         await balancing.note(self._inc, service, is_ready=True)
         self._set(service.name, ServiceState.READY)
+
+    async def _await_probe(self, service: ServiceSpec, look: Startup | Readiness, held: Held | None) -> None:
+        started, streak, why = time.monotonic(), Streak(), "no attempt yet"
+        slowest_s = look.period_s if isinstance(look, Startup) else _SLOWEST_S
+        await self._sleep_alive(service, look.initial_s, held)
+        probe = rendering.probe_of(self._inc, service, look.probe, self._secrets)
+        while True:
+            answer = await probes.look(
+                probe, self._subject(service, checks_owner=look.owner), timeout_s=look.timeout_s
+            )
+            streak = streak.after(is_good=answer.is_ready, up=look.up, down=1)
+            if streak.is_up:
+                return
+            why = answer.why or why
+            elapsed = time.monotonic() - started
+            if elapsed > look.deadline_s:
+                words = await excerpt(self._held.get(service.name))
+                raise never_ready(self._inc.name, service, look, why, words)
+            # 4 % of the time it has taken so far, so that the last look comes soon after it listens
+            await self._sleep_alive(service, min(slowest_s, max(_FIRST_DELAY_S, elapsed * _SLOPE)), held)
 
     async def _sleep_alive(self, service: ServiceSpec, seconds: float, held: Held | None) -> None:
         """Wait, but notice at once when the process ends."""
@@ -292,9 +302,9 @@ class ServiceRun:
             held = self._held[service.name]
             raise ended(self._inc.name, service, held, await excerpt(held))
 
-    def _subject(self, service: ServiceSpec) -> probes.Subject:
-        notified = self._notified.get(service.name)
-        return subject(self._inc, service, self._held.get(service.name), self._secrets, notified=notified)
+    def _subject(self, service: ServiceSpec, *, checks_owner: bool | None = None) -> Subject:
+        held, notified = self._held.get(service.name), self._notified.get(service.name)
+        return subject(self._inc, service, held, self._secrets, notified=notified, checks_owner=checks_owner)
 
     async def _move(self, service: ServiceSpec, taken: PortTaken) -> None:
         """Lease another port in place of one that somebody else took between bind test and bind (R-32)."""

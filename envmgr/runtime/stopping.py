@@ -21,6 +21,7 @@ from envmgr.protocols.store import Transaction
 from envmgr.runtime import begun, engine_runner, restart_history, sharing
 from envmgr.runtime.commands import run_task
 from envmgr.runtime.incarnation import Incarnation
+from envmgr.runtime.ownership import Owner
 from envmgr.runtime.saga import never
 from envmgr.runtime.settling import Moves, change_key
 from envmgr.runtime.steps import shared
@@ -28,7 +29,7 @@ from envmgr.runtime.steps.assistant import end_assistant
 from envmgr.runtime.steps.environment import forget_files
 from envmgr.runtime.steps.services import stop_services
 from envmgr.runtime.steps.session import close_session
-from envmgr.runtime.subjects import stranger
+from envmgr.runtime.subjects import listener_of
 
 Record = Callable[[NewEvent], Awaitable[None]]
 Part = tuple[str, Callable[[], Awaitable[None]]]
@@ -147,7 +148,8 @@ async def _still_bound(inc: Incarnation, port: int) -> bool:
     """Bound, and not surely by a stranger: anybody may take a port that no service of ours has opened."""
     if await blocking.look("proc", 5.0, inc.systems.sockets.is_free, port):
         return False
-    return not await blocking.look("proc", 5.0, stranger, inc, port, marks=inc.marks())
+    found = await blocking.look("proc", 5.0, listener_of, inc, port, marks=inc.marks())
+    return found.owner is not Owner.FOREIGN
 
 
 async def _release(inc: Incarnation) -> None:

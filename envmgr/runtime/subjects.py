@@ -10,10 +10,13 @@ from envmgr.errors import PortTaken
 from envmgr.model.service import ServiceKind, ServiceSpec
 from envmgr.protocols.keepers import Held
 from envmgr.protocols.processes import Marks
-from envmgr.runtime import probes, rendering, sharing
+from envmgr.runtime import ownership, rendering, sharing
+from envmgr.runtime.answers import Answer, Subject
 from envmgr.runtime.container_view import ContainerView
 from envmgr.runtime.incarnation import Incarnation
+from envmgr.runtime.metering import Meter
 from envmgr.runtime.notify import Notified
+from envmgr.runtime.ownership import OURS, Owner, Ownership
 
 _EXCERPT_BYTES = 4096
 _EXCERPT_LINES = 12
@@ -27,11 +30,15 @@ def subject(
     secrets: Mapping[str, str],
     *,
     notified: Notified | None = None,
-) -> probes.Subject:
+    meter: Meter | None = None,
+    checks_owner: bool | None = None,
+) -> Subject:
     """What the probes of a service look at; the owner check is off for external services.
 
     Args:
         notified: Hears of the present launch while it starts; later its word stands.
+        meter: Of this unit, where earlier looks count.
+        checks_owner: As its probe says; None: as its readiness does.
 
     It is off for containers, too: the engine itself listens on their published ports, and said so when it took them.
     """
@@ -42,13 +49,14 @@ def subject(
 
     in_container = service.container is not None
     is_ours = service.kind is not ServiceKind.EXTERNAL and not in_container
-    checks_owner = is_ours and (service.ready is None or service.ready.owner)
+    wants_owner = service.ready is None or service.ready.owner if checks_owner is None else checks_owner
+    metered = (meter or Meter(inc, service)).of(held) if service.kind is not ServiceKind.EXTERNAL else None
 
-    async def has_said_so() -> probes.Answer:
+    async def has_said_so() -> Answer:
         is_ready = notified is None or notified.is_ready()
-        return probes.Answer(is_ready=is_ready, why="" if is_ready else "it has not said READY=1")
+        return Answer(is_ready=is_ready, why="" if is_ready else "it has not said READY=1")
 
-    return probes.Subject(
+    return Subject(
         notified=has_said_so,
         container=ContainerView(sharing.runs_in(inc, service), service) if in_container else None,
         ports={port.name: inc.port(service.name, port.name) for port in service.ports},
@@ -56,34 +64,36 @@ def subject(
         execute=execute,
         log=held.log if held else None,
         log_offset=_begin(held) if held else 0,
-        foreign=partial(foreign, inc, service, held) if checks_owner else None,
+        owner_of=partial(owner_of, inc, service, held) if is_ours and wants_owner else None,
+        metered=metered,
     )
 
 
-def foreign(inc: Incarnation, service: ServiceSpec, held: Held | None, port: int) -> str:
-    """Who else listens on a port of the service; empty when it is ours or nobody can tell. Blocking."""
+def owner_of(inc: Incarnation, service: ServiceSpec, held: Held | None, port: int) -> Ownership:
+    """Whose listener a port of the service has. Blocking."""
     if any(own.listen and inc.port(service.name, own.name) == port for own in service.ports):
-        return ""  # its keeper has opened it, and would not have got what others have
+        return OURS  # its keeper has opened it, and would not have got what others have
     roots = (held.identity,) if held and held.identity else ()
     runs_in = sharing.runs_in(inc, service)
-    return stranger(inc, port, marks=runs_in.marks(*roots, part=f"service:{service.name}"))
+    marks = runs_in.marks(*roots, part=f"service:{service.name}")
+    return listener_of(inc, port, marks=marks)
 
 
-async def port_thief(inc: Incarnation, service: ServiceSpec, looked_at: probes.Subject) -> PortTaken | None:
+async def port_thief(inc: Incarnation, service: ServiceSpec, looked_at: Subject) -> PortTaken | None:
     """A service that ended because somebody else has its port is a conflict, not a crash."""
     for port in service.ports:
         number = inc.port(service.name, port.name)
-        foreign = looked_at.foreign
-        owner = await blocking.look("proc", 5.0, foreign, number) if foreign else ""
-        if owner:
-            return PortTaken.by(owner, port=number)
+        if looked_at.owner_of is not None:
+            found = await blocking.look("proc", 5.0, looked_at.owner_of, number)
+            if found.owner is Owner.FOREIGN:
+                return PortTaken.by(found.who, port=number)
     return None
 
 
-def stranger(inc: Incarnation, port: int, *, marks: Marks) -> str:
-    """Who listens there and surely does not carry these marks; empty when nobody does, or nobody can tell. Blocking."""
+def listener_of(inc: Incarnation, port: int, *, marks: Marks) -> Ownership:
+    """Who listens there; ours if it carries these marks. Blocking."""
     systems = inc.systems
-    return probes.foreign_listener(
+    return ownership.of_listener(
         port,
         listener=systems.sockets.listener,
         is_ours=partial(systems.processes.belongs, marks=marks),

@@ -29,6 +29,7 @@ from envmgr.runtime.actor import Actor
 from envmgr.runtime.admission import HostLimits
 from envmgr.runtime.bus import Bus
 from envmgr.runtime.incarnation import Incarnation, Layout, Systems
+from envmgr.runtime.pulse import Pulse
 from envmgr.runtime.rebuild import rebuild
 from envmgr.runtime.saga import never
 
@@ -62,8 +63,10 @@ class Supervisor:
         policy: Policy,
         perform: Perform,
         reach: Callable[[str], None] = never,
+        pulse: Pulse | None = None,
     ) -> None:
         """`reach` is called at each named crash point of what is no effect."""
+        self.pulse = pulse or Pulse()
         self.systems = systems
         self.layout = layout
         self.instance = instance
