@@ -13,9 +13,13 @@ if TYPE_CHECKING:
 
 
 class Row:
-    """One process. `start_ticks` is field 22 of its stat file: clock ticks since boot."""
+    """One process. `start_ticks` is field 22 of its stat file: clock ticks since boot.
 
-    __slots__ = ("name", "pid", "ppid", "session", "start_ticks", "state")
+    Attributes:
+        fields: Of that file, from the third one on; the 21st and all behind it in one.
+    """
+
+    __slots__ = ("fields", "name", "pid", "ppid", "session", "start_ticks", "state")
 
     def __init__(self, pid: int, stat: bytes) -> None:
         # The name stands in brackets and may itself hold spaces and brackets (proc(5)).
@@ -27,6 +31,7 @@ class Row:
         self.ppid = int(fields[1])
         self.session = int(fields[3])
         self.start_ticks = int(fields[19])
+        self.fields = fields
 
     @property
     def is_alive(self) -> bool:
@@ -36,13 +41,13 @@ class Row:
 
 def boot_id() -> str:
     """Changes with each start of the host."""
-    return _read("/proc/sys/kernel/random/boot_id").decode().strip()
+    return read("/proc/sys/kernel/random/boot_id").decode().strip()
 
 
 def row(pid: int) -> Row | None:
     """None if there is no such process."""
     try:
-        stat = _read(f"/proc/{pid}/stat")
+        stat = read(f"/proc/{pid}/stat")
     except (FileNotFoundError, ProcessLookupError):
         return None
     return Row(pid, stat) if stat else None
@@ -98,7 +103,7 @@ def carries(pid: int, marker: Mapping[str, str]) -> bool:
     try:
         if os.stat(f"/proc/{pid}").st_uid != os.geteuid():
             return False
-        data = b"\0" + _read(f"/proc/{pid}/environ")
+        data = b"\0" + read(f"/proc/{pid}/environ")
     except OSError:
         return False
     return all(os.fsencode(f"\0{name}={value}\0") in data for name, value in marker.items())
@@ -107,14 +112,15 @@ def carries(pid: int, marker: Mapping[str, str]) -> bool:
 def ignores(pid: int, number: int) -> bool:
     """Whether a process has asked the kernel to drop this signal; False when nobody can tell."""
     try:
-        lines = _read(f"/proc/{pid}/status").splitlines()
+        lines = read(f"/proc/{pid}/status").splitlines()
     except OSError:
         return False
     masks = [line.split()[1] for line in lines if line.startswith(b"SigIgn:")]
     return any(int(mask, 16) >> (number - 1) & 1 for mask in masks)
 
 
-def _read(path: str) -> bytes:
+def read(path: str) -> bytes:
+    """A whole file of /proc."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         data = b""

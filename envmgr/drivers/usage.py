@@ -16,9 +16,13 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 def measure(sets: Mapping[str, Marks]) -> dict[str, Usage]:
     """What each set uses: roots, their sessions and descendants, and orphans beside a root that carry its marker. Blocking."""
-    rows = {pid: row for pid, row in proc.table().items() if row.is_alive}
+    return among({pid: row for pid, row in proc.table().items() if row.is_alive}, sets)
+
+
+def among(rows: Mapping[int, proc.Row], sets: Mapping[str, Marks]) -> dict[str, Usage]:
+    """The same in a table that was just read, of the living."""
     known = {root.pid for marks in sets.values() for root in marks.roots}
-    return {key: _sum(_members(rows, marks, known)) for key, marks in sets.items()}
+    return {key: total([rows[pid] for pid in _members(rows, marks, known)]) for key, marks in sets.items()}
 
 
 def _members(rows: Mapping[int, proc.Row], marks: Marks, known: Collection[int]) -> Iterable[int]:
@@ -30,22 +34,15 @@ def _members(rows: Mapping[int, proc.Row], marks: Marks, known: Collection[int])
     return proc.kin(rows, roots | strays)
 
 
-def _sum(pids: Iterable[int]) -> Usage:
-    resident = tasks = 0
-    cpu_s = 0.0
-    seen: list[int] = []
-    for pid in pids:
-        try:
-            pages = int(Path(f"/proc/{pid}/statm").read_bytes().split()[1])
-            fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-        except (OSError, IndexError):
-            continue  # it has ended
-        resident += pages * _PAGE_BYTES
-        # utime, stime, and those of children that were waited for; then num_threads (proc(5), fields 14 to 17 and 20).
-        cpu_s += sum(int(ticks) for ticks in fields[11:15]) / _TICKS
-        tasks += int(fields[17])
-        seen.append(pid)
-    return Usage(resident_bytes=resident, tasks=tasks, cpu_s=cpu_s, pids=tuple(seen))
+def total(rows: Collection[proc.Row]) -> Usage:
+    """What these processes use together, as their rows say."""
+    # utime, stime, and those of children that were waited for; num_threads; rss (proc(5), fields 14 to 17, 20 and 24).
+    return Usage(
+        resident_bytes=sum(int(row.fields[20].split(None, 2)[1]) for row in rows) * _PAGE_BYTES,
+        cpu_s=sum(int(ticks) for row in rows for ticks in row.fields[11:15]) / _TICKS,
+        tasks=sum(int(row.fields[17]) for row in rows),
+        pids=tuple(row.pid for row in rows),
+    )
 
 
 def exact(pids: Iterable[int]) -> int:
