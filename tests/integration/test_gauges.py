@@ -113,16 +113,17 @@ def _waiting(env: Mapping[str, str]) -> Iterator[Callable[[], None]]:
     """A child that gets this environment only when it is told to go on."""
     program = f"import os, sys; print('ok', flush=True); sys.stdin.readline(); os.execve(sys.executable, [sys.executable, '-c', {_SAY!r}], {dict(env)!r})"
     child = subprocess.Popen(
-        [sys.executable, "-u", "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+        [sys.executable, "-u", "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     assert child.stdin is not None
     assert child.stdout is not None
     pipe, said = child.stdin, child.stdout
-    said.read(3)
+    assert said.readline() == b"ok\n"
 
     def go() -> None:
         pipe.write(b"\n")
-        assert said.read(3) == b"ok\n"
+        pipe.flush()
+        assert said.readline() == b"ok\n"
 
     try:
         yield go
