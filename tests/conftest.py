@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import pytest
 from blockbuster import blockbuster_ctx
 from hypothesis import settings
 
-pytest_plugins = ["tests.support.no_skips"]
+pytest_plugins = ["tests.support.no_skips", "tests.chaos.report"]
 
 # A busy machine is not a failed property; an example that fails is printed so that it can be run again.
 settings.register_profile("envmgr", deadline=None, print_blob=True)
@@ -28,6 +29,7 @@ _OURS = "ENVMGR_TEST_"
 
 def pytest_configure(config: pytest.Config) -> None:
     """Give this process a home of its own, so that no test reads or writes the user's."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup(1) every program of the tests would ignore it
     for name in list(os.environ):
         if name.startswith(_FOREIGN) and not name.startswith(_OURS):
             del os.environ[name]

@@ -34,6 +34,8 @@ _INHERITED = frozenset(
             "no_proxy",
             "all_proxy",
         ),
+        # Else what an agent does with containers happens in another engine than its services run in.
+        *("DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "DOCKER_CONTEXT", "DOCKER_CONFIG"),
         *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"),
     }
 )

@@ -9,7 +9,7 @@ import pytest
 
 from envmgr.testing.audit import Finding, audit
 from tests.support.docker import BASE, engine, remove
-from tests.support.engine_proxy import door
+from tests.support.engine_proxy import ENGINE, door
 from tests.support.host import Host, host
 from tests.support.requirements import proves
 
@@ -162,7 +162,7 @@ def test_an_engine_that_gives_no_answer_is_not_an_empty_one(tmp_path: Any) -> No
     with door(tmp_path / "d") as way, host(DOCKER_HOST=way.url, ENVMGR_DOCKER__DEADLINE_S="2") as here:
         here.sleeper()
         here.ok("spawn", "-t", "sleeper", "--name", "otter")
-        made = inside(here, f"DOCKER_HOST= docker run -d --init -v $PWD:/x {BASE} sleep 600")
+        made = inside(here, f"DOCKER_HOST={ENGINE} docker run -d --init -v $PWD:/x {BASE} sleep 600")
         way.jam()
         failed = here.run("stop", "otter")
         assert failed.code != 0
@@ -180,7 +180,7 @@ def test_what_comes_back_with_an_engine_that_was_down_is_removed_then(tmp_path: 
     with door(tmp_path / "d") as way, host(DOCKER_HOST=way.url) as here:
         here.sleeper()
         here.ok("spawn", "-t", "sleeper", "--name", "otter")
-        made = inside(here, f"DOCKER_HOST= docker run -d --init -v $PWD:/x {BASE} sleep 600")
+        made = inside(here, f"DOCKER_HOST={ENGINE} docker run -d --init -v $PWD:/x {BASE} sleep 600")
         way.shut()
         here.ok("stop", "otter")
         assert find(made).status == "running"

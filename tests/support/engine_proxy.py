@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 # The one that the tests use: `scripts/test` may have started it at an address of its own.
-_ENGINE = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://")
+ENGINE = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
 _PIECE = 65536
 
 
@@ -76,7 +76,7 @@ class Door:
             while True:
                 ours, _ = listener.accept()
                 theirs = socket.socket(socket.AF_UNIX)
-                theirs.connect(_ENGINE)
+                theirs.connect(ENGINE.removeprefix("unix://"))
                 self._open += [ours, theirs]
                 asked = threading.Event()
                 for copy, source, target in ((self._ask, ours, theirs), (self._answer, theirs, ours)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -12,8 +13,9 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from envmgr.testing.audit import audit
 from tests.support import docker
@@ -147,11 +149,25 @@ class Host:
 
 
 def _own_ports() -> dict[str, str]:
-    """A thousand ports for this worker, so that tests side by side do not take each other's."""
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    run = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
-    first = 20000 + 1000 * ((run + worker) % 10)
+    """A thousand ports for this worker, so that tests side by side, also of other runs, do not take each other's."""
+    first = 12000 + 1000 * _own_share()  # to 31999: ephemeral ones begin at 32768
     return {"ENVMGR_PORTS__FIRST": str(first), "ENVMGR_PORTS__LAST": str(first + 999)}
+
+
+@cache
+def _own_share() -> int:
+    """One of twenty, locked for as long as this process lives."""
+    for share in range(20):
+        lock = (Path(tempfile.gettempdir()) / f"envmgr-test-ports-{os.getuid()}-{share}").open("w")
+        with suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _shares.append(lock)
+            return share
+        lock.close()
+    raise AssertionError("twenty test runs are under way: no ports are left")
+
+
+_shares: list[TextIO] = []
 
 
 def git(repo: Path, *args: str) -> str:

@@ -68,7 +68,7 @@ each dependant gets what is right for it, so `postgres://shop@${host}:${ports.sq
 `extends` names parents, oldest first. Maps merge, lists and values replace, `null` (in TOML `"!unset"`) deletes; a `ready` that names
 another kind of probe replaces the parent's. `defaults` is merged under every service.
 
-An agent inherits `PATH`, `HOME`, locale, proxy and XDG variables of the person who spawns; then come `env_file` and `env`. Variables
+An agent inherits `PATH`, `HOME`, locale, proxy, Docker and XDG variables of the person who spawns; then come `env_file` and `env`. Variables
 whose names look like secrets (`*_KEY`, `*_TOKEN`, `*_PASSWORD`) are never stored: from an env file they are fetched when needed, and
 `${API_KEY}` is an error that tells to use `secrets`. Secrets are variables of processes and of the agent; a container gets those whose
 names stand in its service, such as `env: {API_KEY: "${secrets.API_KEY}"}`, `$API_KEY` in its command, or a line of its own `env_file`.
