@@ -19,6 +19,7 @@ from tests.support.wait import async_eventually
 
 pytestmark = pytest.mark.anyio
 
+_MINE = f"test-{os.getpid()}"  # others run beside this one
 _SAY = "import sys; print('ok', flush=True); sys.stdin.read()"
 _HOARD = f"hoard = b'x' * 50_000_000; {_SAY}"
 _OPENER = f"import os; held = [os.open('/dev/null', os.O_RDONLY) for _ in range(90)]; {_SAY}"
@@ -66,7 +67,7 @@ def _running(program: str, env: Mapping[str, str] | None = None, *, nofile: int 
         child.wait()
 
 
-def _marked(agent: str, part: str = "", *, instance: str = "mine") -> dict[str, str]:
+def _marked(agent: str, part: str = "", *, instance: str = _MINE) -> dict[str, str]:
     return {"ENVMGR_INSTANCE": instance, "ENVMGR_AGENT": agent, "ENVMGR_PART": part}
 
 
@@ -78,7 +79,7 @@ async def test_processes_are_counted_to_whom_they_or_their_ancestors_say() -> No
         _running(_SAY, _marked("red", "assistant")),
         _running(_SAY, _marked("blue", "assistant", instance="another")),
     ):
-        census = await gauges.census("mine", inside={}, sets={})
+        census = await gauges.census(_MINE, inside={}, sets={})
 
     api = census.parts["red", "service:api"]
     assert set(census.parts) == {("red", "service:api"), ("red", "assistant")}
@@ -92,7 +93,7 @@ async def test_processes_are_counted_to_whom_they_or_their_ancestors_say() -> No
 
 async def test_processes_in_a_container_are_counted_by_its_first_one() -> None:
     with _running(_PARENT) as first:
-        census = await LinuxGauges().census("mine", inside={first: ("red", "service:db")}, sets={})
+        census = await LinuxGauges().census(_MINE, inside={first: ("red", "service:db")}, sets={})
 
     assert len(census.parts["red", "service:db"].pids) == 2
 
@@ -101,11 +102,11 @@ async def test_who_was_seen_before_it_became_itself_is_asked_again() -> None:
     """Between fork and exec the environment is the parent's."""
     gauges = LinuxGauges()
     with _waiting(_marked("red")) as go:
-        assert not (await gauges.census("mine", inside={}, sets={})).parts
+        assert not (await gauges.census(_MINE, inside={}, sets={})).parts
 
         go()
 
-        assert ("red", "") in (await gauges.census("mine", inside={}, sets={})).parts
+        assert ("red", "") in (await gauges.census(_MINE, inside={}, sets={})).parts
 
 
 @contextmanager
