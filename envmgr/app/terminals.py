@@ -23,7 +23,7 @@ from envmgr.model.observe import Present, Unknown
 from envmgr.model.service import ServiceKind, ServiceSpec
 from envmgr.model.stimulus import ActivityReported
 from envmgr.protocols.store import Transaction
-from envmgr.runtime import addresses, attaching, commands, delivery, owning, rendering, sharing
+from envmgr.runtime import addresses, attaching, commands, conversation, delivery, owning, rendering, sharing
 from envmgr.runtime.actor import Actor
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.runners import needs_runner
@@ -385,6 +385,8 @@ async def report(ask: Report, app: App) -> views.Done:
     actor = app.agents.find(ask.agent)
     inc = await app.agents.incarnation(actor)
     understood = inc.assistant.understand(ask.hook, ask.payload)
+    if ask.generation == inc.generation:
+        await conversation.hear(inc, understood)
     if understood.activity is not None:
         await app.agents.apply(
             actor,

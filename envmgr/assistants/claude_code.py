@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from envmgr.assistants import claude_config, claude_hooks, claude_screen
+from envmgr.assistants import claude_config, claude_hooks, claude_screen, claude_talks
 from envmgr.assistants.command import find_executable
 from envmgr.errors import ConfigError
 from envmgr.model.spec import AssistantSpec
@@ -23,6 +23,7 @@ _INSTALL = (
 )
 _QUIET = {"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1", "DISABLE_AUTOUPDATER": "1"}
 _HOOK_TIMEOUT_S = 5
+_OWN_TALK = frozenset({"--resume", "-r", "--continue", "-c", "--session-id"})
 
 
 class ClaudeCodeAssistant:
@@ -30,6 +31,7 @@ class ClaudeCodeAssistant:
 
     kind: ClassVar[str] = "claude_code"
     reports: ClassVar[bool] = True
+    converses: ClassVar[bool] = True
 
     def check(self, spec: AssistantSpec, env: Mapping[str, str]) -> str:
         if any(word.split("=")[0] == "--settings" for word in spec.args):
@@ -49,10 +51,10 @@ class ClaudeCodeAssistant:
         executable = self.check(spec, place.env)
         file = claude_config.config_file(place.env)
         claude_config.admit(file, place.worktree, api_key=place.env.get("ANTHROPIC_API_KEY"))
-        settings = _write_settings(place.home / _SETTINGS, spec=spec, hook_command=place.hook_command)
+        settings = _write_settings(place.home / _SETTINGS, spec=spec, place=place)
         model = ("--model", spec.model) if spec.model else ()
         # Without --permission-mode the CLI's own default holds, which changes between its versions.
-        flags = ("--settings", str(settings), "--permission-mode", _mode(spec), *model)
+        flags = ("--settings", str(settings), "--permission-mode", _mode(spec), *model, *_talk(spec, place))
         quiet = {name: value for name, value in _QUIET.items() if name not in place.env}
         return Start(argv=(executable, *_words(spec)[1:], *flags, *spec.args), env=quiet)
 
@@ -76,11 +78,23 @@ def _words(spec: AssistantSpec) -> Sequence[str]:
     return (command,) if isinstance(command, str) else command
 
 
-def _write_settings(file: Path, *, spec: AssistantSpec, hook_command: Sequence[str]) -> Path:
+def _talk(spec: AssistantSpec, place: Place) -> Sequence[str]:
+    """Go on with the agent's conversation, or begin it under its id; who names one in the arguments has said which."""
+    if not place.conversation or any(word.split("=")[0] in _OWN_TALK for word in spec.args):
+        return ()
+    is_begun = claude_talks.exists(place.env, place.conversation)
+    return ("--resume" if is_begun else "--session-id", place.conversation)
+
+
+def _write_settings(file: Path, *, spec: AssistantSpec, place: Place) -> Path:
     """Settings of this session only; they add to the person's and the repository's."""
-    settings: dict[str, object] = {
-        "hooks": {hook: _hook([*hook_command, hook]) for hook in claude_hooks.HOOKS}
-    }
+    hooks = {hook: _hook([*place.hook_command, hook]) for hook in claude_hooks.HOOKS}
+    if place.handoff is not None:
+        # What this hook prints goes to the model, without a turn of its own. A new system prompt would not: a conversation
+        # keeps its first one.
+        tell = {"type": "command", "command": f"cat {shlex.quote(str(place.handoff))} 2>/dev/null || true"}
+        hooks["SessionStart"].append({"matcher": "startup|resume", "hooks": [tell]})
+    settings: dict[str, object] = {"hooks": hooks}
     if _mode(spec) == _BYPASS:
         # The template has already said yes to what Claude Code would ask now.
         settings["skipDangerousModePermissionPrompt"] = True

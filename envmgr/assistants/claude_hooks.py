@@ -33,7 +33,14 @@ def understand(hook: str, payload: Mapping[str, object]) -> Report:
     """Translate one hook call; an unknown one changes nothing."""
     activity, remark = _meaning(hook, payload)
     detail = " ".join(f"{hook} {remark}".split())
-    return Report(activity=activity, detail=detail[:_DETAIL_CHARS])
+    is_own = "agent_id" not in payload
+    return Report(
+        activity=activity,
+        detail=detail[:_DETAIL_CHARS],
+        conversation=_text(payload, "session_id") if is_own and hook == "SessionStart" else "",
+        prompt=_text(payload, "prompt") if is_own and hook == "UserPromptSubmit" else "",
+        ends_turn=activity is Activity.READY and hook != "SessionStart",
+    )
 
 
 def _meaning(hook: str, payload: Mapping[str, object]) -> tuple[Activity | None, str]:

@@ -140,6 +140,7 @@ ASSISTANT: Mapping[str, Rule] = {
     "keys": _LIVE,
     "ready_s": _both(Impact.NONE, _AT_START),
     "permission_mode": _both(Impact.REPLAN, _AT_START),
+    "resume": _both(Impact.LIVE),
 }
 
 

@@ -79,6 +79,7 @@ class AssistantSpec:
         command: Program for `command`; for the others an override of the executable.
         prompt: First prompt, delivered when the assistant is ready.
         keys: tmux key names sent first when stopping, before the signal.
+        resume: `auto`: started again, it goes on with its conversation, where it can; `never`.
     """
 
     kind: str = "command"
@@ -92,6 +93,7 @@ class AssistantSpec:
     keys: tuple[str, ...] = ()
     ready_s: float = 60.0
     permission_mode: str | None = None
+    resume: str = "auto"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,12 +26,16 @@ class Place:
         home: The agent's private folder (0700) for configuration that must not be in the worktree.
         env: The environment it will get, secrets included.
         hook_command: argv prefix that reports a hook's JSON (stdin) to the daemon; the hook's name is appended.
+        conversation: Id of the conversation to go on with, or to begin; empty: any new one.
+        handoff: File with what it should know from the start, when it comes back after a respawn.
     """
 
     worktree: Path
     home: Path
     env: Mapping[str, str]
     hook_command: Sequence[str]
+    conversation: str = ""
+    handoff: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,10 +48,19 @@ class Start:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """A hook call, understood: what the assistant is doing now, or nothing new (None)."""
+    """A hook call, understood: what the assistant is doing now, or nothing new (None).
+
+    Attributes:
+        conversation: Id of the conversation it is in, when that may have changed.
+        prompt: It has taken this prompt, and works on it from now on.
+        ends_turn: It has done what the last prompt asked, or given it up.
+    """
 
     activity: Activity | None
     detail: str
+    conversation: str = ""
+    prompt: str = ""
+    ends_turn: bool = False
 
 
 class Assistant(Protocol):
@@ -56,6 +69,8 @@ class Assistant(Protocol):
     kind: ClassVar[str]
     reports: ClassVar[bool]
     """Whether hooks report its activity; if not, the screen and the process are all there is."""
+    converses: ClassVar[bool]
+    """Whether it can go on with a conversation after its end."""
 
     def check(self, spec: AssistantSpec, env: Mapping[str, str]) -> str:
         """Path of the executable. Raises Unavailable with how to install it."""

@@ -173,6 +173,14 @@ class Control:
 
     # --- one at a time ------------------------------------------------------------------------------------
 
+    async def alone(self, actor: Actor, act: Callable[[Incarnation], Awaitable[T]]) -> T:
+        """Do something else to a running agent that nothing may come between; a stop ends it.
+
+        Raises:
+            Conflict: The agent does not run, or was stopped meanwhile.
+        """
+        return await self._alone(actor, act, None)
+
     async def _alone(
         self,
         actor: Actor,

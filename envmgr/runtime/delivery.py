@@ -5,6 +5,7 @@ from __future__ import annotations
 import anyio
 
 from envmgr.errors import Conflict, Unavailable
+from envmgr.runtime import conversation
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.reports import Reports
 
@@ -27,7 +28,10 @@ async def deliver(inc: Incarnation, text: str, reports: Reports) -> None:
     if terminal is None:
         raise Conflict(f"{inc.name} has no terminal session", hint=f"Run `envmgr start {inc.name}`.")
     async with reports.turn:
-        if not await _is_taken(inc, terminal.agent_pane, text, reports):
+        await conversation.sending(inc, text)
+        is_taken = await _is_taken(inc, terminal.agent_pane, text, reports)
+        await (conversation.taken if is_taken else conversation.not_taken)(inc)
+        if not is_taken:
             raise Unavailable(
                 f"{inc.name} did not take the prompt; it stands in its input line",
                 hint=f"Look with `envmgr attach {inc.name}`, and press Enter there or clear the line.",

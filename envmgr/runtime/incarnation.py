@@ -255,13 +255,15 @@ class Incarnation:
         """What to look for when the processes of the agent (or of one part) are wanted."""
         return Marks(roots=roots, marker=self.marker(part), cwd=self.path, ports=tuple(self.ports.values()))
 
-    def place(self, env: Mapping[str, str]) -> Place:
+    def place(self, env: Mapping[str, str], *, conversation: str = "", handoff: Path | None = None) -> Place:
         """Where the assistant runs."""
         return Place(
             worktree=self.path,
             home=self.home,
             env=env,
             hook_command=self.systems.hook_command(self.id, self.generation, self.home),
+            conversation=conversation,
+            handoff=handoff,
         )
 
     async def identify(self, pid: int) -> ProcessIdentity | None:

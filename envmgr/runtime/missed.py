@@ -11,6 +11,7 @@ from envmgr.aio import blocking
 from envmgr.model.agent import Source
 from envmgr.model.stimulus import ActivityReported
 from envmgr.protocols.assistant import PENDING
+from envmgr.runtime import conversation
 from envmgr.runtime.actor import Actor
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.supervisor import Supervisor
@@ -25,7 +26,10 @@ async def replay(supervisor: Supervisor, actor: Actor, inc: Incarnation) -> None
     latest: ActivityReported | None = None
     for line in await blocking.look("file", 5.0, _read, path):
         understood = inc.assistant.understand(str(line.get("hook")), _payload(line))
-        if understood.activity is not None and _at(line) > known and line.get("generation") == inc.generation:
+        if line.get("generation") != inc.generation:
+            continue
+        await conversation.hear(inc, understood)
+        if understood.activity is not None and _at(line) > known:
             latest = ActivityReported(
                 generation=inc.generation,
                 activity=understood.activity,

@@ -28,7 +28,8 @@ from envmgr.runtime.supervisor import Supervisor
 log = logging.getLogger(__name__)
 
 POLICY = "restart policy"
-"""The cause of restarts that nobody asked for: they leave the count of attempts as it is."""
+RECOVERY = "recovery"
+"""Causes of restarts that nobody asked for: they leave the count of attempts as it is."""
 
 
 class Mover:
@@ -94,7 +95,7 @@ class Mover:
             tx.put(change_key(inc.id), moves.to_json())
             if spec is not None:
                 tx.save_spec(inc.id, spec)
-            for name in moves.again if cause != POLICY else ():
+            for name in moves.again if cause not in (POLICY, RECOVERY) else ():
                 restart_history.begin_anew(tx, inc.id, name)
 
         with anyio.CancelScope(shield=True):

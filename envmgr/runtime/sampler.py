@@ -19,7 +19,8 @@ from envmgr.model.stimulus import (
     SessionLost,
 )
 from envmgr.protocols.terminals import Pane
-from envmgr.runtime.actor import Actor
+from envmgr.runtime import conversation
+from envmgr.runtime.actor import ASSISTANT, Actor
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.supervisor import Supervisor
 
@@ -51,7 +52,11 @@ class Sampler:
 
     async def sample(self) -> None:
         """One look. tmux is not asked when nobody runs."""
-        running = [a for a in self._supervisor.actors() if a.state.lifecycle is Lifecycle.RUNNING]
+        running = [
+            actor
+            for actor in self._supervisor.actors()
+            if actor.state.lifecycle is Lifecycle.RUNNING and ASSISTANT not in actor.in_hand
+        ]
         if not running:
             return
         match await self._supervisor.systems.terminals.panes():
@@ -81,6 +86,8 @@ class Sampler:
             await self._supervisor.apply(actor, again)
         inc = await self._supervisor.incarnation(actor)
         terminal = await inc.find_terminal()
+        if ASSISTANT in actor.in_hand:
+            return
         pane = panes.get(terminal.agent_pane) if terminal else None
         if pane is None or pane.owner != inc.tag:
             await self._count_missing(actor, "its session is not in the list of the terminal server")
@@ -92,12 +99,18 @@ class Sampler:
     async def _facts(self, actor: Actor, inc: Incarnation, pane: Pane) -> Sequence[Fact]:
         generation = inc.generation
         if pane.dead:
-            return self._exit(pane, generation)
+            is_earlier = inc.pane_pid not in (
+                0,
+                pane.pid,
+            )  # the list is older than the assistant that runs now
+            return [] if is_earlier else self._exit(pane, generation)
         if not inc.assistant.reports or not self._is_silent(actor):
             return []
         seen = inc.assistant.read_screen(await inc.systems.terminals.screen(pane.id))
         if seen.activity is None or seen.activity is actor.state.activity:
             return []
+        if seen.activity is Activity.READY:
+            await conversation.over(inc)
         return [
             ActivityReported(
                 generation=generation, activity=seen.activity, source=Source.SCREEN, detail=seen.detail

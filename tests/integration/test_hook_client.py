@@ -61,6 +61,7 @@ def test_long_values_are_cut_and_short_ones_are_whole(tmp_path: Path, heard: lis
     payload = {
         "tool_name": "Write",
         "tool_input": {"content": "x" * 10_000},
+        "message": "é" * 9_000,
         "prompt": "é" * 9_000,
         "agent_id": "s",
     }
@@ -71,7 +72,8 @@ def test_long_values_are_cut_and_short_ones_are_whole(tmp_path: Path, heard: lis
     assert (got["tool_name"], got["agent_id"]) == ("Write", "s")
     assert got["tool_input"].startswith('{"content": "xxx')
     assert len(got["tool_input"]) == 4096
-    assert got["prompt"] == "é" * 4096
+    assert got["message"] == "é" * 4096
+    assert got["prompt"] == payload["prompt"], "it may have to be said again"
 
 
 @proves("ASSIST-022")

@@ -46,7 +46,7 @@ def _given(value: object) -> object:
 class Agent(Strict):
     """The AI program."""
 
-    later: ClassVar = frozenset({"resume", "idle", "tools"})
+    later: ClassVar = frozenset({"idle", "tools"})
 
     kind: Annotated[str, AfterValidator(_kind), WithJsonSchema({"enum": [*_KINDS, "claude"]})] = "command"
     """`command` runs any program, `claude_code` (also written `claude`) the Claude Code CLI."""
@@ -64,6 +64,8 @@ class Agent(Strict):
     """Variables of the assistant."""
     depends_on: Edges = Field(default_factory=dict)
     """Services that come first; a list of names will do."""
+    resume: Literal["auto", "never"] = "auto"
+    """`auto`: started again, it goes on with its own conversation, if it is one that can. `never`: with a new one."""
     stop: AgentStop = AgentStop()
     """How it is ended."""
     ready: AgentReady = AgentReady()

@@ -130,6 +130,7 @@ def _assistant(agent: Agent, answers: Answers, services: Services) -> AssistantS
         keys=agent.stop.keys,
         ready_s=agent.ready.timeout,
         permission_mode=agent.permission_mode,
+        resume=agent.resume,
     )
 
 

@@ -13,6 +13,7 @@ import time
 _CONNECT_S = 1.0
 _ANSWER_S = 2.0
 _VALUE_BYTES = 4096
+_PROMPT_BYTES = 256 * 1024
 _PENDING_BYTES = 1024 * 1024
 
 
@@ -28,21 +29,25 @@ def _report(socket: str, agent: str, *, generation: str, home: str, hook: str) -
 
 
 def _shortened(payload: bytes) -> bytes:
-    """Cut long values to text of 4 kB; also makes one line of it."""
+    """Cut long values to text of 4 kB, save for prompts, which may have to be said again; also makes one line of it."""
     if len(payload) <= _VALUE_BYTES and b"\n" not in payload:
         return payload
     import json  # deferred: most payloads are small
 
     values = {key: json.dumps(value) for key, value in json.loads(payload).items()}
-    short = {key: _cut(text) if len(text) > _VALUE_BYTES else text for key, text in values.items()}
+    short = {
+        key: _cut(text, _PROMPT_BYTES if key == "prompt" else _VALUE_BYTES) for key, text in values.items()
+    }
     return ("{" + ", ".join(f"{json.dumps(key)}: {text}" for key, text in short.items()) + "}").encode()
 
 
-def _cut(text: str) -> str:
+def _cut(text: str, size: int) -> str:
+    if len(text) <= size:
+        return text
     import json
 
     # Strings stay strings without their quotes; anything else becomes the beginning of its JSON.
-    return json.dumps((json.loads(text) if text.startswith('"') else text)[:_VALUE_BYTES])
+    return json.dumps((json.loads(text) if text.startswith('"') else text)[:size])
 
 
 def _post(socket: str, path: str, *, body: bytes) -> bool:

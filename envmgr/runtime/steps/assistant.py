@@ -17,13 +17,17 @@ from envmgr.errors import StopFailed, Unavailable
 from envmgr.model.agent import Activity
 from envmgr.model.observe import Present, ProcessIdentity
 from envmgr.model.spec import AssistantSpec
+from envmgr.protocols.assistant import Place
 from envmgr.protocols.terminals import Pane
-from envmgr.runtime import begun, delivery, rendering
+from envmgr.runtime import begun, conversation, delivery, rendering
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.reports import Reports
 from envmgr.runtime.saga import Receipt, Step
 from envmgr.runtime.steps.environment import export_lines, write_private
 from envmgr.runtime.steps.session import GATE
+
+HANDOFF = "handoff.md"
+"""File in the agent's folder: what an assistant should know that comes back after a respawn."""
 
 _KEYS_GRACE_S = 3.0
 _GATE_S, _GATE_PAUSE_S = 5.0, 0.001
@@ -40,26 +44,47 @@ class StartAssistant(Step):
     async def do(self) -> Receipt:
         """Prepare its configuration, and open the gate at which its pane waits."""
         inc = self._inc
-        secrets = await inc.secrets()
-        env = rendering.assistant_env(inc, secrets)
+        await inc.secrets()
         await inc.until_made("environment")
-        await blocking.act("file", _write_start, inc, rendered(inc, secrets), env)
+        await write_start(inc)
         await inc.until_made("worktree", "session")
-        inc.was_inhabited = True
-        try:
-            identity = await blocking.act("file", _open_gate, inc)
-        except TimeoutError as error:
-            pane = await alive_pane(inc)
-            raise Unavailable(
-                f"the terminal does not start the assistant; its pane runs {pane.command}",
-                hint="Run `envmgr doctor`.",
-            ) from error
+        identity = await let_in(inc)
         return {"pid": inc.pane_pid, "start_ticks": identity.start_ticks if identity else 0}
 
     async def undo(self, receipt: Receipt | None) -> None:
         """End it and take back what its configuration wrote outside the agent's folder."""
         await end_assistant(self._inc, grace_s=3.0, is_polite=False)
         await begun.end(self._inc)
+
+
+async def write_start(inc: Incarnation) -> None:
+    """Write the assistant's configuration and the program that its pane goes on with."""
+    secrets = await inc.secrets()
+    env = rendering.assistant_env(inc, secrets)
+    handoff = inc.home / HANDOFF
+    place = inc.place(
+        env,
+        conversation=await conversation.current(inc),
+        handoff=handoff if await anyio.Path(handoff).exists() else None,
+    )
+    await blocking.act("file", _write_start, inc, rendered(inc, secrets), place)
+
+
+async def let_in(inc: Incarnation) -> ProcessIdentity | None:
+    """Open the gate at which its pane waits.
+
+    Raises:
+        Unavailable: Nobody waits there; says what the pane runs instead.
+    """
+    inc.was_inhabited = True
+    try:
+        return await blocking.act("file", _open_gate, inc)
+    except TimeoutError as error:
+        pane = await alive_pane(inc)
+        raise Unavailable(
+            f"the terminal does not start the assistant; its pane runs {pane.command}",
+            hint="Run `envmgr doctor`.",
+        ) from error
 
 
 class AwaitReadiness(Step):
@@ -74,10 +99,11 @@ class AwaitReadiness(Step):
 
     async def do(self) -> Receipt:
         """Wait, watching the pane for an early end or a dialog; deliver the prompt."""
-        state = await self._wait()
-        prompt = rendered(self._inc, await self._inc.secrets()).prompt
+        state = await until_ready(self._inc, self._reports)
+        prompt: str | None = rendered(self._inc, await self._inc.secrets()).prompt
         if self._inc.prior is not None:
-            prompt = None  # an assistant that comes back to its worktree has had it
+            # An assistant that comes back to its worktree has had it; what a respawn has cut is said again.
+            prompt = await conversation.resending(self._inc)
         if prompt and state in (Activity.READY, None):
             await delivery.deliver(self._inc, prompt, self._reports)
         elif prompt:
@@ -87,28 +113,36 @@ class AwaitReadiness(Step):
             )
         return {"activity": state.value if state else "unknown"}
 
-    async def _wait(self) -> Activity | None:
-        inc = self._inc
-        if not inc.assistant.reports:
-            if await inc.identify(inc.pane_pid) is None:
-                await alive_pane(inc)  # tells how it ended
-            return None
-        with anyio.move_on_after(inc.spec.assistant.ready_s):
-            while True:
-                if (known := await self._reports.after(0, within_s=0.25)) is not None:
-                    return known
-                await alive_pane(inc)
-                seen = inc.assistant.read_screen(await last_screen(inc))
-                if seen.activity is Activity.AWAITING_INPUT:
-                    return seen.activity
-        raise Unavailable(
-            f"the assistant gave no sign of readiness within {inc.spec.assistant.ready_s:g} s;"
-            f" its screen: {await last_screen(inc)}",
-            hint="Start it once by hand in the repository to see what it waits for.",
-        )
-
     async def undo(self, receipt: Receipt | None) -> None:
         """Nothing was made."""
+
+
+async def until_ready(inc: Incarnation, reports: Reports, *, mark: int = 0) -> Activity | None:
+    """Wait for the assistant's word, watching its pane for an early end or a dialog; None for one that tells nothing.
+
+    Args:
+        mark: Count of reports before it was started.
+
+    Raises:
+        Unavailable: It has ended, or said nothing in its time; carries its last screen.
+    """
+    if not inc.assistant.reports:
+        if await inc.identify(inc.pane_pid) is None:
+            await alive_pane(inc)  # tells how it ended
+        return None
+    with anyio.move_on_after(inc.spec.assistant.ready_s):
+        while True:
+            if (known := await reports.after(mark, within_s=0.25)) is not None:
+                return known
+            await alive_pane(inc)
+            seen = inc.assistant.read_screen(await last_screen(inc))
+            if seen.activity is Activity.AWAITING_INPUT:
+                return seen.activity
+    raise Unavailable(
+        f"the assistant gave no sign of readiness within {inc.spec.assistant.ready_s:g} s;"
+        f" its screen: {await last_screen(inc)}",
+        hint="Start it once by hand in the repository to see what it waits for.",
+    )
 
 
 def rendered(inc: Incarnation, secrets: Mapping[str, str]) -> AssistantSpec:
@@ -220,11 +254,10 @@ def was_let_in(inc: Incarnation) -> bool:
     return (inc.home / "start.sh").exists() and not (inc.home / GATE).exists()
 
 
-def _write_start(inc: Incarnation, spec: AssistantSpec, env: Mapping[str, str]) -> None:
-    """Write the assistant's configuration and the program that the pane goes on with. Blocking."""
-    inc.assistant.check(spec, env)
-    start = inc.assistant.prepare(spec, inc.place(env))
-    exports = export_lines({**env, **start.env})
+def _write_start(inc: Incarnation, spec: AssistantSpec, place: Place) -> None:
+    inc.assistant.check(spec, place.env)
+    start = inc.assistant.prepare(spec, place)
+    exports = export_lines({**place.env, **start.env})
     if inc.spec.secrets:  # then the environment is in a file of its own, deleted before the assistant starts
         values = inc.home / "start.env"
         write_private(values, exports)

@@ -38,19 +38,26 @@ class OpenSession(Step):
 
     async def do(self) -> Receipt:
         """Create the session with its three windows; whatever has an older outcome of ours is adopted."""
-        inc, terminals = self._inc, self._inc.systems.terminals
+        inc = self._inc
         await inc.until_made(GIT_RUNS)
-        await blocking.act("file", _make_gate, inc.home)
-        inc.terminal = await terminals.open(inc.session, owner=inc.tag)
-        # `env -i`: neither tmux's variables (R-12) nor the server's environment get to the assistant.
-        program = ("/usr/bin/env", "-i", "TERM=tmux-256color", "/bin/sh", "-c", _WAIT, "sh", str(inc.home))
-        inc.pane_pid = await terminals.run(inc.terminal.agent_pane, program, cwd=inc.home)
+        terminal = await open_session(inc)
         inc.has_made(self.name)
-        return asdict(inc.terminal)
+        return asdict(terminal)
 
     async def undo(self, receipt: Receipt | None) -> None:
         """End what runs in its panes, close it by id, and watch the name if nobody can tell."""
         await close_session(self._inc)
+
+
+async def open_session(inc: Incarnation) -> Terminal:
+    """The session of this generation, made or found, with its agent pane waiting at the gate."""
+    terminals = inc.systems.terminals
+    await blocking.act("file", _make_gate, inc.home)
+    inc.terminal = await terminals.open(inc.session, owner=inc.tag)
+    # `env -i`: neither tmux's variables (R-12) nor the server's environment get to the assistant.
+    program = ("/usr/bin/env", "-i", "TERM=tmux-256color", "/bin/sh", "-c", _WAIT, "sh", str(inc.home))
+    inc.pane_pid = await terminals.run(inc.terminal.agent_pane, program, cwd=inc.home)
+    return inc.terminal
 
 
 def _make_gate(home: Path) -> None:
