@@ -18,6 +18,11 @@ class Rung(IntEnum):
     RESPAWN = 4
     PERSON = 5
 
+    @property
+    def word(self) -> str:
+        """As people name it."""
+        return "realloc" if self is Rung.REALLOCATE else self.name.lower()
+
 
 class FailureClass(StrEnum):
     """Why something failed, as far as the evidence tells; decides where the ladder is entered."""

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Protocol
 
 from envmgr.errors import Unavailable
-from envmgr.model.incident import Incident, Rung, Symptom
+from envmgr.model.incident import Symptom
 from envmgr.runtime.actor import Actor
-from envmgr.runtime.incarnation import Incarnation
+from envmgr.runtime.recovery.measure import Measure
 
 Report = Callable[[Actor, Symptom], None]
 """Say that something is wrong. Returns at once; may be said again and again for as long as it is so."""
@@ -25,21 +25,17 @@ class NotSaved(Unavailable):
 
 
 class Measures(Protocol):
-    """Rungs 1 to 4. Called with `actor.busy` held, and cancelled when a person asks for a stop; may be called twice for one climb.
+    """Rungs 1 to 4. They take `actor.busy` themselves, are cancelled when a person asks for a stop, and may run twice for one climb.
 
-    A call that was cut off by a crash is repeated by the next daemon.
+    A respawn is only prepared: checkpoint, and what the next generation has to know. Stop and spawn follow as effects of the fact
+    `RespawnPrepared`, which the conductor states.
     """
 
-    async def take(self, actor: Actor, inc: Incarnation, incident: Incident, rung: Rung) -> str:
+    async def act(self, actor: Actor, measure: Measure) -> str:
         """Do it; returns what was done, for people. Whether it helped is watched afterwards.
 
-        A respawn is only prepared here: checkpoint, and what the next generation has to know. Stop and spawn follow as effects
-        of the fact that it is prepared.
-
         Raises:
+            Unobservable: Something does not answer; nothing was done, and it is asked for again later.
             NotSaved: It might cost work, and that could not be saved.
             EnvmgrError: It could not be done; the next rung is chosen.
         """
-
-    async def foresee(self, actor: Actor, inc: Incarnation, rung: Rung) -> str:
-        """What `take` would do, for people; changes nothing."""
