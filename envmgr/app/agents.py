@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import anyio
 
 from envmgr.app import text, views
 from envmgr.app.context import App
 from envmgr.app.operations import Touch, operation
-from envmgr.app.present import agent_view, begun_by, event_view, snapshot_view, what_next
+from envmgr.app.present import agent_view, begun_by, event_view, what_next
 from envmgr.app.shapes import Ask, View, argument, option, supplied
 from envmgr.core.counting import counted
-from envmgr.errors import Conflict, EnvmgrError, NotFound, SpawnRolledBack, StopFailed, UsageError
-from envmgr.model.agent import AgentState, Desired, Lifecycle
-from envmgr.model.event import Event, NewEvent
-from envmgr.model.lease import StepRecord, StepState
+from envmgr.errors import Conflict, EnvmgrError, SpawnRolledBack, StopFailed, UsageError
+from envmgr.model.agent import Lifecycle
+from envmgr.model.event import Event
+from envmgr.model.lease import StepRecord
 from envmgr.model.stimulus import StopRequested
-from envmgr.protocols.store import AgentRecord, Snapshot, SnapshotKind, Transaction
-from envmgr.runtime import removal, restoring, tenancy
+from envmgr.protocols.store import SnapshotKind, Transaction
+from envmgr.runtime import removal, tenancy
 from envmgr.runtime.actor import Actor
 
 _DECISIONS = 6
@@ -69,13 +67,6 @@ class RemoveAgents(SomeAgents):
     discard: str = option(
         "Name of the agent whose uncommitted or unpushed work may go (a snapshot is kept)", default=""
     )
-
-
-class Undo(Ask):
-    """What to bring back."""
-
-    agent: str = argument("Name or snapshot number; the newest one when left out", default="")
-    list: bool = option("Only list what can be brought back", default=False)
 
 
 @operation("agent.list", route="GET /v1/agents", gives=views.AgentList, text=text.agents, command="ls")
@@ -272,7 +263,7 @@ async def _refuse_loss(app: App, actor: Actor, ask: RemoveAgents) -> None:
 
 async def _farewell(app: App, actor: Actor, lost: Sequence[str]) -> views.RemovedView:
     snapshots = await app.agents.systems.store.read(lambda tx: tx.snapshots())
-    mine = [s for s in snapshots if s.agent == actor.state.id and _can_come_back(s)]
+    mine = [s for s in snapshots if s.agent == actor.state.id and s.can_return]
     name = actor.state.name
     if not mine:
         return views.RemovedView(name=name, message=f"removed {name}; it had no worktree")
@@ -288,90 +279,6 @@ async def _farewell(app: App, actor: Actor, lost: Sequence[str]) -> views.Remove
         f"removed {name}; bring it back with `envmgr undo {name}`{f', files{size}' if size else ''}{also}"
     )
     return views.RemovedView(name=name, snapshot=mine[-1].ref, message=message)
-
-
-def _can_come_back(snapshot: Snapshot) -> bool:
-    return snapshot.kind is SnapshotKind.REMOVAL and not snapshot.restored
-
-
-@operation(
-    "agent.undo",
-    route="POST /v1/undo",
-    gives=views.UndoView,
-    text=lambda result, style: _undo_text(result, style),
-    touch=Touch.WRITE,
-    command="undo",
-)
-async def undo(ask: Undo, app: App) -> views.UndoView:
-    """Bring a removed agent back: branch, worktree, uncommitted changes and volumes as they were; it is stopped."""
-    supervisor = app.agents
-    known = await supervisor.systems.store.read(lambda tx: tx.snapshots())
-    snapshots = [s for s in known if _can_come_back(s)]
-    if ask.list:
-        return views.UndoView(snapshots=[snapshot_view(s) for s in snapshots])
-    matching = [s for s in snapshots if ask.agent in ("", s.name, str(s.id))]
-    if not matching:
-        raise NotFound(
-            f"nothing to bring back for {ask.agent or 'any agent'}", hint="See `envmgr undo --list`."
-        )
-    snapshot = matching[-1]
-    if any(a.state.name == snapshot.name for a in supervisor.actors()):
-        raise Conflict(
-            f"an agent named {snapshot.name} exists again",
-            hint=f"Remove it first: `envmgr rm {snapshot.name}`.",
-        )
-    git = supervisor.systems.workspaces
-    worktree = await git.restore(
-        await git.find(Path(snapshot.repo)),
-        path=Path(snapshot.path),
-        branch=snapshot.branch,
-        head=snapshot.head,
-        ref=snapshot.ref,
-        owner=f"{supervisor.instance}/{snapshot.agent}",
-    )
-    now = supervisor.systems.now()
-    generation = snapshot.generation
-    # What a fork was made from may be gone; it has come back by itself.
-    is_origin_there = snapshot.spec.origin and any(s.id == snapshot.spec.origin.snapshot for s in known)
-    spec = snapshot.spec if is_origin_there else replace(snapshot.spec, origin=None)
-    state = AgentState(
-        id=snapshot.agent,
-        name=snapshot.name,
-        generation=generation,
-        desired=Desired.STOPPED,
-        since=now,
-        reason="brought back by undo",
-    )
-    receipt = {"path": str(worktree.path), "branch": worktree.branch, "base": worktree.base, "new": True}
-
-    def bring_back(tx: Transaction) -> None:
-        tx.insert_agent(AgentRecord(state=state, spec=spec, created_at=now))
-        step = StepRecord(step="worktree", order=0, state=StepState.FINISHED, receipt=receipt)
-        tx.journal(snapshot.agent, generation, step)
-        tx.mark_restored(snapshot.id)
-        if snapshot.volumes:
-            restoring.note_down(tx, snapshot.agent, restoring.Restoring(snapshot=snapshot.id))
-
-    await supervisor.systems.store.write(bring_back)
-    actor = supervisor.take_over(AgentRecord(state=state, spec=spec, created_at=now))
-    await supervisor.record(
-        NewEvent(
-            kind="agent.restored", agent=snapshot.agent, generation=generation, data={"ref": snapshot.ref}
-        )
-    )
-    await restoring.finish_one(supervisor, actor)
-    return views.UndoView(restored=agent_view(actor, supervisor))
-
-
-def _undo_text(result: views.UndoView, style: text.Style) -> str:
-    if result.restored:
-        return text.agent_details(result.restored, style)
-    rows = [[str(s.id), s.name, style.age(s.at), s.branch, s.ref] for s in result.snapshots]
-    return (
-        text.table(["NUMBER", "NAME", "REMOVED", "BRANCH", "REF"], rows, style)
-        if rows
-        else "Nothing to bring back.\n"
-    )
 
 
 def _chosen(ask: SomeAgents, app: App, *, find: Callable[[str], Actor] | None = None) -> list[Actor]:

@@ -29,6 +29,7 @@ def _entry(op: Operation) -> dict[str, Any]:
     return {
         "name": op.name,
         "command": list(op.command),
+        "also": list(op.also),
         "summary": op.summary,
         "doc": op.doc,
         "touch": op.touch.value,

@@ -42,6 +42,7 @@ class Operation:
         name: Dotted, stable.
         route: HTTP method and path; `{x}` are fields of `takes`.
         command: Words of the CLI command; empty withholds it from the CLI.
+        also: Other words for the same command.
         stream: The handler yields items; the last one is the result.
         is_local: Needs no daemon: the CLI runs it in its own process.
         text: How a person sees the result (or one item).
@@ -59,6 +60,7 @@ class Operation:
     is_local: bool
     handler: Handler
     text: Render
+    also: tuple[str, ...] = ()
 
 
 OPERATIONS: dict[str, Operation] = {}
@@ -87,6 +89,7 @@ def operation(
     text: Render,
     touch: Touch = Touch.READ,
     command: str = "",
+    also: str = "",
     is_local: bool = False,
 ) -> Callable[[H], H]:
     """Declare the decorated handler as an operation; its docstring becomes the help text.
@@ -94,6 +97,7 @@ def operation(
     Args:
         route: Such as `POST /v1/agents/{agent}/stop`.
         command: CLI words, such as `template list`.
+        also: Other words that people look for.
     """
 
     def declare(handler: H) -> H:
@@ -111,6 +115,7 @@ def operation(
             touch=touch,
             route=(method, path),
             command=tuple(command.split()),
+            also=tuple(also.split()),
             stream=inspect.isasyncgenfunction(handler),
             is_local=is_local,
             handler=handler,

@@ -13,7 +13,7 @@ from envmgr.model.ids import image_name
 from envmgr.model.observe import Present, Seen, Unknown
 from envmgr.model.service import ServiceSpec, ServiceState
 from envmgr.protocols.scopes import Scopes
-from envmgr.protocols.store import Snapshot
+from envmgr.protocols.store import Snapshot, SnapshotKind
 from envmgr.runtime import addresses, begun, owning, sharing, tiers
 from envmgr.runtime.actor import Actor
 from envmgr.runtime.begun import Begun
@@ -162,7 +162,18 @@ def snapshot_view(snapshot: Snapshot) -> views.SnapshotView:
         restored=snapshot.restored,
         volumes=[views.SavedVolumeView(name=v.name, bytes=v.bytes) for v in snapshot.volumes],
         bytes=snapshot.bytes,
+        reason=snapshot.reason,
     )
+
+
+def listed_snapshot(snapshot: Snapshot, supervisor: Supervisor) -> views.SnapshotView:
+    """The same, with what `undo` would do with it now."""
+    what = ""
+    if supervisor.actor(snapshot.agent) is None:
+        what = "brings the agent back" if snapshot.can_return else ""
+    elif snapshot.kind in (SnapshotKind.RESTORE, SnapshotKind.CHECKPOINT):
+        what = f"puts its files{' and volumes' if snapshot.volumes else ''} back"
+    return snapshot_view(snapshot).model_copy(update={"undo": what})
 
 
 def event_view(event: Event, supervisor: Supervisor) -> views.EventView:

@@ -12,6 +12,7 @@ from envmgr.app import (
     system,
     templating,
     terminals,
+    undoing,
 )
 from envmgr.app.operations import OPERATIONS, Operation
 
@@ -29,4 +30,5 @@ __all__ = [
     "system",
     "templating",
     "terminals",
+    "undoing",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import anyio
@@ -12,7 +12,7 @@ from envmgr.app import text, views
 from envmgr.app.agents import stop_agents
 from envmgr.app.context import App
 from envmgr.app.operations import Touch, operation
-from envmgr.app.present import agent_view, snapshot_view
+from envmgr.app.present import agent_view, listed_snapshot, snapshot_view
 from envmgr.app.shapes import Ask, View, argument, option, supplied
 from envmgr.core.counting import counted
 from envmgr.errors import Conflict, EnvmgrError, IllegalTransition, NotFound, SpawnRolledBack, UsageError
@@ -124,16 +124,18 @@ async def _refuse_label(app: App, actor: Actor, label: str) -> None:
     gives=views.SnapshotList,
     text=lambda result, style: text.snapshots(result.snapshots, style),
     command="snapshot list",
+    also="snapshots",
 )
 async def list_snapshots(ask: ListSnapshots, app: App) -> views.SnapshotList:
-    """List snapshots: those you took, and those that envmgr took before a removal or a restore, and for forks."""
-    found = [s for s in await _all(app) if not (s.kind is SnapshotKind.REMOVAL and s.restored)]
+    """List snapshots, oldest first: those you took, those that envmgr took before anything that might cost work, and for forks."""
+    known = sorted(await _all(app), key=lambda s: s.at)
+    found = [s for s in known if not (s.kind is SnapshotKind.REMOVAL and s.restored)]
     if ask.agent:
-        known = {a.state.id for a in app.agents.actors() if ask.agent in (a.state.name, a.state.id)}
-        found = [s for s in found if s.agent in known or ask.agent in (s.name, s.agent)]
-        if not found and not known:
+        there = {a.state.id for a in app.agents.actors() if ask.agent in (a.state.name, a.state.id)}
+        found = [s for s in found if s.agent in there or ask.agent in (s.name, s.agent)]
+        if not found and not there:
             app.agents.find(ask.agent)  # names what there is
-    return views.SnapshotList(snapshots=[snapshot_view(s) for s in found])
+    return views.SnapshotList(snapshots=[listed_snapshot(s, app.agents) for s in found])
 
 
 @operation(
@@ -152,8 +154,20 @@ async def restore(ask: RestoreSnapshot, app: App) -> views.RestoredView:
     """
     actor = app.agents.named(ask.agent)
     snapshot = await _one(app, actor, ask.snapshot)
+    return await put_back(actor, snapshot, app, restart=ask.restart, environment=ask.environment)
+
+
+async def put_back(
+    actor: Actor, snapshot: Snapshot, app: App, *, restart: bool, environment: Mapping[str, str]
+) -> views.RestoredView:
+    """Restore a snapshot of an agent that is there; one that runs is stopped meanwhile, if `restart` says so.
+
+    Raises:
+        IllegalTransition: It runs and may not be stopped.
+        EnvmgrError: It was refused, or could not be finished; the message says which.
+    """
     was_up = actor.state.lifecycle in _UP
-    if was_up and not ask.restart:
+    if was_up and not restart:
         raise IllegalTransition(
             f"{actor.state.name} is {actor.state.lifecycle.value}",
             hint=f"Run `envmgr stop {actor.state.name}` first, or add --restart.",
@@ -164,10 +178,10 @@ async def restore(ask: RestoreSnapshot, app: App) -> views.RestoredView:
         before = await _restore(app, actor, snapshot)
     except EnvmgrError:
         if was_up and not actor.unfinished:  # refused before anything was changed
-            await _start(app, actor, ask)
+            await _start(app, actor, environment)
         raise
     if was_up:
-        await _start(app, actor, ask)
+        await _start(app, actor, environment)
     view = agent_view(actor, app.agents)
     return views.RestoredView(agent=view, snapshot=snapshot_view(snapshot), before=before.id if before else 0)
 
@@ -193,8 +207,8 @@ async def _restore(app: App, actor: Actor, snapshot: Snapshot) -> Snapshot | Non
     return before
 
 
-async def _start(app: App, actor: Actor, ask: RestoreSnapshot) -> None:
-    await app.agents.start_again(actor, environment=ask.environment, cause="restore")
+async def _start(app: App, actor: Actor, environment: Mapping[str, str]) -> None:
+    await app.agents.start_again(actor, environment=environment, cause="restore")
     await actor.settled()
     if actor.state.lifecycle is Lifecycle.ERROR:
         name = actor.state.name

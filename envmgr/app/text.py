@@ -223,11 +223,11 @@ def agent_line(agent: views.AgentView, style: Style) -> str:
 
 
 def snapshots(items: Sequence[views.SnapshotView], style: Style) -> str:
-    """`envmgr snapshot list`."""
-    head = ["NUMBER", "NAME", "AGENT", "WHY", "AGE", "VOLUMES", "SIZE", "BRANCH"]
+    """`envmgr snapshots` and `envmgr undo --list`."""
+    head = ["NUMBER", "NAME", "AGENT", "WHY", "AGE", "VOLUMES", "SIZE", "BRANCH", "UNDO"]
     rows = [
-        [str(s.id), s.label or "-", s.name, s.kind, style.age(s.at), ", ".join(v.name for v in s.volumes) or "-",
-         size(s.bytes) if s.volumes else "-", s.branch]
+        [str(s.id), s.label or "-", s.name, f"before {s.reason}" if s.reason else s.kind, style.age(s.at),
+         ", ".join(v.name for v in s.volumes) or "-", size(s.bytes) if s.volumes else "-", s.branch, s.undo or "-"]
         for s in items
     ]  # fmt: skip
     return table(head, rows, style) if rows else "No snapshots.\n"

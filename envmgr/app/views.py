@@ -207,8 +207,11 @@ class SnapshotView(View):
     name: str = Field(description="The agent's")
     label: str = Field(default="", description="The snapshot's own name")
     kind: str = Field(
-        default="removal", description="manual, removal, fork, or restore: taken before a restore"
+        default="removal",
+        description="manual, fork, or what it was taken before: removal, restore, checkpoint",
     )
+    reason: str = Field(default="", description="What envmgr was about to do")
+    undo: str = Field(default="", description="What `undo` would do with it now")
     repo: str
     branch: str
     ref: str = Field(description="Git ref that holds the files")
@@ -238,7 +241,11 @@ class UndoView(View):
     """What was brought back, or what can be."""
 
     restored: AgentView | None = None
-    snapshots: list[SnapshotView] = []
+    snapshots: list[SnapshotView] = Field(
+        default=[],
+        description="What can be brought back; or the one that was put back into an agent that is there",
+    )
+    before: int = Field(default=0, description="Number of the snapshot of what was there")
 
 
 class AttachView(View):

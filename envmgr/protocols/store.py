@@ -109,6 +109,11 @@ class Snapshot:
         return int(self.ref.rpartition("/")[2].partition("-")[0])
 
     @property
+    def can_return(self) -> bool:
+        """Whether it is all that is left of an agent, and `undo` brings that back."""
+        return self.kind is SnapshotKind.REMOVAL and not self.restored
+
+    @property
     def bytes(self) -> int:
         """Of all volumes; the files are git's matter."""
         return sum(volume.bytes for volume in self.volumes)

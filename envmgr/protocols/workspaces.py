@@ -186,12 +186,22 @@ class Workspaces(Protocol):
         """Wait for deletions that go on in the background."""
 
     async def restore(
-        self, repo: Repository, *, path: Path, branch: str, head: str, ref: str, owner: str, base: str = ""
+        self,
+        repo: Repository,
+        *,
+        path: Path,
+        branch: str,
+        head: str,
+        ref: str,
+        owner: str,
+        base: str = "",
+        is_again: bool = False,
     ) -> Worktree:
         """Make a worktree from a snapshot: branch at `head`, uncommitted changes as they were.
 
         Args:
             base: Commit from which on the branch's commits count as its own; empty for that of the snapshot's worktree.
+            is_again: An earlier call was cut off, and nobody has had the worktree since: what it made is used.
 
         Raises:
             Conflict: Branch or folder exist (again).

@@ -248,7 +248,7 @@ class Performer:
         inc = await self.supervisor.incarnation(actor)
         fact: Stimulus = Removed(generation=inc.generation)
         try:
-            await removal.remove(inc, reach=self._reach)
+            await removal.remove(inc, reason=owed.cause or "removal", reach=self._reach)
             for word in await tenancy.quit_all(inc):
                 notice = NewEvent(kind="notice", agent=inc.id, generation=inc.generation, data={"text": word})
                 await self.supervisor.record(notice)

@@ -36,10 +36,11 @@ async def at_risk(inc: Incarnation) -> Work | None:
             )
 
 
-async def remove(inc: Incarnation, *, reach: Callable[[str], None] = never) -> None:
+async def remove(inc: Incarnation, *, reason: str = "removal", reach: Callable[[str], None] = never) -> None:
     """Save everything under a ref, then remove worktree, branch and files. May be repeated after a crash.
 
     Args:
+        reason: Who asks for it, for the list of snapshots.
         reach: Called at each named crash point.
 
     Raises:
@@ -53,7 +54,7 @@ async def remove(inc: Incarnation, *, reach: Callable[[str], None] = never) -> N
     match await git.look(inc.repo, inc.path, inc.owner):
         case Present(worktree):
             await refuse_if_used(inc)
-            await _save(inc, reach)
+            await _save(inc, reason, reach)
             reach("remove-saved")
             await git.remove(inc.repo, worktree, owner=inc.owner, root=inc.layout.worktree_root)
             reach("remove-worktree-gone")
@@ -126,11 +127,12 @@ async def refuse_if_used(inc: Incarnation) -> None:
             )
 
 
-async def _save(inc: Incarnation, reach: Callable[[str], None]) -> None:
+async def _save(inc: Incarnation, reason: str, reach: Callable[[str], None]) -> None:
     """Also takes away what earlier attempts of this removal saved: this one has it all."""
     systems = inc.systems
     no_volumes, earlier = await systems.store.read(lambda tx: (tx.get(_unsaved(inc.id)), tx.snapshots()))
-    await saving.save(inc, kind=SnapshotKind.REMOVAL, only=() if no_volumes else None, reach=reach)
+    only = () if no_volumes else None
+    await saving.save(inc, kind=SnapshotKind.REMOVAL, reason=reason, only=only, reach=reach)
     for old in earlier:
         is_same = old.agent == inc.id and old.generation == inc.generation and not old.restored
         if is_same and old.kind is SnapshotKind.REMOVAL:

@@ -68,7 +68,8 @@ async def restore(
         return None
     # Of the volumes those that will be replaced; the others stay as they are.
     names = [volume.name for volume in snapshot.volumes]
-    before = await saving.save(inc, kind=SnapshotKind.RESTORE, only=names, reach=reach)
+    reason = f"a restore of {snapshot.label or snapshot.id}"
+    before = await saving.save(inc, kind=SnapshotKind.RESTORE, reason=reason, only=names, reach=reach)
     with anyio.CancelScope(shield=True):
         await begin(inc, Restoring(snapshot=snapshot.id, before=before.id))
         reach("restore-noted")

@@ -50,6 +50,7 @@ async def save(
     *,
     kind: SnapshotKind,
     label: str = "",
+    reason: str = "",
     only: Collection[str] | None = None,
     reach: Callable[[str], None] = never,
 ) -> Snapshot:
@@ -57,6 +58,7 @@ async def save(
 
     Args:
         label: A name; the caller has made sure that the agent has no other snapshot of it.
+        reason: What is about to be done, in words that finish "before ...".
         only: Volumes to save; None for all that the agent has.
 
     Raises:
@@ -74,7 +76,7 @@ async def save(
     try:
         head = await inc.systems.workspaces.resolve(inc.repo, f"refs/heads/{worktree.branch}")
         saved = await _copy(inc, worktree, note, names, reach)
-        snapshot = replace(draft(inc, worktree, note, head, kind=kind), label=label)
+        snapshot = replace(draft(inc, worktree, note, head, kind=kind), label=label, reason=reason)
         if saved:
             snapshot = replace(snapshot, folder=note.folder, volumes=saved)
         return await inc.systems.store.write(lambda tx: record(tx, snapshot, note))

@@ -34,7 +34,7 @@ from tests.support.requirements import proves
 
 # Any throughout: JSON documents.
 
-COMMANDS = """spawn ls show why events logs attach send exec env url stop start rm undo snapshot fork down doctor init
+COMMANDS = """spawn ls show why events logs attach send exec env url stop start rm undo snapshot snapshots fork down doctor init
     plan apply drift restart scale template daemon version"""
 EACH = pytest.mark.parametrize("op", OPERATIONS.values(), ids=lambda op: op.name)
 
@@ -104,7 +104,9 @@ def _commands(
 @proves("OPS-001")
 def test_every_command_takes_json_and_every_destroying_one_asks_for_a_yes() -> None:
     found = {words: {o for p in command.params for o in p.opts} for words, command in _commands(root())}
-    touches = {op.command: op.touch.value for op in OPERATIONS.values() if op.command}
+    touches = {
+        words: op.touch.value for op in OPERATIONS.values() for words in (op.command, op.also) if words
+    }
 
     assert found.keys() == touches.keys()
     assert [words for words, options in found.items() if "--json" not in options] == []

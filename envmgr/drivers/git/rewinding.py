@@ -43,6 +43,14 @@ async def rewind(repo: Repository, worktree: Worktree, saved: Saved, *, head: st
         await apply(worktree, saved, pass_fds=(lock,))
 
 
+async def fill(worktree: Worktree, saved: Saved, *, locks: Locks) -> None:
+    """Write a snapshot into a worktree that was made for it; may be repeated, also while a killed caller's git still writes."""
+    admin = await look("file", 5.0, admin_of, worktree.path)
+    async with locks.held(admin / LOCK, what="the worktree", deadline_s=DEADLINE_S) as lock:
+        await act("file", (admin / "index.lock").unlink, missing_ok=True)
+        await apply(worktree, saved, pass_fds=(lock,))
+
+
 async def _refuse(repo: Repository, worktree: Worktree, admin: Path) -> None:
     under_way = await look("file", 5.0, in_progress, admin)
     if under_way in _UNSAVED:

@@ -158,16 +158,26 @@ class GitWorkspaces:
         await rewinding.rewind(repo, worktree, saved, head=head, locks=self._locks)
 
     async def restore(
-        self, repo: Repository, *, path: Path, branch: str, head: str, ref: str, owner: str, base: str = ""
+        self,
+        repo: Repository,
+        *,
+        path: Path,
+        branch: str,
+        head: str,
+        ref: str,
+        owner: str,
+        base: str = "",
+        is_again: bool = False,
     ) -> Worktree:
         saved = await snapshots.read(repo.root, ref)
-        if await repository.branch_tip(repo, branch) is not None:
+        tip = await repository.branch_tip(repo, branch)
+        if tip is not None and not (is_again and tip == head):
             raise Conflict(
                 f"the branch {branch} exists already", hint="Rename or delete it, or choose another name."
             )
         claim = Claim(owner=owner, base=base or saved.base, branch=branch)
         worktree = await self._make(repo, path=path, claim=claim, start=head)
-        await snapshots.apply(worktree, saved)
+        await rewinding.fill(worktree, saved, locks=self._locks)
         return worktree
 
     async def drain(self) -> None:

@@ -68,8 +68,8 @@ def root(entries: list[dict[str, Any]] | None = None) -> click.Group:
     )
     groups = {name: click.Group(name, help=text) for name, text in _GROUPS.items()}
     for entry in manifest() if entries is None else entries:
-        *group, name = entry["command"]
-        (groups[group[0]] if group else top).add_command(_command(entry, name))
+        for *group, name in filter(None, (entry["command"], entry["also"])):
+            (groups[group[0]] if group else top).add_command(_command(entry, name))
     for group_ in groups.values():
         top.add_command(group_)
     return top

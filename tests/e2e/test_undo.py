@@ -1,0 +1,126 @@
+"""`undo` and `snapshots`: what was before the last thing that might have cost work, on real agents and worktrees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.test_cli_snapshots import seen, snapshots, spawned, worked_on
+from tests.support.git import script
+from tests.support.host import Host, git, host
+from tests.support.requirements import proves
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Host]:
+    with host() as here:
+        here.sleeper()
+        (here.repo / ".gitignore").write_text("*.log\n")
+        git(here.repo, "add", ".gitignore")
+        git(here.repo, "commit", "-q", "-m", "ignore")
+        here.ok("daemon", "start")
+        yield here
+
+
+@proves("UNDO-001")
+def test_undo_takes_back_a_restore_and_a_second_one_takes_back_the_first(shared: Host) -> None:
+    place = worked_on(shared, "otter")
+    shared.ok("snapshot", "create", "otter", "old")
+    (place / "index.html").write_text("newer\n")
+    git(place, "add", "--all")
+    git(place, "commit", "-q", "-m", "newer")
+    newer = seen(place)
+    shared.ok("stop", "otter")
+    shared.ok("snapshot", "restore", "otter", "old", "--yes")
+    older = seen(place)
+
+    said = shared.ok("undo", "otter").out
+    once = seen(place)
+    shared.ok("undo", "otter")
+
+    assert older != newer
+    assert (once, seen(place)) == (newer, older)
+    assert "otter has its files of before a restore of old; `envmgr undo otter` takes that back" in said
+
+
+@proves("UNDO-001")
+def test_undo_goes_to_any_snapshot_of_an_agent_by_number_or_name(shared: Host) -> None:
+    place = worked_on(shared, "picker")
+    first = seen(place)
+    shared.ok("snapshot", "create", "picker", "first")
+    (place / "index.html").write_text("worse\n")
+    shared.ok("stop", "picker")
+
+    shared.ok("undo", "picker", "first")
+    back = seen(place)
+    number = str(snapshots(shared, "picker")[-1]["id"])
+    shared.ok("undo", number)
+    unknown = shared.run("undo", "picker", "nonsense")
+
+    assert back == first
+    assert (place / "index.html").read_text() == "worse\n"
+    assert (unknown.code, "nothing to bring back for snapshot nonsense of picker" in unknown.err) == (4, True)
+
+
+@proves("UNDO-002")
+def test_undo_asks_before_it_stops_an_agent_that_runs_and_overwrites_nobodys_files_unnamed(
+    shared: Host,
+) -> None:
+    place = worked_on(shared, "runner")
+    shared.ok("snapshot", "create", "runner", "good")
+    (place / "index.html").write_text("worse\n")
+
+    unnamed = shared.run("undo", "--json")
+    refused = shared.run("undo", "runner", "good")
+    untouched = (place / "index.html").read_text()
+    shared.ok("undo", "runner", "good", "--restart")
+
+    assert (unnamed.code, refused.code, untouched) == (4, 5, "worse\n")
+    assert "or add --restart" in refused.err
+    assert (place / "index.html").read_text() == "changed\n"
+    assert shared.agent("runner")["lifecycle"] == "running"
+
+
+@proves("UNDO-002")
+def test_hooks_that_would_fail_do_not_hinder_saving_or_bringing_back(shared: Host) -> None:
+    place = worked_on(shared, "hooked")
+    for hook in ("pre-commit", "post-commit", "post-checkout", "reference-transaction"):
+        script(shared.repo / ".git" / "hooks" / hook, "exit 1")
+    before = seen(place)
+    shared.ok("snapshot", "create", "hooked", "good")
+    (place / "index.html").write_text("worse\n")
+    shared.ok("stop", "hooked")
+
+    shared.ok("undo", "hooked", "good")
+    for hook in (shared.repo / ".git" / "hooks").iterdir():
+        hook.unlink()
+
+    assert seen(place) == before
+
+
+@proves("UNDO-003")
+def test_snapshots_tell_why_they_were_taken_and_what_undo_would_do(shared: Host) -> None:
+    spawned(shared, "mole")
+    shared.ok("snapshot", "create", "mole", "mine")
+    shared.ok("stop", "mole")
+    shared.ok("snapshot", "restore", "mole", "mine", "--yes")
+    here = snapshots(shared, "mole")
+    shared.ok("rm", "mole", "--yes")
+
+    gone = snapshots(shared, "mole")
+    shown = shared.ok("snapshots", "mole").out
+    listed = shared.ok("undo", "mole", "--list").out
+
+    assert [(s["kind"], s["reason"], s["undo"]) for s in here] == [
+        ("manual", "", ""),
+        ("restore", "a restore of mine", "puts its files back"),
+    ]
+    assert [(s["kind"], s["reason"], s["undo"]) for s in gone] == [
+        ("manual", "", ""),
+        ("restore", "a restore of mine", ""),
+        ("removal", "rm", "brings the agent back"),
+    ]
+    assert ("before rm" in shown, "mine" in shown) == (True, True)
+    assert ("before rm" in listed, "mine" in listed) == (True, False)
+    assert shared.ok("snapshots", "mole").out == shared.ok("snapshot", "list", "mole").out
