@@ -58,6 +58,8 @@ from envmgr.runtime.graves import Graves
 from envmgr.runtime.guard import Guard
 from envmgr.runtime.health import Health
 from envmgr.runtime.incarnation import Layout, Systems
+from envmgr.runtime.keeper_loss import KeeperLoss
+from envmgr.runtime.reaping.reaper import Reaper, Schedule
 from envmgr.runtime.restarting import Restarts
 from envmgr.runtime.retention import Retention
 from envmgr.runtime.saga import never
@@ -141,6 +143,7 @@ async def daemon() -> AsyncIterator[App]:
             performer.attach(supervisor, health)
             app.control = Control(supervisor, health, group, reach=reach)
             health.on_end = Restarts(supervisor, app.control, group).ended
+            health.keepers = KeeperLoss(supervisor, app.control, health, group)
             await adopt(supervisor, performer, app.control, group=group)
             group.start_soon(restoring.finish_all, supervisor)
             group.start_soon(Sampler(supervisor).run)

@@ -74,19 +74,24 @@ class Control:
 
         return await self._alone(actor, act, environment)
 
-    async def revive(self, actor: Actor, unit: str) -> tuple[Done, ...]:
-        """Start one unit again that ended by itself, with its followers; its restart policy has said so.
+    async def revive(self, actor: Actor, *units: str) -> tuple[Done, ...]:
+        """Start units again that ended by themselves, in one move, with their followers; their restart policies have said so.
 
         Raises:
-            Conflict: The agent does not run any more, or somebody has changed the unit meanwhile.
+            Conflict: The agent does not run any more, or somebody has changed the units meanwhile.
         """
 
         async def act(inc: Incarnation) -> tuple[Done, ...]:
-            outcome = actor.services.get(unit)
-            if outcome is None or outcome.state not in (ServiceState.FAILED, ServiceState.DONE):
-                raise Conflict(f"{unit} is not down any more", hint="Nothing to do.")
-            more = followers(inc.services, {unit})
-            again = tuple(one.name for one in inc.services if one.name == unit or one.name in more)
+            outcomes = {unit: actor.services.get(unit) for unit in units}
+            down = {
+                unit
+                for unit, outcome in outcomes.items()
+                if outcome and outcome.state in (ServiceState.FAILED, ServiceState.DONE)
+            }
+            if not down:
+                raise Conflict(f"{', '.join(units)} is not down any more", hint="Nothing to do.")
+            more = followers(inc.services, down)
+            again = tuple(one.name for one in inc.services if one.name in down | more)
             return await self._mover.carry_out(actor, inc, None, Moves(restart=again), POLICY)
 
         return await self._alone(actor, act, None)

@@ -13,7 +13,7 @@ from envmgr.errors import EnvmgrError
 from envmgr.model.observe import Absent, Present, Unknown
 from envmgr.model.service import ServiceKind, ServiceSpec, ServiceState
 from envmgr.protocols.keepers import Held, Keeper
-from envmgr.runtime import runners, sharing
+from envmgr.runtime import keeperless, runners, sharing
 from envmgr.runtime.actor import Actor
 from envmgr.runtime.engine_runner import EngineRunner
 from envmgr.runtime.incarnation import Incarnation
@@ -32,14 +32,14 @@ OnEnd = Callable[[Actor, Incarnation, ServiceSpec, Held, float], None]
 class KeeperEyes(Protocol):
     """Who mends keepers."""
 
-    def answers(self, inc: Incarnation) -> None:
-        """It is well."""
+    async def attend(self, inc: Incarnation, keeper: Keeper) -> None:
+        """It answers. Returns when it does so no more."""
 
     async def silent(self, inc: Incarnation) -> None:
-        """It is there and gave no answer."""
+        """It holds its lock and gave no answer; told again and again."""
 
     def gone(self, actor: Actor, inc: Incarnation) -> None:
-        """Nobody holds the process services any more."""
+        """Nobody holds the process services any more; the same loss may be told more than once."""
 
 
 class Ends:
@@ -86,9 +86,7 @@ class Ends:
                     if was_lost:
                         await self._standings.regain_sight(self._actor, inc, "keeper")
                     was_lost = False
-                    if self._keepers is not None:
-                        self._keepers.answers(inc)
-                    await self._listen(keeper)
+                    await self._attend(keeper)
                 case Unknown(reason):
                     was_lost = True
                     await self._standings.lose_sight(self._actor, inc, "keeper", reason)
@@ -97,6 +95,18 @@ class Ends:
                 case Absent():
                     return await self._keeper_died()
             await anyio.sleep(_KEEPER_RETRY_S)
+
+    async def _attend(self, keeper: Keeper) -> None:
+        """Until it ends, or gives no answer any more: one that was stopped leaves its connections open."""
+        async with anyio.create_task_group() as group:
+            if self._keepers is not None:
+                group.start_soon(self._until_silent, keeper, self._keepers, group.cancel_scope)
+            await self._listen(keeper)
+            group.cancel_scope.cancel()
+
+    async def _until_silent(self, keeper: Keeper, keepers: KeeperEyes, scope: anyio.CancelScope) -> None:
+        await keepers.attend(self._inc, keeper)
+        scope.cancel()
 
     async def _follow_shared(self, service: ServiceSpec) -> None:
         """It may be ended and started again by others who use it."""
@@ -156,16 +166,14 @@ class Ends:
         self._on_end(actor, inc, service, held, ready_for_s)
 
     async def _keeper_died(self) -> None:
-        """Its services may run on, and their probes go on telling; nobody sees the others end any more."""
+        """What had ended before is told from its record; what becomes of the rest is for those who mend keepers."""
+        record = await keeperless.record(self._inc)
+        for held in record.services.values() if record is not None else ():
+            for unit in (one for one in self._inc.services if one.name == held.service):
+                if not held.is_alive and self._is_news(held):
+                    await self._judge(unit, held)
         if self._keepers is not None:
             self._keepers.gone(self._actor, self._inc)
-            return
-        reason = "its keeper was killed: services run on unwatched until `envmgr stop`"
-        await self._standings.lose_sight(self._actor, self._inc, "keeper", reason)
-        for service in self._inc.services:
-            if service.kind is ServiceKind.PROCESS and service.ready is None:
-                outcome = Outcome(state=ServiceState.FAILED, detail="its keeper was killed")
-                await self._standings.change(self._actor, self._inc, service, outcome)
 
 
 def ready_s(actor: Actor, service: ServiceSpec, held: Held) -> float:

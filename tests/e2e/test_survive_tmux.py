@@ -1,9 +1,8 @@
-"""tmux is missing, stuck or killed, the assistant ends in every way, the keeper is killed: explained, and nothing is left."""
+"""tmux is missing, stuck or killed, the assistant ends in every way: explained, and nothing is left."""
 
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,8 +19,6 @@ from tests.support.survive import (
     agent_when,
     answers,
     frozen,
-    is_alive,
-    keeper_pid,
     processes_of,
     query,
     remains,
@@ -242,27 +239,6 @@ def test_an_assistant_that_fails_is_an_error_that_says_how(here: Host, ends: str
     assert "AssistantExited" in conditions(ended)
     here.ok("stop", "a")
     assert kept(here) == []
-
-
-# --- the keeper -----------------------------------------------------------------------------------------------
-
-
-@proves("KEEPERDOWN-001")
-def test_a_killed_keeper_is_remarked_and_a_stop_still_ends_its_services(here: Host) -> None:
-    here.ok("spawn", "-t", "web", "--name", "a")
-    agent = here.agent("a")
-    (web,) = processes_of(here, agent, part="service:web")
-
-    os.kill(keeper_pid(here, agent), signal.SIGKILL)
-
-    lost = eventually(lambda: conditions(here.agent("a")), within_s=10)
-    assert "keeper" in str(lost)
-    assert here.agent("a")["lifecycle"] == "running"
-    here.ok("stop", "a")
-    eventually(lambda: not is_alive(web.pid))
-    assert kept(here) == []
-    here.ok("start", "a")
-    assert here.agent("a")["services"][0]["state"] == "ready"
 
 
 # --- the disk -------------------------------------------------------------------------------------------------

@@ -1,0 +1,244 @@
+"""When a keeper died, or answers nobody: what it held is ended and started again under a new one, never twice at a time.
+
+Its services may be well, but nobody would see their end, keep their logs or stop their descendants any more. So they are
+ended first, all of them; only what is surely gone is started again, as the restart policies say, and what cannot be ended
+is put in quarantine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import anyio
+from anyio.abc import TaskGroup
+
+from envmgr.core.restart import Again, End, StaysDown, after_end
+from envmgr.errors import Conflict, EnvmgrError, StopFailed, Unobservable
+from envmgr.model.event import NewEvent
+from envmgr.model.incident import Part, Symptom
+from envmgr.model.observe import Absent, Present, Unknown
+from envmgr.model.service import ServiceKind, ServiceSpec, ServiceState
+from envmgr.protocols.keepers import Held, Keeper
+from envmgr.protocols.store import Transaction
+from envmgr.runtime import keeperless, restart_history, runners
+from envmgr.runtime.actor import Actor
+from envmgr.runtime.control import Control
+from envmgr.runtime.health import Health
+from envmgr.runtime.incarnation import Incarnation
+from envmgr.runtime.outcomes import Outcome
+from envmgr.runtime.recovery.measures import Report, unheard
+from envmgr.runtime.steps.services import stop_units
+from envmgr.runtime.supervisor import Supervisor
+
+log = logging.getLogger(__name__)
+
+_WORDS = "lost its keeper"
+_AGAIN_S = 10.0
+_JITTER = 0.1
+_WAKE_AT, _END_AT = 2, 4
+_DOWN = (ServiceState.FAILED, ServiceState.DONE, ServiceState.STOPPED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Lost:
+    """A unit that ran under the keeper when it died; `held` is what its record says, if there is one."""
+
+    unit: ServiceSpec
+    ready_s: float
+    held: Held | None = None
+
+    @property
+    def launch(self) -> tuple[int, int]:
+        return (self.held.generation, self.held.launch) if self.held else (0, 0)
+
+
+class KeeperLoss:
+    """Hears of keepers from `Health`."""
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        control: Control,
+        health: Health,
+        group: TaskGroup,
+        *,
+        report: Report = unheard,
+        ask_every_s: float = 20.0,
+    ) -> None:
+        self._supervisor = supervisor
+        self._control = control
+        self._health = health
+        self._group = group
+        self._report = report
+        self._ask_every_s = ask_every_s
+        self._following: set[str] = set()
+        self._silences: dict[str, int] = {}
+
+    def gone(self, actor: Actor, inc: Incarnation) -> None:
+        """See `ends.KeeperEyes.gone`."""
+        if inc.tag not in self._following:
+            self._following.add(inc.tag)
+            self._group.start_soon(self._follow, actor, inc)
+
+    async def attend(self, inc: Incarnation, keeper: Keeper) -> None:
+        """See `ends.KeeperEyes.attend`."""
+        self._silences.pop(inc.tag, None)
+        with contextlib.suppress(EnvmgrError):
+            while True:
+                await anyio.sleep(self._ask_every_s * random.uniform(1 - _JITTER, 1 + _JITTER))
+                await keeper.status()
+
+    async def silent(self, inc: Incarnation) -> None:
+        """See `ends.KeeperEyes.silent`: woken, if somebody stopped it; at last ended. Not by a machine that is too busy itself."""
+        if self._supervisor.pulse.reason():
+            return
+        times = self._silences[inc.tag] = self._silences.get(inc.tag, 0) + 1
+        keepers = inc.systems.keepers
+        if times == _WAKE_AT:
+            await keepers.wake(inc.home, owner=inc.tag)
+        if times < _END_AT:
+            return
+        try:
+            await keepers.end(inc.home, owner=inc.tag)
+        except EnvmgrError as error:  # remarked as out of sight; nobody is signalled on suspicion
+            log.warning("silent keeper not ended", extra={"agent": inc.id, "why": error.message})
+
+    async def _follow(self, actor: Actor, inc: Incarnation) -> None:
+        try:
+            while True:
+                try:
+                    lost = await self._control.alone(actor, partial(self._clear, actor))
+                    break
+                except Conflict:  # it is being stopped, which ends them as well
+                    return
+                except Unobservable as error:
+                    log.warning("services not swept", extra={"agent": inc.id, "why": error.message})
+                    await anyio.sleep(_AGAIN_S)
+            await self._start_again(actor, inc, lost)
+        except Exception:  # a task of the daemon owns its boundary
+            log.exception("a lost keeper was not followed up", extra={"agent": inc.id})
+        finally:
+            self._following.discard(inc.tag)
+
+    # --- ending ---------------------------------------------------------------------------------------------
+
+    async def _clear(self, actor: Actor, inc: Incarnation) -> Sequence[_Lost]:
+        """End what is left; returns what ran and is surely gone."""
+        match await runners.find_keeper(inc):
+            case Present():  # somebody has started a unit meanwhile, and swept it before
+                self._health.watch(actor, inc)
+                return ()
+            case Unknown(reason):
+                raise Unobservable(reason, hint="Run `envmgr doctor`.")
+            case Absent():
+                pass
+        record = await keeperless.record(inc)
+        held = record.services if record is not None else {}
+        units = [unit for unit in runners.own_units(inc) if unit.container is None]
+        lost = [lost for unit in units if (lost := _lost(actor, inc, unit, held.get(unit.name)))]
+        names = [one.unit.name for one in lost]
+        if not names:
+            return ()
+        await self._tell(inc, "keeper.lost", {"services": names})
+        actor.in_hand |= set(names)
+        try:
+            stuck = await _end(inc, names)
+            for one in lost:
+                detail = f"its keeper died; {stuck}" if stuck else "its keeper died"
+                await self._health.change(
+                    actor, inc, one.unit, Outcome(state=ServiceState.FAILED, detail=detail)
+                )
+        finally:
+            actor.in_hand -= set(names)
+        if stuck:
+            self._say(actor, lost, stuck)
+            return ()
+        await inc.systems.keepers.clear(inc.home)
+        return lost
+
+    # --- starting again -------------------------------------------------------------------------------------
+
+    async def _start_again(self, actor: Actor, inc: Incarnation, lost: Sequence[_Lost]) -> None:
+        """All that may, in one move, so that each finds what it depends on."""
+        if not lost:
+            return
+        verdicts = await inc.systems.store.write(partial(_judge, inc=inc, lost=lost))
+        again = [one for one in lost if isinstance(verdicts.get(one.unit.name), Again)]
+        for one in lost:
+            if isinstance(verdict := verdicts.get(one.unit.name), StaysDown) and verdict.gave_up:
+                data = {"service": one.unit.name, "reason": verdict.reason}
+                await self._tell(inc, "service.gave_up", data)
+                self._say(actor, [one], verdict.reason)
+        if not again:
+            return
+        delay_s = max(v.delay_s for v in verdicts.values() if isinstance(v, Again))
+        with anyio.CancelScope() as scope:
+            actor.pending |= {one.unit.name: scope for one in again}
+            await anyio.sleep(delay_s)
+        for one in again:
+            if actor.pending.get(one.unit.name) is scope:
+                del actor.pending[one.unit.name]
+        if scope.cancelled_caught:
+            return
+        try:
+            await self._control.revive(actor, *(one.unit.name for one in again))
+        except Conflict as error:  # the agent is being stopped, or a change has taken the units away
+            log.info("not restarted", extra={"agent": inc.id, "why": error.message})
+        except EnvmgrError as error:
+            self._say(actor, again, error.message)
+
+    def _say(self, actor: Actor, lost: Sequence[_Lost], why: str) -> None:
+        for one in lost:
+            words = f"{one.unit.name} {_WORDS} and was not started again: {why}"
+            now = self._supervisor.systems.now()
+            self._report(
+                actor,
+                Symptom(part=Part.SERVICE, subject=one.unit.name, words=words, at=now, is_exhausted=True),
+            )
+
+    async def _tell(self, inc: Incarnation, kind: str, data: Mapping[str, object]) -> None:
+        event = NewEvent(kind=kind, agent=inc.id, generation=inc.generation, data=data)
+        await self._supervisor.record(event)
+
+
+def _lost(actor: Actor, inc: Incarnation, unit: ServiceSpec, held: Held | None) -> _Lost | None:
+    """Whether it ran, as far as anybody knows."""
+    outcome = actor.services.get(unit.name)
+    is_down = not held.is_alive if held is not None else outcome is not None and outcome.state in _DOWN
+    if is_down or unit.kind is ServiceKind.TASK:
+        return None
+    since = actor.ready_since.get(unit.name)
+    ready_s = max(0.0, inc.systems.now() - since) if since is not None else 0.0
+    return _Lost(unit=unit, held=held, ready_s=ready_s)
+
+
+async def _end(inc: Incarnation, names: Sequence[str]) -> str:
+    """End them; why that cannot be, empty when it is done."""
+    try:
+        await stop_units(inc, names)
+    except StopFailed as error:
+        return error.message
+    return ""
+
+
+def _judge(tx: Transaction, inc: Incarnation, lost: Sequence[_Lost]) -> dict[str, Again | StaysDown]:
+    """By unit; none for a loss after which an earlier daemon gave it up."""
+    verdicts: dict[str, Again | StaysDown] = {}
+    for one in lost:
+        name = one.unit.name
+        if one.unit.restart is None or restart_history.has_given_up(tx, inc.id, name, one.launch):
+            continue
+        end = End(is_success=False, is_fatal=False, ready_s=one.ready_s, words=_WORDS)
+        history = restart_history.read(tx, inc.id, name)
+        verdict = after_end(one.unit.restart, history, end, now=inc.systems.now(), draw=random.random())
+        if isinstance(verdict, Again):
+            restart_history.write(tx, inc.id, name, verdict.history)
+        else:
+            restart_history.give_up(tx, inc.id, name, one.launch)
+        verdicts[name] = verdict
+    return verdicts
