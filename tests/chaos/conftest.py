@@ -39,10 +39,4 @@ def begin_trial(
     request: pytest.FixtureRequest, bystander: frozenset[int]
 ) -> Callable[..., AbstractContextManager[Trial]]:
     """`begin_trial(fault, template=...)`: an agent at work, and the checks afterwards."""
-    return partial(_trial, request, bystander)
-
-
-def _trial(
-    request: pytest.FixtureRequest, bystander: frozenset[int], fault: str, template: str = WORLD
-) -> AbstractContextManager[Trial]:
-    return trial(request, fault, bystander, template)
+    return partial(trial, request, bystander)

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 
 import psutil
 
-from tests.chaos.trial import Trial
+from tests.chaos.trial import WORLD, Trial
 from tests.support.requirements import proves
 from tests.support.survive import is_alive, keeper_pid, kill_daemon, processes_of, tmux_server
 from tests.support.wait import eventually
@@ -88,3 +88,24 @@ def test_a_killed_daemon_costs_nothing(begin_trial: Begin) -> None:
 
         here.well_again(outcome="everything adopted by the next daemon")
         assert {p.pid for p in processes_of(here.host, here.agent)} >= before
+
+
+WRAPPED = WORLD.replace(
+    "command: [sh, -c, 'while :; do sleep 1; done']", 'command: "sleep 1000 & sleep 1000; true"'
+)
+
+
+@proves("FAULT-001", "R-13")
+def test_a_killed_shell_of_the_assistant_leaves_no_child(begin_trial: Begin) -> None:
+    with begin_trial("kill -9 of the assistant's shell", WRAPPED) as here:
+        old = processes_of(here.host, here.agent, part="assistant")
+        (shell,) = [p for p in old if p.ppid() not in {other.pid for other in old}]
+        kill(shell.pid)
+        here.struck()
+
+        here.well_again(
+            lambda agent: processes_of(here.host, agent, part="assistant"),
+            outcome="rung 2: what it had started is ended, session made anew",
+        )
+        assert not [p for p in old if is_alive(p.pid)]
+        here.lost("what the assistant had in memory")

@@ -122,11 +122,15 @@ def begin(here: Host, template: str = WORLD) -> Any:
 
 @contextmanager
 def trial(
-    request: pytest.FixtureRequest, fault: str, bystander: frozenset[int], template: str = WORLD
+    request: pytest.FixtureRequest, bystander: frozenset[int], fault: str, template: str = WORLD, **env: str
 ) -> Iterator[Trial]:
-    """A host of its own for one fault; at the end the agent is removed, and nothing of it may be left."""
+    """A host of its own for one fault; at the end the agent is removed, and nothing of it may be left.
+
+    Args:
+        env: Environment of its commands and its daemon.
+    """
     row = {"fault": fault, "outcome": "", "recovery_s": "", "lost": "nothing"}
-    with host() as here:
+    with host(**env) as here:
         tried = Trial(host=here, agent=begin(here, template), bystander=bystander, row=row)
         yield tried
         tried.assert_whole(worktree=Path(tried.agent["worktree"]).exists())

@@ -59,6 +59,13 @@ class OwnEngine:
             self._process.wait(30)
             self._process = None
 
+    def kill(self) -> None:
+        """SIGKILL: nothing is tidied up."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(30)
+        self._process = None
+
     @contextmanager
     def frozen(self) -> Iterator[None]:
         """It accepts connections and answers nothing while the block runs."""
