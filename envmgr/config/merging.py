@@ -5,7 +5,8 @@ from __future__ import annotations
 from envmgr.config.nodes import Items, Leaf, Node, Table
 
 UNSET = "!unset"
-PROBES = ("http", "tcp", "exec", "log", "health", "notify", "any", "all")
+PROBES = ("http", "tcp", "exec", "log", "health", "notify", "process", "resource", "any", "all")
+LOOKS = ("startup", "ready", "live")
 
 
 def is_unset(node: Node) -> bool:
@@ -20,7 +21,7 @@ def merge(base: Node, over: Node) -> Node:
     items, keys = dict(base.items), dict(base.keys)
     for key, node in over.items.items():
         under = items.get(key)
-        if key == "ready" and isinstance(under, Table) and isinstance(node, Table):
+        if key in LOOKS and isinstance(under, Table) and isinstance(node, Table):
             under = _yield_probe(under, node)
         items[key] = merge(under, node) if under is not None else node
         keys[key] = over.keys[key]

@@ -11,7 +11,7 @@ import pytest
 from envmgr.config.importers.devcontainer.jsonc import read_jsonc
 from envmgr.config.nodes import mark_of, plain
 from envmgr.errors import ConfigError, UsageError
-from envmgr.model.probe import HttpProbe, LogProbe
+from envmgr.model.probe import HttpProbe, Liveness, LogProbe
 from envmgr.model.service import Condition, RestartWhen, ServiceKind
 from tests.support.imports import bring, said, service, spec
 from tests.support.requirements import proves
@@ -261,6 +261,7 @@ def test_processes_keep_their_order_probes_and_endings(tmp_path: Path) -> None:
     entrypoint: [serve, --port, "8080"]
     depends_on: {one: {condition: process_completed_successfully}}
     readiness_probe: {http_get: {port: 8080, path: /up, status_code: 204}, period_seconds: 3, failure_threshold: 9}
+    liveness_probe: {http_get: {port: 8080, path: /}, initial_delay_seconds: 7, timeout_seconds: 2, failure_threshold: 5}
     availability: {restart: always, backoff_seconds: 3}
     shutdown: {command: "bye", signal: 2, timeout_seconds: 7}
   three: {command: x, ready_log_line: "up (1)", depends_on: {two: {condition: process_healthy}}}
@@ -274,6 +275,7 @@ def test_processes_keep_their_order_probes_and_endings(tmp_path: Path) -> None:
     assert two.ready is not None
     assert two.ready.probe == HttpProbe(port="http", path="/up", status=(204,))
     assert (two.ready.period_s, two.ready.down) == (3.0, 9)
+    assert two.live == Liveness(probe=HttpProbe(port="http", path="/"), grace_s=7.0, timeout_s=2.0, down=5)
     assert two.restart is not None
     assert (two.restart.when, two.restart.initial_s) == (RestartWhen.ALWAYS, 3.0)
     assert (two.stop.command, two.stop.signal, two.stop.grace_s) == ("bye", "SIGINT", 7.0)
@@ -324,7 +326,11 @@ def test_a_fixed_port_that_is_nowhere_written_is_told(tmp_path: Path) -> None:
         ("is_daemon: true", "unsupported", "is_daemon"),
         ("is_elevated: true", "unsupported", "is_elevated"),
         ("schedule: {cron: '* * * * *'}", "unsupported", "schedule"),
-        ("liveness_probe: {exec: {command: x}}", "unsupported", "liveness_probe"),
+        (
+            "liveness_probe: {exec: {command: x}, success_threshold: 2}",
+            "unsupported",
+            "liveness_probe.success_threshold",
+        ),
         ("availability: {exit_on_end: true}", "unsupported", "exit_on_end"),
         ("log_location: ./x.log", "dropped", "log_location"),
         ("working_dir: /somewhere", "unsupported", "working_dir"),

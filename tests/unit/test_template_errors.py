@@ -23,8 +23,36 @@ CASES = {
     "unknown key": (SERVICE + "    prot: 1\n", "6:5: unknown key 'prot' in services.web"),
     "unknown key at the top": (WHOLE + "servics: {}\n", "3:1: unknown key 'servics'"),
     "key of a later version": (
-        SERVICE + "    live: {log: x}\n",
-        "6:5: 'live' in services.web is not supported by this version yet",
+        SERVICE + "    on_config_change: none\n",
+        "6:5: 'on_config_change' in services.web is not supported by this version yet",
+    ),
+    "a live probe that stays true for ever": (
+        SERVICE + "    live: {any: [{log: x}, {exec: y}]}\n",
+        "6:19: services.web.live.any[0]: 'log' stays true for ever",
+    ),
+    "a live probe that is told once": (
+        SERVICE + "    live: {notify: true}\n",
+        "6:12: services.web.live: 'notify' stays true for ever",
+    ),
+    "a live probe of a task": (
+        SERVICE + "    kind: task\n    live: {exec: y}\n",
+        "7:5: services.web is a task: it has no 'live'",
+    ),
+    "a startup probe of what envmgr does not start": (
+        HEAD + "agent: {}\nservices:\n  web:\n    kind: external\n    startup: {exec: y}\n",
+        "6:5: services.web is external: it has no 'startup'",
+    ),
+    "a live probe of an unknown port": (
+        SERVICE + "    ports: [http]\n    live: {http: htp}\n",
+        "7:18: services.web.live.http: services.web has no port 'htp'",
+    ),
+    "resources without a bound": (
+        SERVICE + "    live: {resource: {}}\n",
+        "6:22: services.web.live.resource: needs 'memory', 'cpus' or 'files'",
+    ),
+    "two words for liveness": (
+        SERVICE + "    live: {exec: a}\n    liveness_probe: {exec: b}\n",
+        "7:5: services.web has both 'live' and 'liveness_probe'",
     ),
     "no format": ("agent: {}\n", "1:1: the template does not say its format"),
     "format of the future": ("envmgr: 2\nagent: {}\n", "1:9: envmgr: 2 is a format"),

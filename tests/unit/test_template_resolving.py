@@ -6,7 +6,19 @@ from pathlib import Path
 import pytest
 
 from envmgr.errors import ConfigError, UsageError
-from envmgr.model.probe import AllOf, AnyOf, ExecProbe, HttpProbe, LogProbe, Readiness, TcpProbe
+from envmgr.model.probe import (
+    AllOf,
+    AnyOf,
+    ExecProbe,
+    HttpProbe,
+    Liveness,
+    LogProbe,
+    ProcessProbe,
+    Readiness,
+    ResourceProbe,
+    Startup,
+    TcpProbe,
+)
 from envmgr.model.service import (
     Condition,
     Dependency,
@@ -74,6 +86,21 @@ services:
       down: 4
       initial: 100ms
       deadline: 1m30s
+      owner: false
+    startup:
+      process: {match: "worker ${ports.http}", count: 2}
+      period: 200ms
+      timeout: 3s
+      up: 3
+      initial: 1s
+      deadline: 5m
+      owner: false
+    live:
+      all: [{resource: {memory: 1GB, cpus: 1.5, files: 900}}, {process: worker}]
+      period: 20s
+      timeout: 4s
+      down: 6
+      grace: 1m
       owner: false
     exports: {WEB: "http://127.0.0.1:${ports.http}"}
     stop: {signal: INT, grace: 2s, command: npm stop}
@@ -202,6 +229,28 @@ def test_every_key_of_a_service_reaches_its_spec(desk: Desk) -> None:
             down=4,
             initial_s=0.1,
             deadline_s=90.0,
+            owner=False,
+        ),
+        startup=Startup(
+            probe=ProcessProbe(pattern="worker ${ports.http}", count=2),
+            period_s=0.2,
+            timeout_s=3.0,
+            up=3,
+            initial_s=1.0,
+            deadline_s=300.0,
+            owner=False,
+        ),
+        live=Liveness(
+            probe=AllOf(
+                probes=(
+                    ResourceProbe(memory_bytes=1_000_000_000, cpus=1.5, open_files=900),
+                    ProcessProbe(pattern="worker"),
+                )
+            ),
+            period_s=20.0,
+            timeout_s=4.0,
+            down=6,
+            grace_s=60.0,
             owner=False,
         ),
         exports={"WEB": "http://127.0.0.1:${ports.http}"},

@@ -108,7 +108,7 @@ def test_what_the_loader_accepts_is_not_marked(schema: Any, name: str) -> None:
         (WHOLE + "services: {a: {volumes: [{source: b}]}}\n", "$.services.a.volumes[0]"),
         (WHOLE + "services: {a: {replicas: 11}}\n", "$.services.a.replicas: maximum 10"),
         (WHOLE + "services: {a: {stop: {grace: soon}}}\n", "$.services.a.stop.grace: 'soon' does not match"),
-        (WHOLE + "services: {a: {live: {log: x}}}\n", "$.services.a: live is unknown"),
+        (WHOLE + "services: {a: {on_config_change: none}}\n", "$.services.a: on_config_change is unknown"),
         (HEAD, "$: agent is missing"),
     ],
 )

@@ -26,8 +26,8 @@ def lint_containers(document: Document, places: Places) -> Iterator[Problem]:
             yield from _words(name, service, places)
             yield from _mounts(name, service, places)
             yield from _written_by_many(name, service, places)
-        if service.ready:
-            yield from _check(name, service, service.ready, ("services", name, "ready"), places)
+        for key, check in service.looks.items():
+            yield from _check(name, service, check, ("services", name, key), places)
     yield from _aliases(document, places)
     yield from _volumes(document, places)
     yield from _inside(document, places)

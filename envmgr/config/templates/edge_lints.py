@@ -56,7 +56,7 @@ def _complaint(name: str, target: Service, edge: Edge) -> tuple[str, str] | None
             )
         case "ready" if target.kind == "task":
             return f"waits for task {name} to be ready", "Use `condition: succeeded`."
-        case "ready" if target.ready is None:
+        case "ready" if target.ready is None and target.startup is None:
             return (
                 f"waits for {name} to be ready, but {name} has no 'ready'",
                 "Give it a probe, or use `started`.",

@@ -67,8 +67,10 @@ def _secrets(document: Document, places: Places) -> Iterator[Problem]:
 def _services(document: Document, places: Places) -> Iterator[Problem]:
     for name, service in document.services.items():
         yield from _service(name, service, places)
-        if service.ready:
-            yield from _check(name, service, service.ready, ("services", name, "ready"), places)
+        for key, check in service.looks.items():
+            yield from _check(name, service, check, ("services", name, key), places)
+        if service.live:
+            yield from _once_true(service.live, ("services", name, "live"), places)
 
 
 def _service(name: str, service: Service, places: Places) -> Iterator[Problem]:
@@ -107,6 +109,17 @@ def _check(name: str, service: Service, check: Check, at: Path, places: Places) 
     elif key in service.ports and service.ports[key].protocol == "udp":
         message = f"{dotted(at)}.{kind}: port {key!r} is udp, where nothing accepts a connection"
         yield places.value(path, message, "Use exec or log.")
+
+
+def _once_true(check: Check, at: Path, places: Places) -> Iterator[Problem]:
+    """What is said once stays said, however the service is later."""
+    for kind in ("any", "all"):
+        for index, inner in enumerate(getattr(check, kind)):
+            yield from _once_true(inner, (*at, kind, index), places)
+    for kind in ("log", "notify"):
+        if getattr(check, kind):
+            message = f"{dotted(at)}: {kind!r} stays true for ever, so it tells nothing of what still works"
+            yield places.key((*at, kind), message, "Use http, tcp, exec, process or resource.")
 
 
 def _is_outer(port: str, service: Service) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from envmgr.config.checking import as_table, check
-from envmgr.config.merging import merge, settle
+from envmgr.config.merging import LOOKS, merge, settle
 from envmgr.config.nodes import Leaf, Node, Table, leaves, mark_of
 from envmgr.config.problems import BadFile, Problem, raise_errors
 from envmgr.config.templates import params
@@ -115,7 +115,7 @@ def _with_defaults(service: Node, defaults: Table) -> Node:
         key: node
         for key, node in defaults.items.items()
         if key in ("stop", "logs", "limits")
-        or (key == "ready" and key in service.items)
+        or (key in LOOKS and key in service.items)
         or (key == "restart" and not _ends(service))
     }
     return merge(Table(service.mark, used, {key: defaults.keys[key] for key in used}), service)

@@ -1,4 +1,4 @@
-"""What a template may say about readiness. The names are the keys."""
+"""What a template may say about probes. The names are the keys."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from envmgr.config.fields import Command, Count, Duration, Flag, Regex, Strict
+from envmgr.config.fields import Command, Count, Duration, Flag, Regex, Size, Strict
 from envmgr.config.merging import PROBES
 
 
@@ -38,6 +38,36 @@ class TcpCheck(Strict):
     """Address to connect to."""
 
 
+class ProcessCheck(Strict):
+    """Processes of the service that live. A bare text means `match`."""
+
+    match: Regex | None = None
+    """Regular expression that a command line must contain to count; without it all count."""
+    count: Annotated[Count, Field(ge=1)] = 1
+    """How many there must be at least."""
+
+
+class ResourceCheck(Strict):
+    """Bounds for all processes of the service together; using more fails the check."""
+
+    memory: Annotated[Size, Field(ge=1_000_000)] | None = None
+    """Memory; what they share counts once."""
+    cpus: Annotated[float, Field(gt=0, le=1024)] | None = None
+    """Processors, such as 1.5, as a mean since the look before."""
+    files: Annotated[Count, Field(ge=1)] | None = None
+    """Open files of the process that has most of them."""
+
+    @model_validator(mode="after")
+    def _some(self) -> ResourceCheck:
+        if (self.memory, self.cpus, self.files) == (None, None, None):
+            raise ValueError("needs 'memory', 'cpus' or 'files'")
+        return self
+
+
+def _process(value: object) -> object:
+    return {"match": value} if isinstance(value, str) else value
+
+
 def _http(value: object) -> object:
     return {"path" if value.startswith("/") else "port": value} if isinstance(value, str) else value
 
@@ -47,7 +77,7 @@ def _tcp(value: object) -> object:
 
 
 class Check(Strict):
-    """One way to tell that a service is ready."""
+    """One way to tell that a service is well."""
 
     http: Annotated[HttpCheck, BeforeValidator(_http, json_schema_input_type=HttpCheck | str)] | None = None
     """An HTTP request is answered."""
@@ -63,10 +93,16 @@ class Check(Strict):
     """The image's own HEALTHCHECK says so."""
     notify: Flag = False
     """The process sends `READY=1` to the socket named by `NOTIFY_SOCKET`, as services of systemd do."""
+    process: (
+        Annotated[ProcessCheck, BeforeValidator(_process, json_schema_input_type=ProcessCheck | str)] | None
+    ) = None
+    """Enough of its processes live, such as the workers of a server."""
+    resource: ResourceCheck | None = None
+    """Its processes use no more than this."""
     any: tuple[Check, ...] = ()
-    """Ready when one of these is."""
+    """One of these says so."""
     all: tuple[Check, ...] = ()
-    """Ready when all of these are."""
+    """All of these say so."""
 
     @model_validator(mode="after")
     def _one(self) -> Check:
@@ -96,6 +132,46 @@ class Timing(Strict):
     """Time after launch until the start has failed; without it 60s, for a container 120s."""
     owner: Flag = True
     """A listener that belongs to another process fails the probe."""
+
+
+class StartupTiming(Strict):
+    """When and how often a start is looked at."""
+
+    period: Annotated[Duration, Field(ge=0.05)] = 0.5
+    """Time between attempts; the first ones come faster."""
+    timeout: Annotated[Duration, Field(ge=0.01)] = 2.0
+    """Time one attempt may take."""
+    up: Annotated[Count, Field(ge=1)] = 1
+    """Successes in a row until it has started."""
+    initial: Duration = 0.0
+    """Time after launch before the first attempt."""
+    deadline: Annotated[Duration, Field(ge=0.01)] | None = None
+    """Time after launch until the start has failed; without it 60s, for a container 120s."""
+    owner: Flag = True
+    """A listener that belongs to another process fails the probe."""
+
+
+class LiveTiming(Strict):
+    """When and how often liveness is looked at."""
+
+    period: Annotated[Duration, Field(ge=0.05)] = 15.0
+    """Time between attempts."""
+    timeout: Annotated[Duration, Field(ge=0.01)] = 5.0
+    """Time one attempt may take."""
+    down: Annotated[Count, Field(ge=1)] = 4
+    """Failures in a row until it counts as hanging."""
+    grace: Duration = 30.0
+    """Time after it was first ready until the first attempt."""
+    owner: Flag = True
+    """A listener that belongs to another process fails the probe."""
+
+
+class Startup(Check, StartupTiming):
+    """How to tell that a service has started: exactly one kind of check, and its timing."""
+
+
+class Live(Check, LiveTiming):
+    """How to tell that a service still works: exactly one kind of check, and its timing."""
 
 
 class Ready(Check, Timing):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from envmgr.config.checking import as_table, check
 from envmgr.config.files import read
-from envmgr.config.merging import merge
+from envmgr.config.merging import LOOKS, merge
 from envmgr.config.nodes import Items, Leaf, Node, Table, leaves
 from envmgr.config.problems import BadFile, Problem, dotted
 from envmgr.config.templates.schema import VERSION, Import
@@ -16,7 +16,12 @@ from envmgr.config.templates.source_lints import lint_source
 from envmgr.errors import ConfigError, EnvmgrError
 
 _MAX_PARENTS = 32
-_READY_ALIASES = ("readiness_probe", "healthcheck")
+_ALIASES = {
+    "readiness_probe": "ready",
+    "healthcheck": "ready",
+    "liveness_probe": "live",
+    "startup_probe": "startup",
+}
 
 Finder = Callable[[str, Path], Path]
 """File of a parent: its name or path as written, and the file that names it. Raises NotFound."""
@@ -126,7 +131,7 @@ class Reader:
         return found.tree
 
     def _one_word(self, tree: Table) -> Table:
-        """Other words for `ready` become `ready`, so that merging sees one key."""
+        """Other words for probes become ours, so that merging sees one key."""
         services = tree.get("services")
         if not isinstance(services, Table):
             return tree
@@ -137,12 +142,14 @@ class Reader:
     def _renamed(self, node: Node, at: tuple[str, str]) -> Node:
         if not isinstance(node, Table):
             return node
-        given = [key for key in ("ready", *_READY_ALIASES) if key in node.items]
-        if len(given) > 1:
-            message = f"{dotted(at)} has both {given[0]!r} and {given[1]!r}, which mean the same"
-            mark = node.keys[given[1]]
-            self.problems.append(Problem(mark=mark, path=dotted(at), message=message, hint="Keep one."))
-        names = {key: "ready" if key in _READY_ALIASES else key for key in node.items}
+        for ours in LOOKS:
+            words = (ours, *(alias for alias, meant in _ALIASES.items() if meant == ours))
+            given = [key for key in words if key in node.items]
+            if len(given) > 1:
+                message = f"{dotted(at)} has both {given[0]!r} and {given[1]!r}, which mean the same"
+                mark = node.keys[given[1]]
+                self.problems.append(Problem(mark=mark, path=dotted(at), message=message, hint="Keep one."))
+        names = {key: _ALIASES.get(key, key) for key in node.items}
         items = {names[key]: item for key, item in node.items.items()}
         return Table(node.mark, items, {names[key]: mark for key, mark in node.keys.items()})
 

@@ -15,7 +15,9 @@ from envmgr.config.templates.service_schema import Service
 from envmgr.core.restart import delay
 from envmgr.model.service import RestartPolicy
 
-_OF_WHAT_RUNS = ("replicas", "scope", "tenant", "restart", "watch", "on_env_change", "fatal_exit_codes")
+_OF_WHAT_RUNS = (
+    "replicas", "scope", "tenant", "restart", "watch", "on_env_change", "fatal_exit_codes", "startup", "live"
+)  # fmt: skip
 
 
 def lint_running(document: Document, places: Places) -> Iterator[Problem]:

@@ -141,7 +141,7 @@ class Tenant(Strict):
 class RunningKeys(Strict):
     """Keys about a service as it runs."""
 
-    later: ClassVar = frozenset({"live", "liveness_probe", "startup", "on_config_change"})
+    later: ClassVar = frozenset({"on_config_change"})
 
     replicas: Annotated[Count, Field(ge=1, le=10)] | None = None
     """How many instances run, `api-0`, `api-1`, ..., each with ports of its own, behind one balancer. Without it one, under its own name."""

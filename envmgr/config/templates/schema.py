@@ -26,7 +26,7 @@ from envmgr.config.fields import (
 )
 from envmgr.config.templates.agent_schema import Agent
 from envmgr.config.templates.container_schema import Volume, VolumeName
-from envmgr.config.templates.probe_schema import Timing
+from envmgr.config.templates.probe_schema import LiveTiming, StartupTiming, Timing
 from envmgr.config.templates.running_schema import Globs, RestartOrWord
 from envmgr.config.templates.service_schema import Logs, ProcessLimits, Service, Stop
 
@@ -149,10 +149,12 @@ class Ports(Strict):
 class Defaults(Strict):
     """Merged under every service."""
 
-    later: ClassVar = frozenset({"live"})
-
+    startup: StartupTiming = StartupTiming()
+    """Timing for services that have a `startup`."""
     ready: Timing = Timing()
     """Timing for services that have a `ready`."""
+    live: LiveTiming = LiveTiming()
+    """Timing for services that have a `live`."""
     stop: Stop = Stop()
     """As in a service."""
     logs: Logs = Logs()
@@ -273,3 +275,6 @@ class Document(Strict):
     """Of the whole agent. Only `memory` counts: it must be free before a spawn starts, and using more is remarked."""
     gc: Gc = Gc()
     """What becomes of things when the agent stops."""
+    shared_daemons: Strings = ()
+    """Globs over command lines of programs that the first who needs them starts and that then serve everybody, such as a build
+    daemon: the reaper leaves them alone, as it does those it knows (Gradle, watchman, nx, ...)."""

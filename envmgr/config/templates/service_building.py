@@ -4,22 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from envmgr.config.templates import probe_schema as probing
 from envmgr.config.templates import service_schema as said
 from envmgr.config.templates.container_building import container, words
+from envmgr.config.templates.probe_building import liveness, readiness, startup
 from envmgr.config.templates.running_building import as_it_runs
-from envmgr.model.probe import (
-    AllOf,
-    AnyOf,
-    ExecProbe,
-    HttpProbe,
-    ImageHealth,
-    LogProbe,
-    NotifyProbe,
-    Probe,
-    Readiness,
-    TcpProbe,
-)
 from envmgr.model.service import (
     Condition,
     Dependency,
@@ -32,8 +20,6 @@ from envmgr.model.service import (
 )
 
 Services = Mapping[str, said.Service]
-_DEADLINE_S = 60.0
-_CONTAINER_DEADLINE_S = 120.0
 
 
 def service_spec(name: str, services: Services, *, profiles: tuple[str, ...] = ()) -> ServiceSpec:
@@ -48,7 +34,9 @@ def service_spec(name: str, services: Services, *, profiles: tuple[str, ...] = (
         env=service.env,
         ports=tuple(_port(key, port) for key, port in service.ports.items()),
         depends_on=dependencies(service.depends_on, services),
-        ready=_readiness(service.ready, service) if service.ready else None,
+        startup=startup(service),
+        ready=readiness(service),
+        live=liveness(service),
         exports=service.exports,
         stop=_stop(service.stop),
         logs=LogPolicy(max_bytes=service.logs.max_size, keep=service.logs.keep, quiet=service.logs.quiet),
@@ -110,45 +98,7 @@ def _condition(word: str) -> Condition:
 def _usual(service: said.Service) -> Condition:
     if service.kind == "task":
         return Condition.SUCCEEDED
-    return Condition.READY if service.ready else Condition.STARTED
-
-
-def _readiness(ready: probing.Ready, service: said.Service) -> Readiness:
-    return Readiness(
-        probe=_probe(ready, service),
-        period_s=ready.period,
-        timeout_s=ready.timeout,
-        up=ready.up,
-        down=ready.down,
-        initial_s=ready.initial,
-        deadline_s=ready.deadline or (_CONTAINER_DEADLINE_S if service.in_container else _DEADLINE_S),
-        owner=ready.owner,
-    )
-
-
-def _probe(check: probing.Check, service: said.Service) -> Probe:
-    if check.http:
-        http = check.http
-        return HttpProbe(
-            port=http.port or next(iter(service.ports)),
-            path=http.path,
-            host=http.host,
-            scheme=http.scheme,
-            headers=http.headers,
-            status=http.status,
-            body=http.body,
-        )
-    if check.tcp:
-        return TcpProbe(port=check.tcp.port or next(iter(service.ports)), host=check.tcp.host)
-    if check.exec:
-        return ExecProbe(command=check.exec, inside=check.inside)
-    if check.log:
-        return LogProbe(pattern=check.log)
-    if check.health or check.notify:
-        return ImageHealth() if check.health else NotifyProbe()
-    if check.any:
-        return AnyOf(probes=tuple(_probe(inner, service) for inner in check.any))
-    return AllOf(probes=tuple(_probe(inner, service) for inner in check.all))
+    return Condition.READY if service.ready or service.startup else Condition.STARTED
 
 
 def process_limits(limits: said.ProcessLimits) -> ProcessLimits:

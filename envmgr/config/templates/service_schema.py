@@ -23,7 +23,7 @@ from envmgr.config.fields import (
     Strings,
 )
 from envmgr.config.templates.container_schema import ContainerKeys
-from envmgr.config.templates.probe_schema import Ready
+from envmgr.config.templates.probe_schema import Check, Live, Ready, Startup
 from envmgr.config.templates.running_schema import RunningKeys
 
 _CONDITIONS = ("started", "ready", "completed", "succeeded", "log")
@@ -185,8 +185,13 @@ class Basics(Strict):
     """Ports it needs, by name; a list of names will do."""
     depends_on: Edges = Field(default_factory=dict)
     """Services that come first; a list of names will do."""
+    startup: Startup | None = None
+    """How to tell that it has started, where that takes long: `ready` and `live` are looked at only afterwards. Also written
+    `startup_probe`."""
     ready: Ready | None = None
     """How to tell that it is ready. Also written `readiness_probe` or `healthcheck`."""
+    live: Live | None = None
+    """How to tell that it still works: when not, it is ended and started again, as `restart` says. Also written `liveness_probe`."""
     exports: Env = Field(default_factory=dict)
     """Variables for everything that depends on it and for the assistant."""
     stop: Stop = Stop()
@@ -214,6 +219,12 @@ class Service(RunningKeys, ContainerKeys, Basics):
         if isinstance(said, dict) and "kind" not in said and ("image" in said or "build" in said):
             return {**said, "kind": "container"}
         return said
+
+    @property
+    def looks(self) -> dict[str, Check]:
+        """Its probes by their keys."""
+        found = {"startup": self.startup, "ready": self.ready, "live": self.live}
+        return {key: check for key, check in found.items() if check is not None}
 
     @property
     def in_container(self) -> bool:

@@ -63,7 +63,7 @@ def _in_service(path: Path) -> Style:
             return Style.TEXT if rest else Style.SHELL
         case ("labels" | "sysctls" | "extra_hosts", _) | ("build", "args", _):
             return Style.EARLY_TEXT
-        case ("ready", *rest):
+        case ("startup" | "ready" | "live", *rest):
             return _in_check(tuple(rest))
         case ("description",):
             return Style.VERBATIM
@@ -76,7 +76,15 @@ def _in_check(path: Path) -> Style:
             return _in_check(tuple(rest))
         case ("exec",):
             return Style.SHELL
-        case ("exec", _) | ("log",) | ("http",) | ("http", "path" | "host" | "body") | ("http", "headers", _):
+        case (
+            ("exec", _)
+            | ("log",)
+            | ("process",)
+            | ("process", "match")
+            | ("http",)
+            | ("http", "path" | "host" | "body")
+            | ("http", "headers", _)
+        ):
             return Style.TEXT
         case ("tcp", "host"):
             return Style.TEXT

@@ -38,9 +38,12 @@ def _listen(name: str, service: Service, key: str, places: Places) -> Iterator[P
     at: Path = ("services", name, "ports", key, "listen")
     if service.kind != "process" or service.in_container:
         yield places.key(at, f"services.{name}.ports.{key}: 'listen' is for processes that keep running")
-    elif service.ready and _connects(service.ready, key, service):
-        message = f"services.{name}.ports.{key} is open before the service runs: a connection proves nothing"
-        yield places.key(at, message, "Let 'ready' use http, log, notify or exec.")
+    else:
+        for look in (look for look, check in service.looks.items() if _connects(check, key, service)):
+            message = (
+                f"services.{name}.ports.{key} is open before the service runs: a connection proves nothing"
+            )
+            yield places.key(at, message, f"Let {look!r} use http, log, notify or exec.")
 
 
 def _connects(check: Check, key: str, service: Service) -> bool:

@@ -16,7 +16,6 @@ DROPPED = {
     "is_tui_disabled": "",
 }
 UNSUPPORTED = {
-    "liveness_probe": "only readiness is looked at, which goes on after the start",
     "is_elevated": "services run as you",
     "schedule": "nothing runs by the clock",
     "watch": "add `watch` yourself",

@@ -37,6 +37,7 @@ def take(run: Run, *, is_task: bool) -> None:
         )
     if not (is_task or is_daemon):
         probes.readiness(run)
+        probes.liveness(run)
         _availability(run)
         _replicas(run)
     _shutdown(run, is_daemon=is_daemon)

@@ -31,7 +31,7 @@ _TAKEN = (
     *("command", "entrypoint", "working_dir", "environment", "env_file", "depends_on", "readiness_probe"),
     *("ready_log_line", "availability", "shutdown", "replicas", "disabled", "is_disabled", "is_daemon"),
     *("is_foreground", "namespace", "description", "vars", "disable_env_expansion", "success_exit_codes"),
-    *("is_dotenv_disabled", "is_tty"),
+    *("is_dotenv_disabled", "is_tty", "liveness_probe"),
 )
 _TOP = (
     "processes",
