@@ -30,6 +30,7 @@ from envmgr.runtime.runners import needs_runner
 from envmgr.runtime.steps.assistant import last_screen
 from envmgr.runtime.steps.environment import public_env
 
+_COME_BACK = "a recovery has put this session in the place of the one you were in"
 _PAGE = 500
 _POLL_S = 0.1
 
@@ -38,6 +39,7 @@ class Attach(OneAgent):
     """Where to go."""
 
     window: str = option("agent, services or monitor", short="-w", default="agent")
+    again: bool = option("Into the session that has come in the place of another one; no hooks", default=False)
 
 
 class Send(OneAgent):
@@ -108,21 +110,27 @@ class Report(Ask):
 async def attach(ask: Attach, app: App) -> views.AttachView:
     """Go into the agent's terminal; C-] or F10 leaves it, and the agent goes on.
 
-    The template's `hooks.on_attach` run before; what fails is told in the terminal.
+    The template's `hooks.on_attach` run before; what fails is told in the terminal. When the session goes away in a recovery,
+    this waits for the next one and goes there.
     """
     if ask.window not in ("agent", "services", "monitor"):
         raise UsageError(f"there is no window {ask.window!r}", hint="Use agent, services or monitor.")
     actor = app.agents.find(ask.agent)
     inc = await app.agents.incarnation(actor)
-    terminal = await inc.find_terminal()
+    terminal = await inc.look_for_terminal()
     if terminal is None:
         raise Conflict(
             f"{actor.state.name} has no terminal: it is {actor.state.lifecycle.value}",
             hint=f"Start it with `envmgr start {actor.state.name}`.",
         )
-    notes = await attaching.run_hooks(inc, app.agents.record)
-    argv = app.agents.systems.terminals.attach_command(terminal, window=ask.window, say="; ".join(notes))
-    return views.AttachView(argv=list(argv), name=actor.state.name, notes=list(notes))
+    notes = [_COME_BACK] if ask.again else list(await attaching.run_hooks(inc, app.agents.record))
+    terminals = app.agents.systems.terminals
+    return views.AttachView(
+        argv=list(terminals.attach_command(terminal, window=ask.window, say="; ".join(notes))),
+        identify=list(terminals.identify_command(terminal)),
+        name=actor.state.name,
+        notes=notes,
+    )
 
 
 @operation(

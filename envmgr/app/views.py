@@ -252,6 +252,7 @@ class AttachView(View):
     """How to get into the agent's terminal."""
 
     argv: list[str]
+    identify: list[str] = Field(description="Prints the same line for as long as that session exists")
     name: str
     notes: list[str] = Field(
         default=[], description="What the template's hooks had to say; shown in the terminal"

@@ -121,6 +121,9 @@ class Terminals(Protocol):
             say: Shown to them for some seconds.
         """
 
+    def identify_command(self, terminal: Terminal) -> Sequence[str]:
+        """argv that prints the same line for as long as the session exists, and another or none afterwards."""
+
     async def retire(self) -> None:
         """End the server if it holds no session any more, and remove its socket; else leave it alone."""
 

@@ -14,7 +14,7 @@ from envmgr.aio.turns import Turns
 from envmgr.core.replicas import expand
 from envmgr.errors import Unavailable
 from envmgr.model.ids import AgentId, InstanceId, session_name
-from envmgr.model.observe import Present, ProcessIdentity
+from envmgr.model.observe import Absent, Present, ProcessIdentity
 from envmgr.model.service import ServiceSpec
 from envmgr.model.spec import AgentSpec
 from envmgr.protocols.assistant import Assistant, Place
@@ -269,6 +269,15 @@ class Incarnation:
     async def identify(self, pid: int) -> ProcessIdentity | None:
         """Who has this pid now; None when nobody."""
         return await blocking.look("proc", _PROC_S, self.systems.processes.identify, pid)
+
+    async def look_for_terminal(self) -> Terminal | None:
+        """The session of this generation as it is now; as it was last seen while nobody can tell."""
+        match await self.systems.terminals.look(self.session, owner=self.tag):
+            case Present(terminal):
+                self.terminal = terminal
+            case Absent():
+                self.terminal = None
+        return self.terminal
 
     async def find_terminal(self) -> Terminal | None:
         """The session of this generation if it surely exists; remembered."""

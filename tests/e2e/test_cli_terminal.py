@@ -238,3 +238,15 @@ def test_hooks_run_when_a_person_attaches_and_what_fails_is_told_and_keeps_nobod
 
     notes = [event["data"]["text"] for event in shared.events() if event["kind"] == "notice"]
     assert [note.split("`")[1] for note in notes] == ["exit 3", "sleep 60"]
+
+
+@proves("ATTACH-001")
+def test_a_person_in_an_agent_that_is_stopped_is_told_so(shared: Host) -> None:
+    shared.ok("spawn", "-t", "talk", "--name", "brief")
+    with terminal(shared, "attach", "brief") as screen:
+        eventually(lambda: "agent>" in screen.text())
+
+        shared.ok("stop", "brief")
+
+        eventually(screen.was_left)
+        assert "brief is stop" in screen.text()

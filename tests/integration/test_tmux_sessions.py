@@ -294,6 +294,24 @@ async def test_a_person_gets_into_exactly_this_session_at_their_size_and_out_aga
     assert isinstance(await lab.terminals.look("em-fox-g1", owner="i/fox/1"), Present)
 
 
+@proves("ATTACH-002")
+async def test_a_session_is_known_from_another_that_has_taken_its_place(lab: TmuxLab) -> None:
+    def line() -> str:
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+    first = await lab.terminals.open("em-fox-g1", owner="i/fox/1")
+    command = lab.terminals.identify_command(first)
+    said = line()
+    assert said
+    assert line() == said
+
+    await lab.terminals.close(first)
+    assert line() != said
+    await lab.terminals.open("em-fox-g1", owner="i/fox/1")
+
+    assert line() != said
+
+
 @proves("TMUX-003")
 async def test_a_program_that_tmux_forgot_to_reap_still_tells_how_it_ended(lab: TmuxLab) -> None:
     panes, pids = [], []

@@ -226,6 +226,14 @@ class TmuxTerminals:
             commands.append(["display-message", "-d", str(_SAY_MS), shown])
         return [*self._server.client, *arguments(commands)]
 
+    def identify_command(self, terminal: Terminal) -> Sequence[str]:
+        # A new server counts its ids from the beginning, and may know the session by the same one.
+        shown = "#{pid} #{session_id} #{session_created} #{@envmgr-owner}"
+        return [
+            *self._server.client,
+            *arguments([["display-message", "-p", "-t", f"{terminal.session}:", shown]]),
+        ]
+
     async def retire(self) -> None:
         match await self._list(_AGENTS, "#{session_name}"):
             case Present([]) | Absent():

@@ -7,20 +7,13 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from envmgr.errors import Unavailable, UsageError
+from envmgr.errors import Unavailable
+from envmgr.interfaces.cli.attaching import attach
 
 # Any: results are JSON.
 _ENGINE = ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
 
 Finish = Callable[[Mapping[str, Any], Mapping[str, Any]], int]
-
-
-def attach(result: Mapping[str, Any], asked: Mapping[str, Any]) -> int:
-    """Become the terminal client."""
-    if not sys.stdin.isatty():
-        raise UsageError("attach needs a terminal", hint="See the screen with `envmgr logs NAME agent`.")
-    environment = {k: v for k, v in os.environ.items() if k not in ("TMUX", "TMUX_PANE")}
-    return _become(result["argv"], environment)
 
 
 def execute(result: Mapping[str, Any], asked: Mapping[str, Any]) -> int:
