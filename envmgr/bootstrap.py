@@ -60,6 +60,7 @@ from envmgr.runtime.health import Health
 from envmgr.runtime.incarnation import Layout, Systems
 from envmgr.runtime.keeper_loss import KeeperLoss
 from envmgr.runtime.reaping.reaper import Reaper, Schedule
+from envmgr.runtime.pulse import Pulse
 from envmgr.runtime.restarting import Restarts
 from envmgr.runtime.retention import Retention
 from envmgr.runtime.saga import never
@@ -134,15 +135,17 @@ async def daemon() -> AsyncIterator[App]:
         reach, bus = _crash_point(), Bus()
         performer = Performer(reach=reach)
         supervisor = Supervisor(
-            systems, layout, instance, bus=bus, policy=_policy(settings), perform=performer, reach=reach
-        )
+            systems, layout, instance, bus=bus, policy=_policy(settings), perform=performer, reach=reach,
+            pulse=Pulse(load_per_cpu=settings.health.overload_per_cpu),
+        )  # fmt: skip
         async with anyio.create_task_group() as group:
             supervisor.start(group)
             await group.start(watch.run)
             health = Health(supervisor, group)
             performer.attach(supervisor, health)
             app.control = Control(supervisor, health, group, reach=reach)
-            health.on_end = Restarts(supervisor, app.control, group).ended
+            restarts = Restarts(supervisor, app.control, group)
+            health.on_end, health.on_hang = restarts.ended, restarts.hung
             health.keepers = KeeperLoss(supervisor, app.control, health, group)
             await adopt(supervisor, performer, app.control, group=group)
             group.start_soon(restoring.finish_all, supervisor)

@@ -102,6 +102,13 @@ class Prevention(Strict):
     """Size of the file of measurements above which the oldest are given up."""
 
 
+class Health(Strict):
+    """How services are looked at."""
+
+    overload_per_cpu: Annotated[float, Field(ge=0, le=1000)] = 2.0
+    """Load of the machine for each processor above which a service that does not answer is not blamed; 0: it always is."""
+
+
 class Watch(Strict):
     """Files that are watched."""
 
@@ -142,6 +149,8 @@ class Settings(BaseSettings):
     """How limits of process services are enforced."""
     prevention: Prevention = Prevention()
     """What is measured, kept and foreseen."""
+    health: Health = Health()
+    """How services are looked at."""
     watch: Watch = Watch()
     """Files that are watched."""
     log: Log = Log()

@@ -103,6 +103,8 @@ class Probing:
         vigil.ready = vigil.ready.after(is_good=answer.is_ready, up=ready.up, down=ready.down)
         known = self._actor.services.get(service.name)
         was_ready = known is not None and known.state is ServiceState.READY
+        if vigil.live.is_up is False:
+            return  # it hangs: whatever still answers, it is not ready
         if answer.is_ready and (was_ready or vigil.ready.is_up):
             await self._change(service, Outcome(state=ServiceState.READY))
         elif not answer.is_ready and vigil.ready.is_up is False:
@@ -132,8 +134,12 @@ class Probing:
             if answer is None:
                 continue
             vigil.live = vigil.live.after(is_good=answer.is_ready, up=1, down=live.down)
-            if vigil.live.bad >= live.down:
+            if vigil.live.is_up is False:
+                why = f"does not answer: {answer.why}"
                 self._on_sick(service, held, answer)
+                await self._change(service, Outcome(state=ServiceState.FAILED, detail=why))
+            elif service.ready is None:
+                await self._change(service, Outcome(state=ServiceState.READY))
 
     def _is_armed(self, service: ServiceSpec, live: Liveness, held: Held | None) -> bool:
         """Some time after this launch was first ready, and from then on whether it is ready or not."""

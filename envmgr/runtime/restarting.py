@@ -13,6 +13,7 @@ from anyio.abc import TaskGroup
 from envmgr.core.restart import Again, End, StaysDown, after_end
 from envmgr.errors import Conflict, EnvmgrError
 from envmgr.model.event import NewEvent
+from envmgr.model.incident import Symptom
 from envmgr.model.service import RestartPolicy, ServiceKind, ServiceSpec
 from envmgr.protocols.keepers import Held
 from envmgr.protocols.store import Transaction
@@ -21,6 +22,7 @@ from envmgr.runtime.actor import Actor
 from envmgr.runtime.control import Control
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.outcomes import how
+from envmgr.runtime.recovery.measures import Report, unheard
 from envmgr.runtime.restart_history import Launch
 from envmgr.runtime.supervisor import Supervisor
 
@@ -30,7 +32,10 @@ log = logging.getLogger(__name__)
 class Restarts:
     """Hears of ends from `Health`. A service without a policy stays down; so does one that was stopped on purpose."""
 
-    def __init__(self, supervisor: Supervisor, control: Control, group: TaskGroup) -> None:
+    def __init__(
+        self, supervisor: Supervisor, control: Control, group: TaskGroup, *, report: Report = unheard
+    ) -> None:
+        self._report = report
         self._supervisor = supervisor
         self._control = control
         self._group = group
@@ -44,6 +49,19 @@ class Restarts:
         end = _end(unit, held, ready_s)
         self._group.start_soon(self._follow, actor, inc, unit, unit.restart, launch, end)
 
+    def hung(self, actor: Actor, inc: Incarnation, unit: ServiceSpec, held: Held, symptom: Symptom) -> None:
+        """A unit lives and does not answer, which counts as an end; told again and again for as long as it is so."""
+        launch = (inc.generation, held.launch)
+        if unit.restart is None:
+            self._report(actor, symptom)
+        elif actor.ends.get(unit.name) != launch:
+            actor.ends[unit.name] = launch
+            since = actor.ready_since.get(unit.name)
+            ready_s = max(0.0, self._supervisor.systems.now() - since) if since is not None else 0.0
+            words = symptom.words.removeprefix(f"{unit.name} ")
+            end = End(is_success=False, is_fatal=False, ready_s=ready_s, words=words)
+            self._group.start_soon(self._follow, actor, inc, unit, unit.restart, launch, end, symptom)
+
     async def _follow(
         self,
         actor: Actor,
@@ -52,11 +70,14 @@ class Restarts:
         policy: RestartPolicy,
         launch: Launch,
         end: End,
+        hang: Symptom | None = None,
     ) -> None:
         verdict = await self._judge(inc, unit, policy, launch, end)
         if verdict is None:
             return
         if isinstance(verdict, StaysDown):
+            if hang is not None:
+                self._report(actor, replace(hang, is_exhausted=verdict.gave_up))
             if verdict.gave_up:
                 await self._tell(inc, "service.gave_up", {"service": unit.name, "reason": verdict.reason})
             return
@@ -74,6 +95,8 @@ class Restarts:
             await self._control.revive(actor, unit.name)
         except Conflict as error:  # the agent is being stopped, or a change has taken the unit away
             log.info("not restarted", extra={"agent": inc.id, "service": unit.name, "why": error.message})
+            if hang is not None and actor.ends.get(unit.name) == launch:
+                del actor.ends[unit.name]  # it answers again, and may hang or end another time
         except EnvmgrError as error:
             await self._tell(inc, "service.gave_up", {"service": unit.name, "reason": error.message})
 
