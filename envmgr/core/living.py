@@ -11,6 +11,7 @@ from envmgr.model.effect import EffectKind
 from envmgr.model.event import NewEvent
 from envmgr.model.incident import Rung
 from envmgr.model.stimulus import (
+    HostRestarted,
     RemovalFailed,
     Removed,
     RemoveRequested,
@@ -90,8 +91,8 @@ def stop(state: AgentState, stimulus: StopRequested, now: float) -> Decision:
 
 
 def stop_for_good(state: AgentState, stimulus: StopRequested, now: float) -> Decision:
-    """A person's stop makes the first half of a respawn a stop; the plan under way is the same."""
-    if state.rung is None:
+    """A person's stop makes the first half of a respawn, or of a restore, a stop; the plan under way is the same."""
+    if state.desired is not Desired.RUNNING:
         return ignore(state, "it is stopping already")
     return moved(
         without_recovery(state),
@@ -99,6 +100,26 @@ def stop_for_good(state: AgentState, stimulus: StopRequested, now: float) -> Dec
         now,
         desired=Desired.STOPPED,
         reason=f"stop asked by {stimulus.by}",
+    )
+
+
+def stay_stopped(state: AgentState, stimulus: StopRequested, now: float) -> Decision:
+    """A person's stop wins over the restore that a stopped agent waits for."""
+    if state.desired is not Desired.RUNNING:
+        return ignore(state, "it is stopped")
+    reason = f"stop asked by {stimulus.by}"
+    return moved(state, Lifecycle.STOPPED, now, desired=Desired.STOPPED, reason=reason)
+
+
+def host_restarted(state: AgentState, fact: HostRestarted, now: float) -> Decision:
+    """The stop plan gives back what is left of it; when it is to run again, that comes after it."""
+    return moved(
+        without_recovery(replace(state, activity=None, evidence=None)),
+        Lifecycle.STOPPING,
+        now,
+        effect(EffectKind.STOP, state),
+        desired=Desired.RUNNING if fact.restores else Desired.STOPPED,
+        reason="the machine was restarted",
     )
 
 

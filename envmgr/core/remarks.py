@@ -15,6 +15,7 @@ from envmgr.model.stimulus import (
     LimitSeen,
     ObservationLost,
     ObservationRegained,
+    Quarantined,
     ServiceChanged,
 )
 
@@ -80,14 +81,33 @@ def _drift_event(event: NewEvent, state: AgentState, fact: DriftSeen) -> NewEven
     return replace(event, agent=state.id, generation=state.generation, data=data)
 
 
+_OVER = ("OverLimit", "limit.exceeded", "limit.kept")
+_NEAR = ("LimitNear", "trend.limit_near", "trend.limit_far")
+
+
 def limit(state: AgentState, fact: LimitSeen, now: float) -> Decision:
     """A remark: who only exceeds what cannot be enforced is not ended. Numbers move all the time, so the first ones stay."""
-    is_known = any((c.type, c.subject) == ("OverLimit", fact.subject) for c in state.conditions)
+    kind, over, kept = _NEAR if fact.is_forecast else _OVER
+    is_known = any((c.type, c.subject) == (kind, fact.subject) for c in state.conditions)
     if is_known == bool(fact.reason):
         return ignore(state, "already recorded" if is_known else "it was within its limit")
+    data = {"subject": fact.subject, **fact.evidence}
     if is_known:
-        kept = NewEvent(kind="limit.kept", data={"subject": fact.subject})
-        return Decision(state=state.without("OverLimit", fact.subject), events=(about(kept, state),))
-    over = NewEvent(kind="limit.exceeded", data={"subject": fact.subject, "reason": fact.reason})
-    after = state.with_condition(condition("OverLimit", fact.reason, now, fact.subject))
-    return Decision(state=after, events=(about(over, state),))
+        after = state.without(kind, fact.subject)
+        return Decision(state=after, events=(about(NewEvent(kind=kept, data=data), state),))
+    told = NewEvent(kind=over, data={**data, "reason": fact.reason})
+    after = state.with_condition(condition(kind, fact.reason, now, fact.subject))
+    return Decision(state=after, events=(about(told, state),))
+
+
+def quarantined(state: AgentState, fact: Quarantined, now: float) -> Decision:
+    """A remark; that nothing new is started beside it is the runtime's affair."""
+    known = next((c for c in state.conditions if (c.type, c.subject) == ("Quarantined", fact.subject)), None)
+    if (known.reason if known else "") == fact.reason:
+        return ignore(state, "already recorded" if fact.reason else "it was not in quarantine")
+    data = {"subject": fact.subject, "reason": fact.reason or (known.reason if known else "")}
+    kind = "agent.quarantined" if fact.reason else "agent.released"
+    after = state.without("Quarantined", fact.subject)
+    if fact.reason:
+        after = state.with_condition(condition("Quarantined", fact.reason, now, fact.subject))
+    return Decision(state=after, events=(about(NewEvent(kind=kind, data=data), state),))

@@ -5,7 +5,8 @@ A fact carries the generation it is about; one of another generation changes not
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from envmgr.model.agent import Activity, Source
 from envmgr.model.change import Drift
@@ -161,11 +162,40 @@ class LimitSeen:
 
     Attributes:
         subject: `memory` of the whole agent, or `SERVICE.cpus`.
+        is_forecast: It does not yet, but soon will.
+        evidence: Numbers that this follows from.
     """
 
     generation: int
     subject: str
     reason: str
+    is_forecast: bool = False
+    evidence: Mapping[str, float | str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quarantined:
+    """Something that can be neither adopted nor ended stands in the way of a part. An empty `reason`: not any more.
+
+    Attributes:
+        subject: A service; empty: the whole agent.
+    """
+
+    generation: int
+    subject: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostRestarted:
+    """The machine was started anew since: nothing of the generation runs any more.
+
+    Attributes:
+        restores: Whether it is to run again; else that is for a person to say.
+    """
+
+    generation: int
+    restores: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,6 +256,8 @@ Fact = (
     | ObservationRegained
     | DriftSeen
     | LimitSeen
+    | Quarantined
+    | HostRestarted
     | RungChosen
     | RespawnPrepared
     | SessionRestored

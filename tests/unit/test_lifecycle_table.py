@@ -20,9 +20,11 @@ from envmgr.model.stimulus import (
     ActivityReported,
     AssistantExited,
     DriftSeen,
+    HostRestarted,
     LimitSeen,
     ObservationLost,
     ObservationRegained,
+    Quarantined,
     RecoverRequested,
     RemovalFailed,
     Removed,
@@ -70,6 +72,8 @@ DOWN = ServiceChanged(generation=GENERATION, service="api", state=ServiceState.F
 OVER = LimitSeen(generation=GENERATION, subject="memory", reason="uses 900 MB of 512 MB")
 UNSEEN = ObservationLost(generation=GENERATION, subject="tmux", reason="no answer")
 DRIFTED = DriftSeen(generation=GENERATION, drift=Drift.CONFIG, reason="the template says something else")
+STUCK = Quarantined(generation=GENERATION, subject="api", reason="sleep (pid 7) cannot be ended")
+REBOOTED = HostRestarted(generation=GENERATION, restores=True)
 RECOVER = RecoverRequested(incident=7, rung=Rung.SESSION, reason="asked for by a person")
 CHOSEN = RungChosen(generation=GENERATION, incident=7, rung=Rung.SESSION, reason="the assistant is gone")
 PREPARED = RespawnPrepared(generation=GENERATION, incident=7)
@@ -154,6 +158,10 @@ ROWS = [
     *ignored(DRIFTED, [SPAWNING, STOPPING, STOPPED, ERROR], "only while running"),
     Row(at=RUNNING, on=OVER, to=RUNNING, says=("limit.exceeded",)),
     *ignored(OVER, [SPAWNING, STOPPING, STOPPED, ERROR], "only while running"),
+    Row(at=RUNNING, on=STUCK, to=RUNNING, says=("agent.quarantined",)),
+    *ignored(STUCK, [SPAWNING, STOPPING, STOPPED, ERROR], "only while running"),
+    Row(at=RUNNING, on=REBOOTED, to=STOPPING, does=(EffectKind.STOP,), says=("agent.stopping",)),
+    *ignored(REBOOTED, [SPAWNING, STOPPING, STOPPED, ERROR], "only while running"),
     Row(at=RUNNING, on=RECOVER, to=RUNNING, does=(EffectKind.CLIMB,), says=("agent.recovering",)),
     Row(at=STOPPED, on=RECOVER, to=STOPPED, refused="is stopped"),
     Row(at=ERROR, on=RECOVER, to=ERROR, refused="does not run"),
