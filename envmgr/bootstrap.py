@@ -30,6 +30,7 @@ from envmgr.config.templates.environment import Secrets
 from envmgr.drivers import command, scopes
 from envmgr.drivers.balancer import program as balancer
 from envmgr.drivers.docker import DockerEngine
+from envmgr.drivers.ending import boot_id
 from envmgr.drivers.git.workspaces import GitWorkspaces
 from envmgr.drivers.keeper.client import UnixKeepers
 from envmgr.drivers.keeper.logfile import LogFile
@@ -65,6 +66,7 @@ from envmgr.runtime.restarting import Restarts
 from envmgr.runtime.retention import Retention
 from envmgr.runtime.saga import never
 from envmgr.runtime.sampler import Sampler
+from envmgr.runtime.steady import anchored
 from envmgr.runtime.supervisor import Policy, Supervisor
 from envmgr.runtime.watching import Watches
 from envmgr.store.series import SqliteSeries
@@ -124,6 +126,7 @@ async def daemon() -> AsyncIterator[App]:
             _systems(app.state_dir, store, terminals, workspaces),
             engine=engine,
             watch=watch,
+            steady=await store.write(partial(anchored, boot=boot_id(), wall=time.time())),
             series=series,
             scopes=await anyio.to_thread.run_sync(app.find_scopes),
         )

@@ -47,7 +47,12 @@ Execute = Callable[[Sequence[str], Path, Mapping[str, str], float], Awaitable[tu
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Systems:
-    """The outside world, as chosen by `bootstrap`."""
+    """The outside world, as chosen by `bootstrap`.
+
+    Attributes:
+        now: Unix time, for stamps that people read.
+        steady: Unix time that no setting of the wall clock moves, for budgets, windows and graces (see `runtime.steady`).
+    """
 
     store: Store
     workspaces: Workspaces
@@ -62,6 +67,7 @@ class Systems:
     execute: Execute
     open_log: OpenLog
     now: Callable[[], float] = time.time
+    steady: Callable[[], float] = time.time
     scopes: Scopes = Scopes()
     series: Series = field(default_factory=Series)
     engine: Engine | None = None
