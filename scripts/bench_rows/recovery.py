@@ -143,7 +143,7 @@ def _looked_after(host: BenchHost, repo: Path) -> Row:
 
 
 def _ready_pid(agent: str) -> int:
-    service = client.request("GET", f"/v1/agents/{agent}").body()["services"][0]
+    service = json.loads(client.request("GET", f"/v1/agents/{agent}").body())["services"][0]
     return int(service["pid"]) if service["state"] == "ready" else 0
 
 
@@ -171,7 +171,7 @@ def _until(ask: Callable[[], Any]) -> Any:
 
 def _own_start(repo: Path) -> float:
     with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+        port = int(free.getsockname()[1])
     began = time.monotonic()
     words = [sys.executable, "-I", "-S", "server.py", str(port), str(_START_S)]
     process = subprocess.Popen(words, cwd=repo)
@@ -197,7 +197,7 @@ def _start_again(host: BenchHost, *, expect: int) -> float:
     process.wait()
     began = time.monotonic()
     client.ensure()
-    agents = client.request("GET", "/v1/agents").body()["agents"]
+    agents = json.loads(client.request("GET", "/v1/agents").body())["agents"]
     assert len(agents) == expect, len(agents)
     assert all(agent["lifecycle"] == "running" for agent in agents)
     return time.monotonic() - began
