@@ -31,6 +31,7 @@ from envmgr.drivers import command, scopes
 from envmgr.drivers.balancer import program as balancer
 from envmgr.drivers.docker import DockerEngine
 from envmgr.drivers.ending import boot_id
+from envmgr.drivers.gauges import LinuxGauges
 from envmgr.drivers.git.workspaces import GitWorkspaces
 from envmgr.drivers.keeper.client import UnixKeepers
 from envmgr.drivers.keeper.logfile import LogFile
@@ -43,7 +44,7 @@ from envmgr.errors import Unobservable
 from envmgr.model.agent import Lifecycle
 from envmgr.model.ids import AgentId, InstanceId
 from envmgr.model.service import LogPolicy
-from envmgr.model.spec import AgentSpec
+from envmgr.model.spec import AgentSpec, PortsPolicy
 from envmgr.protocols.logs import LogWriter
 from envmgr.protocols.store import Store, Transaction
 from envmgr.runtime import restoring
@@ -56,9 +57,9 @@ from envmgr.runtime.drift import DriftLoop
 from envmgr.runtime.effects import Performer
 from envmgr.runtime.expiry import Expiry
 from envmgr.runtime.graves import Graves
-from envmgr.runtime.guard import Guard
 from envmgr.runtime.health import Health
 from envmgr.runtime.incarnation import Layout, Systems
+from envmgr.runtime.prevention.prevention import Prevention, PreventionPolicy
 from envmgr.runtime.keeper_loss import KeeperLoss
 from envmgr.runtime.reaping.reaper import Reaper, Schedule
 from envmgr.runtime.pulse import Pulse
@@ -128,6 +129,7 @@ async def daemon() -> AsyncIterator[App]:
             watch=watch,
             steady=await store.write(partial(anchored, boot=boot_id(), wall=time.time())),
             series=series,
+            gauges=LinuxGauges(),
             scopes=await anyio.to_thread.run_sync(app.find_scopes),
         )
         layout = Layout(
@@ -153,7 +155,7 @@ async def daemon() -> AsyncIterator[App]:
             await adopt(supervisor, performer, app.control, group=group)
             group.start_soon(restoring.finish_all, supervisor)
             group.start_soon(Sampler(supervisor).run)
-            group.start_soon(Guard(supervisor, period_s=settings.limits.guard_period_s).run)
+            Prevention(supervisor, _prevention(settings)).start(group)
             watcher = FileWatcher(polls=settings.watch.polling)
             app.drift = DriftLoop(supervisor, app.templates, watcher, environment=dict(os.environ))
             group.start_soon(app.drift.run)
@@ -174,6 +176,17 @@ async def daemon() -> AsyncIterator[App]:
             await terminals.stop()
             await series.close()
             await store.close()
+
+
+def _prevention(settings: Settings) -> PreventionPolicy:
+    pool = settings.ports
+    return PreventionPolicy(
+        period_s=settings.prevention.period_s,
+        guard_period_s=settings.limits.guard_period_s,
+        ports=PortsPolicy(first=pool.first, last=pool.last, block=pool.block),
+        keep_memory_bytes=settings.host.min_free_memory_bytes,
+        keep_disk_bytes=settings.host.min_free_disk_bytes,
+    )
 
 
 def _series(path: Path, settings: Settings) -> SqliteSeries:

@@ -78,6 +78,13 @@ def choose(
     )
 
 
+def free_blocks(policy: PortsPolicy, leases: Sequence[PortLease]) -> tuple[int, int]:
+    """How many blocks of the pool nobody holds a port of, and how many there are."""
+    blocks = (policy.last + 1 - policy.first) // policy.block
+    held = {(lease.port - policy.first) // policy.block for lease in leases if lease.held}
+    return blocks - len(held & set(range(blocks))), blocks
+
+
 def _block_of(port: int, run: range, *, size: int) -> int:
     """A port that is not in the run (fixed or preferred) counts to the run's first block."""
     return port - (port - run.start) % size if port in run else run.start

@@ -81,23 +81,24 @@ def _drift_event(event: NewEvent, state: AgentState, fact: DriftSeen) -> NewEven
     return replace(event, agent=state.id, generation=state.generation, data=data)
 
 
-_OVER = ("OverLimit", "limit.exceeded", "limit.kept")
-_NEAR = ("LimitNear", "trend.limit_near", "trend.limit_far")
-
-
 def limit(state: AgentState, fact: LimitSeen, now: float) -> Decision:
     """A remark: who only exceeds what cannot be enforced is not ended. Numbers move all the time, so the first ones stay."""
-    kind, over, kept = _NEAR if fact.is_forecast else _OVER
-    is_known = any((c.type, c.subject) == (kind, fact.subject) for c in state.conditions)
+    if fact.is_forecast:
+        return _toggled(state, fact, now, "LimitNear", "trend.limit_near", "trend.limit_far")
+    return _toggled(state, fact, now, "OverLimit", "limit.exceeded", "limit.kept")
+
+
+def _toggled(state: AgentState, fact: LimitSeen, now: float, remark: str, begins: str, ends: str) -> Decision:
+    is_known = any((c.type, c.subject) == (remark, fact.subject) for c in state.conditions)
     if is_known == bool(fact.reason):
         return ignore(state, "already recorded" if is_known else "it was within its limit")
     data = {"subject": fact.subject, **fact.evidence}
     if is_known:
-        after = state.without(kind, fact.subject)
-        return Decision(state=after, events=(about(NewEvent(kind=kept, data=data), state),))
-    told = NewEvent(kind=over, data={**data, "reason": fact.reason})
-    after = state.with_condition(condition(kind, fact.reason, now, fact.subject))
-    return Decision(state=after, events=(about(told, state),))
+        kept = NewEvent(kind=ends, data=data)
+        return Decision(state=state.without(remark, fact.subject), events=(about(kept, state),))
+    over = NewEvent(kind=begins, data={**data, "reason": fact.reason})
+    after = state.with_condition(condition(remark, fact.reason, now, fact.subject))
+    return Decision(state=after, events=(about(over, state),))
 
 
 def quarantined(state: AgentState, fact: Quarantined, now: float) -> Decision:

@@ -13,7 +13,7 @@ from envmgr.drivers import usage
 from envmgr.drivers.census import Registrar
 from envmgr.drivers.host import figures
 from envmgr.errors import Unobservable
-from envmgr.protocols.gauges import Census, FolderSize, Handles, HostFigures, PartKey
+from envmgr.protocols.gauges import Census, FolderSize, Gauges, Handles, HostFigures, PartKey
 from envmgr.protocols.processes import Marks
 
 _LOOK_S = 5.0
@@ -22,7 +22,7 @@ _BREATH_S = 0.002
 _AT_ONCE = 500
 
 
-class LinuxGauges:
+class LinuxGauges(Gauges):
     """See `Gauges`. Looks of one kind must not overlap: they remember what they saw."""
 
     def __init__(self) -> None:

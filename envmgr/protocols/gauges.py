@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from envmgr.protocols.processes import Marks, Usage
 
@@ -93,8 +92,8 @@ class FolderSize:
     files: int = 0
 
 
-class Gauges(Protocol):
-    """Nothing here changes anything. Looks that fail raise Unobservable."""
+class Gauges:
+    """Knows nothing; `drivers.gauges` looks. Nothing here changes anything. Looks that fail raise Unobservable."""
 
     async def census(
         self, instance: str, *, inside: Mapping[int, PartKey], sets: Mapping[str, Marks]
@@ -105,15 +104,20 @@ class Gauges(Protocol):
             instance: Whose marker counts.
             inside: First processes of containers, which carry no marker.
         """
+        return Census(sets={key: Usage() for key in sets})
 
     async def handles(self, sets: Mapping[str, Sequence[int]]) -> Mapping[str, Handles]:
         """What these sets of processes hold open. Some 10 us for each process, more for those that watch files."""
+        return {key: Handles() for key in sets}
 
     async def memory(self, pids: Sequence[int]) -> int:
         """Bytes they hold, what they share counted once. Some ms for each process."""
+        return 0
 
     async def host(self, folders: Mapping[str, Path]) -> HostFigures:
         """The machine, and the file systems that these folders are on; folders may not exist yet."""
+        return HostFigures()
 
     async def size(self, folder: Path) -> FolderSize:
         """Walks all of it: some 5 us for each file."""
+        return FolderSize()

@@ -10,8 +10,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import anyio
-
 from envmgr.errors import EnvmgrError
 from envmgr.model.agent import Lifecycle
 from envmgr.model.event import NewEvent
@@ -45,7 +43,7 @@ class Ward:
 
 
 class Guard:
-    """The loop over all agents.
+    """Judges all agents at each look of the sampling loop that is due for it.
 
     Args:
         period_s: Seconds between samples.
@@ -54,32 +52,22 @@ class Guard:
     def __init__(self, supervisor: Supervisor, *, period_s: float) -> None:
         self._supervisor = supervisor
         self._systems = supervisor.systems
-        self._period_s = period_s
+        self.period_s = period_s
         self._over: dict[tuple[str, str], int] = {}
         self._cpu: dict[str, tuple[float, float]] = {}
         self._told: set[tuple[str, str]] = set()
 
-    async def run(self) -> None:
-        """Until cancelled."""
-        while True:
-            await anyio.sleep(self._period_s)
-            try:
-                await self.sample()
-            except EnvmgrError as error:  # looked at again soon
-                log.warning("limits not checked", extra={"why": error.message})
-            except Exception:  # a loop of the daemon owns its boundary: one bad turn must not end it
-                log.exception("limits not checked")
-
-    async def sample(self) -> None:
-        """One look. The process table is read only when somebody has limits that nobody else enforces."""
+    async def wards(self) -> Mapping[str, Ward]:
+        """Who is to be looked at now, by a key of its own; nobody who has no limits that only the guard sees to."""
         wards: dict[str, Ward] = {}
         for actor in self._supervisor.actors():
             if actor.state.lifecycle in (Lifecycle.SPAWNING, Lifecycle.RUNNING) and actor.incarnation:
                 wards |= {ward.key: ward for ward in await self._wards(actor, actor.incarnation)}
         self._forget_others(wards)
-        if not wards:
-            return
-        used = await self._systems.processes.usage({key: ward.marks for key, ward in wards.items()})
+        return wards
+
+    async def judge(self, wards: Mapping[str, Ward], used: Mapping[str, Usage]) -> None:
+        """What they were seen to use just now."""
         for key, ward in wards.items():
             try:
                 await self._judge(ward, used[key])

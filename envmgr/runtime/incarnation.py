@@ -19,6 +19,7 @@ from envmgr.model.service import ServiceSpec
 from envmgr.model.spec import AgentSpec
 from envmgr.protocols.assistant import Assistant, Place
 from envmgr.protocols.engine import Engine
+from envmgr.protocols.gauges import Gauges
 from envmgr.protocols.keepers import Keepers
 from envmgr.protocols.logs import OpenLog
 from envmgr.protocols.processes import Marks, Processes, Sockets
@@ -70,6 +71,7 @@ class Systems:
     steady: Callable[[], float] = time.time
     scopes: Scopes = Scopes()
     series: Series = field(default_factory=Series)
+    gauges: Gauges = field(default_factory=Gauges)
     engine: Engine | None = None
     watch: ContainerWatch | None = None
     turns: Turns = field(default_factory=Turns)

@@ -29,6 +29,7 @@ from envmgr.runtime.actor import Actor
 from envmgr.runtime.admission import HostLimits
 from envmgr.runtime.bus import Bus
 from envmgr.runtime.incarnation import Incarnation, Layout, Systems
+from envmgr.runtime.measures import Measures
 from envmgr.runtime.pulse import Pulse
 from envmgr.runtime.rebuild import rebuild
 from envmgr.runtime.saga import never
@@ -72,6 +73,7 @@ class Supervisor:
         self.instance = instance
         self.bus = bus
         self.reach = reach
+        self.measures = Measures()
         self._policy = policy
         self._perform = perform
         self._actors: dict[AgentId, Actor] = {}
