@@ -3,6 +3,7 @@
 from envmgr.app import (
     agents,
     forking,
+    health,
     importing,
     notes,
     reload,
@@ -21,6 +22,7 @@ __all__ = [
     "Operation",
     "agents",
     "forking",
+    "health",
     "importing",
     "notes",
     "reload",

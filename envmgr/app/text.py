@@ -39,7 +39,16 @@ class Style:
 
     width: int = 100
     colour: bool = False
+    unicode: bool = True
     now: Callable[[], float] = field(default=time.time)
+
+    @classmethod
+    def of(cls, words: str) -> Style:
+        """From `WIDTH;colour;ascii`, as command lines tell it: only what is so is there."""
+        width, *rest = words.split(";")
+        return cls(
+            width=int(width) if width.isdigit() else 100, colour="colour" in rest, unicode="ascii" not in rest
+        )
 
     def paint(self, text: str, colour: str) -> str:
         """Colour the text if the terminal wants colours."""
@@ -82,6 +91,9 @@ def _line(cells: Sequence[str], widths: Sequence[int], limit: int) -> str:
 
 def lifecycle(agent: views.AgentView) -> tuple[str, str]:
     """(glyph and word, colour)."""
+    if any(condition.type == "Restoring" for condition in agent.conditions):
+        glyph, _, colour = _LIFECYCLE["spawning"]
+        return f"{glyph} restoring", colour
     glyph, word, colour = _LIFECYCLE[agent.lifecycle]
     return f"{glyph} {word}", colour
 

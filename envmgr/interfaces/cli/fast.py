@@ -67,8 +67,9 @@ def _write(data: bytes) -> None:
 
 
 def terminal() -> str:
-    """`WIDTH;colour` of standard output; wide and plain when it is no terminal."""
+    """`WIDTH;colour;ascii` of standard output, without what is not so; wide and plain when it is no terminal."""
+    letters = "" if (sys.stdout.encoding or "utf-8").lower().startswith("utf") else "ascii"
     if not os.isatty(1):
-        return "1000;"
+        return f"1000;;{letters}"
     width = os.get_terminal_size(1).columns
-    return f"{width};{'' if os.environ.get('NO_COLOR') else 'colour'}"
+    return f"{width};{'' if os.environ.get('NO_COLOR') else 'colour'};{letters}"

@@ -17,10 +17,8 @@ from envmgr.errors import EnvmgrError
 
 
 def run_here(name: str, asked: Mapping[str, Any], *, as_json: bool, style: str) -> int:
-    """Run and print it; returns the exit status. `style` is `WIDTH;colour`."""
-    width, _, colour = style.partition(";")
-    look = Style(width=int(width), colour=colour == "colour")
-    return anyio.run(_run, OPERATIONS[name], asked, as_json, look)
+    """Run and print it; returns the exit status. `style` is as `Style.of` takes it."""
+    return anyio.run(_run, OPERATIONS[name], asked, as_json, Style.of(style))
 
 
 def template_names() -> list[str]:

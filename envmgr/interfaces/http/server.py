@@ -82,9 +82,8 @@ async def _ask(op: Operation, request: Request) -> BaseModel:
 
 
 def _style(request: Request) -> Style:
-    """`X-Envmgr-Terminal: WIDTH[;colour]`."""
-    width, _, colour = request.headers.get("x-envmgr-terminal", "").partition(";")
-    return Style(width=int(width) if width.isdigit() else 100, colour=colour == "colour")
+    """As `Style.of` takes it."""
+    return Style.of(request.headers.get("x-envmgr-terminal", ""))
 
 
 def _answer(op: Operation, result: BaseModel, request: Request) -> Response:

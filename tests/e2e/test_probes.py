@@ -1,0 +1,79 @@
+"""Services that run and do not work: noticed by their probes, ended and started again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import patients
+from tests.support.host import Host, host
+from tests.support.replicated import service, template
+from tests.support.requirements import proves
+from tests.support.wait import eventually
+
+WEB = f"""
+web:
+  command: exec {sys.executable} patient.py
+  ports: [http]
+  ready: {{http: /ready, period: 100ms}}
+  live: {{http: /live, period: 100ms, timeout: 500ms, down: 3, grace: 100ms}}
+  stop: {{grace: 200ms}}
+  restart: {{policy: on-failure, initial: 50ms, jitter: 0, budget: 2/10m}}
+"""
+
+
+@pytest.fixture
+def here() -> Iterator[Host]:
+    with host(ENVMGR_HEALTH__OVERLOAD_PER_CPU="0") as here:
+        patients.admit(here)
+        yield here
+
+
+def spawn(here: Host, services: str = WEB) -> Path:
+    """Returns the worktree."""
+    here.template("tried", template("tried", services))
+    here.ok("spawn", "--template", "tried", "--name", "otter")
+    return Path(here.agent("otter")["worktree"])
+
+
+def told(here: Host, kind: str) -> list[Any]:
+    return [event["data"] for event in here.events() if event["kind"] == kind]
+
+
+def looks(here: Host, metric: str) -> list[Any]:
+    return [s for s in here.ok("health", "otter", "--json").json["series"] if s["metric"] == metric]
+
+
+@proves("PROBE-006")
+def test_a_service_that_stays_sick_is_restarted_exactly_as_often_as_its_budget_says(here: Host) -> None:
+    tree = spawn(here)
+    assert len(patients.launches(tree)) == 1
+    (tree / "no-live").touch()
+
+    (gave_up,) = eventually(lambda: told(here, "service.gave_up"), within_s=20)
+
+    assert gave_up["reason"].startswith("it runs and does not answer: GET /live answered 503")
+    assert [one["attempt"] for one in told(here, "service.restarting")] == [1, 2]
+    assert len(patients.launches(tree)) == 3
+    seen = len(looks(here, "probe.live"))
+    eventually(lambda: len(looks(here, "probe.live")) >= seen + 6)
+    assert len(patients.launches(tree)) == 3
+
+
+@proves("PROBE-006")
+def test_a_frozen_service_is_killed_and_comes_back(here: Host) -> None:
+    tree = spawn(here)
+    (first,) = patients.launches(tree)
+    os.kill(first, signal.SIGSTOP)
+
+    eventually(lambda: not patients.is_alive(first), within_s=20)
+    eventually(lambda: service(here, "otter", "web")["state"] == "ready")
+
+    assert len(patients.launches(tree)) == 2
+    assert "no answer in time" in told(here, "service.restarting")[0]["why"]
