@@ -12,6 +12,7 @@ from envmgr.model.event import Event
 from envmgr.model.ids import image_name
 from envmgr.model.observe import Present, Seen, Unknown
 from envmgr.model.service import ServiceSpec, ServiceState
+from envmgr.model.spec import AgentSpec
 from envmgr.protocols.scopes import Scopes
 from envmgr.protocols.store import Snapshot, SnapshotKind
 from envmgr.runtime import addresses, begun, owning, sharing, tiers
@@ -99,7 +100,7 @@ def _service(actor: Actor, service: ServiceSpec, supervisor: Supervisor) -> view
         ports={p.name: inc.port(service.name, p.name) for p in leased if inc and not is_over},
         urls=[addresses.url(inc, service, p) for p in leased if inc and not is_over],
         container=_container(inc, service) if inc and not is_over else None,
-        limits=_limits(service, supervisor.systems.scopes),
+        limits=_limits(service, supervisor.systems.scopes, _template_memory(actor.spec, service)),
         instances=[
             _service(actor, unit, supervisor)
             for unit in (inc.services if inc else ())
@@ -109,11 +110,20 @@ def _service(actor: Actor, service: ServiceSpec, supervisor: Supervisor) -> view
     )
 
 
-def _limits(service: ServiceSpec, scopes: Scopes) -> list[views.LimitView]:
+def _limits(service: ServiceSpec, scopes: Scopes, raised_from: str) -> list[views.LimitView]:
+    words = {"memory": raised_from}
     return [
-        views.LimitView(name=one.name, value=one.value, tier=one.tier.value)
+        views.LimitView(name=one.name, value=one.value + words.get(one.name, ""), tier=one.tier.value)
         for one in tiers.in_force(service, scopes)
     ]
+
+
+def _template_memory(spec: AgentSpec, service: ServiceSpec) -> str:
+    """That a recovery has raised the limit of memory, and from what."""
+    noted = spec.asked.raised.get(service.replica_of or service.name) if spec.asked else None
+    if noted is None or noted.template.memory_bytes is None:
+        return ""
+    return f" (raised by a recovery; the template says {tiers.megabytes(noted.template.memory_bytes)})"
 
 
 def _sharers(actor: Actor, service: ServiceSpec, supervisor: Supervisor) -> list[str]:

@@ -161,6 +161,14 @@ class Scaled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Raised:
+    """Limits that a recovery has raised for a service, and those that the template said then."""
+
+    limits: ProcessLimits
+    template: ProcessLimits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """What the person said at the spawn, and since; the template is resolved with the same words when it has changed.
 
@@ -169,6 +177,7 @@ class Asked:
         environment: Variables of theirs that the agent inherits or the template used.
         unset: Variables that the template asked for and they did not have.
         scaled: By service.
+        raised: By service.
     """
 
     template: str
@@ -176,6 +185,7 @@ class Asked:
     environment: Mapping[str, str] = field(default_factory=dict)
     unset: tuple[str, ...] = ()
     scaled: Mapping[str, Scaled] = field(default_factory=dict)
+    raised: Mapping[str, Raised] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

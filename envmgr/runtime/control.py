@@ -186,6 +186,12 @@ class Control:
         """
         return await self._alone(actor, act, None)
 
+    async def carry_out(
+        self, actor: Actor, inc: Incarnation, spec: AgentSpec | None, moves: Moves, *, cause: str
+    ) -> tuple[Done, ...]:
+        """One change, by somebody who is `alone` with the agent."""
+        return await self._mover.carry_out(actor, inc, spec, moves, cause)
+
     async def _alone(
         self,
         actor: Actor,

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from envmgr.aio import blocking
-from envmgr.core import change
-from envmgr.core.scaled import restore
+from envmgr.core import change, raised, scaled
 from envmgr.model.agent import Lifecycle
 from envmgr.model.change import Fate, Impact, Plan
 from envmgr.model.spec import AgentSpec
@@ -44,7 +43,7 @@ async def propose(
     new = await blocking.look(
         "file", _RESOLVE_S, templates.resolve_again, actor.spec, environment=environment
     )
-    new = restore(new)
+    new = raised.restore(scaled.restore(new))
     builds = await footing.builds(inc)
     plan = change.plan(actor.spec, new, builds=builds)
     if actor.state.lifecycle is Lifecycle.RUNNING:

@@ -11,7 +11,7 @@ import pytest
 
 from envmgr.errors import Unobservable
 from envmgr.model.incident import Rung
-from envmgr.model.service import PortSpec, ServiceKind, ServiceSpec
+from envmgr.model.service import PortSpec, ServiceKind, ServiceSpec, StopPolicy
 from envmgr.model.spec import AssistantSpec
 from tests.support.climbing import Lab, running
 from tests.support.requirements import proves
@@ -82,9 +82,11 @@ async def test_a_killed_assistant_comes_back_in_its_session_beside_untouched_ser
 @proves("RUNG-002")
 async def test_an_assistant_that_still_lives_is_ended_before_another_is_started(tmp_path: Path) -> None:
     stubborn = AssistantSpec(
-        command="trap '' TERM HUP; echo x >> starts; echo start $(wc -l < starts) of it; while :; do sleep 0.1; done"
+        command="trap '' TERM HUP; echo x >> starts; echo start $(wc -l < starts) of it; while :; do sleep 0.1; done",
+        stop=StopPolicy(grace_s=1.0),
     )
     async with running(tmp_path, assistant_spec=stubborn) as lab:
+        await _shows(lab, "start 1 of it")
         old = await lab.assistant_pid()
 
         await lab.climb(Rung.SESSION)

@@ -8,9 +8,9 @@ from envmgr.errors import Unavailable, UsageError
 from envmgr.model.incident import Rung
 from envmgr.runtime.actor import Actor
 from envmgr.runtime.control import Control
-from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.moving import RECOVERY
 from envmgr.runtime.recovery.measure import Measure
+from envmgr.runtime.recovery.reallocation import ReallocationRung
 from envmgr.runtime.recovery.session import SessionRung
 from envmgr.runtime.saga import never
 from envmgr.runtime.settling import Act, Done
@@ -24,11 +24,19 @@ class Rungs:
     """
 
     def __init__(
-        self, supervisor: Supervisor, control: Control, *, reach: Callable[[str], None] = never
+        self,
+        supervisor: Supervisor,
+        control: Control,
+        *,
+        keep_memory_bytes: int = 0,
+        reach: Callable[[str], None] = never,
     ) -> None:
-        """`reach` is called at each named crash point."""
+        """`keep_memory_bytes`: what a higher limit must leave free on this host. `reach` is called at each named crash point."""
         self._control = control
         self._session = SessionRung(supervisor, reach=reach)
+        self._reallocation = ReallocationRung(
+            supervisor, control, keep_memory_bytes=keep_memory_bytes, reach=reach
+        )
 
     async def act(self, actor: Actor, measure: Measure) -> str:
         """Carry it out; returns what was done, for people. Do not hold `actor.busy`: it is taken here.
@@ -42,11 +50,11 @@ class Rungs:
             case Rung.SERVICE:
                 return await self._restart(actor, measure)
             case Rung.SESSION:
-
-                async def anew(inc: Incarnation) -> str:
-                    return await self._session.act(actor, inc, measure)
-
-                return await self._control.alone(actor, anew)
+                return await self._control.alone(actor, lambda inc: self._session.act(actor, inc, measure))
+            case Rung.REALLOCATE:
+                return await self._control.alone(
+                    actor, lambda inc: self._reallocation.act(actor, inc, measure)
+                )
             case _:
                 raise UsageError(f"rung {measure.rung} is no measure of envmgr's own", hint="Look at it.")
 
