@@ -43,6 +43,7 @@ from envmgr.drivers.watch import FileWatcher
 from envmgr.errors import Unobservable
 from envmgr.model.agent import Lifecycle
 from envmgr.model.ids import AgentId, InstanceId
+from envmgr.model.recovery import RecoveryLimits
 from envmgr.model.service import LogPolicy
 from envmgr.model.spec import AgentSpec, PortsPolicy
 from envmgr.protocols.logs import LogWriter
@@ -63,6 +64,8 @@ from envmgr.runtime.prevention.prevention import Prevention, PreventionPolicy
 from envmgr.runtime.keeper_loss import KeeperLoss
 from envmgr.runtime.reaping.reaper import Reaper, Schedule
 from envmgr.runtime.pulse import Pulse
+from envmgr.runtime.recovery.conductor import Conductor
+from envmgr.runtime.recovery.rungs import Rungs
 from envmgr.runtime.restarting import Restarts
 from envmgr.runtime.retention import Retention
 from envmgr.runtime.saga import never
@@ -147,14 +150,18 @@ async def daemon() -> AsyncIterator[App]:
             supervisor.start(group)
             await group.start(watch.run)
             health = Health(supervisor, group)
-            performer.attach(supervisor, health)
             app.control = Control(supervisor, health, group, reach=reach)
+            measures = Rungs(supervisor, app.control, reach=reach)
+            app.recovery = Conductor(supervisor, measures, _recovery(settings), reach=reach)
+            performer.attach(supervisor, health, app.recovery.climb)
+            await app.recovery.load()
             restarts = Restarts(supervisor, app.control, group)
             health.on_end, health.on_hang = restarts.ended, restarts.hung
             health.keepers = KeeperLoss(supervisor, app.control, health, group)
             await adopt(supervisor, performer, app.control, group=group)
             group.start_soon(restoring.finish_all, supervisor)
-            group.start_soon(Sampler(supervisor).run)
+            app.recovery.start(group)
+            group.start_soon(Sampler(supervisor, app.recovery.report).run)
             Prevention(supervisor, _prevention(settings)).start(group)
             watcher = FileWatcher(polls=settings.watch.polling)
             app.drift = DriftLoop(supervisor, app.templates, watcher, environment=dict(os.environ))
@@ -186,6 +193,20 @@ def _prevention(settings: Settings) -> PreventionPolicy:
         ports=PortsPolicy(first=pool.first, last=pool.last, block=pool.block),
         keep_memory_bytes=settings.host.min_free_memory_bytes,
         keep_disk_bytes=settings.host.min_free_disk_bytes,
+    )
+
+
+def _recovery(settings: Settings) -> RecoveryLimits:
+    said = settings.recovery
+    return RecoveryLimits(
+        is_on=said.enabled,
+        per_hour=said.per_hour,
+        look_s=said.look_s,
+        cool_down_s=said.cool_down_s,
+        close_after_s=said.close_after_s,
+        patience_s=said.patience_s,
+        canary_s=said.canary_s,
+        safe_mode_s=said.safe_mode_s,
     )
 
 

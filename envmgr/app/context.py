@@ -14,6 +14,7 @@ from envmgr.protocols.scopes import Scopes
 from envmgr.protocols.templates import TemplateSource
 from envmgr.runtime.control import Control
 from envmgr.runtime.drift import DriftLoop
+from envmgr.runtime.recovery.conductor import Conductor
 from envmgr.runtime.supervisor import Supervisor
 
 
@@ -24,6 +25,7 @@ class App:
     Attributes:
         supervisor, control: None outside the daemon; operations that need agents then refuse.
         drift: Compares agents with their templates; None outside the daemon.
+        recovery: Mends what fails; None outside the daemon.
         code: Fingerprint of the daemon's code as it was at its start.
         stopping: Set to end the daemon.
         worktree_root: Folder of all worktrees.
@@ -40,6 +42,7 @@ class App:
     supervisor: Supervisor | None = None
     control: Control | None = None
     drift: DriftLoop | None = None
+    recovery: Conductor | None = None
     stopping: anyio.Event | None = None
     started_at: float = 0.0
     code: str = ""
@@ -50,6 +53,13 @@ class App:
         if self.drift is None:
             raise Unavailable("this needs the daemon", hint="Run `envmgr daemon start`.")
         return self.drift
+
+    @property
+    def conductor(self) -> Conductor:
+        """Who mends what fails."""
+        if self.recovery is None:
+            raise Unavailable("this needs the daemon", hint="Run `envmgr daemon start`.")
+        return self.recovery
 
     @property
     def agents(self) -> Supervisor:

@@ -109,11 +109,63 @@ class Health(Strict):
     """Load of the machine for each processor above which a service that does not answer is not blamed; 0: it always is."""
 
 
+class Recovery(Strict):
+    """What is done by itself when something failed."""
+
+    after_reboot: Literal["restore", "ask"] = "restore"
+    """Whether agents that ran when the machine was restarted are started again by themselves."""
+    restore_at_once: Annotated[int, Field(ge=1, le=50)] = 2
+    """How many of them are started at the same time."""
+    enabled: bool = True
+    """Whether the recovery ladder takes measures by itself; failures are recorded in any case."""
+    per_hour: Annotated[int, Field(ge=1, le=10_000)] = 20
+    """Measures of all agents together within an hour that lead to safe mode."""
+    look_s: Annotated[float, Field(ge=0.05, le=60)] = 1.0
+    """Seconds between two looks at what is being mended."""
+    cool_down_s: Annotated[float, Field(ge=0.1)] = 600.0
+    """Seconds between two looks at an agent that waits for a person."""
+    close_after_s: Annotated[float, Field(ge=0.1)] = 600.0
+    """Seconds of health after which an incident is over."""
+    patience_s: Annotated[float, Field(ge=0.1)] = 300.0
+    """Seconds within which everything must become well after a measure."""
+    canary_s: Annotated[float, Field(ge=0)] = 10.0
+    """Seconds for which the first of many agents with the same trouble must be well before the others are mended."""
+    safe_mode_s: Annotated[float, Field(ge=1)] = 3600.0
+    """Seconds after which safe mode ends by itself."""
+
+
 class Watch(Strict):
     """Files that are watched."""
 
     polling: bool = False
     """Look at files every 2 s instead of asking the kernel; for network file systems."""
+
+
+class Reaper(Strict):
+    """Things that nobody owns any more."""
+
+    enabled: bool = True
+    """Remove them by itself; `envmgr reap` works in any case."""
+    first_s: Annotated[float, Field(ge=0)] = 300.0
+    """Seconds after the start of the daemon until it looks first; never less than the grace."""
+    period_s: Annotated[float, Field(ge=0.1)] = 300.0
+    """Seconds between two looks."""
+    grace_s: Annotated[float, Field(ge=0)] = 300.0
+    """Seconds for which a thing must have been nobody's before it goes."""
+    young_s: Annotated[float, Field(ge=0)] = 300.0
+    """Things younger than this many seconds are left alone, whoever asks."""
+    again_s: Annotated[float, Field(ge=0)] = 2.0
+    """Seconds between the two looks of `envmgr reap`."""
+    at_most: Annotated[int, Field(ge=1, le=1000)] = 20
+    """Removals in one pass."""
+    call_s: Annotated[float, Field(gt=0, le=600)] = 30.0
+    """Seconds that one removal may take."""
+    shared_daemons: tuple[str, ...] = ()
+    """Globs over command lines of programs that serve everybody, whoever has started them; they are added to those that it knows."""
+    disk_percent: Annotated[float, Field(gt=0, le=100)] = 80.0
+    """Share of the disk in use above which caches, old archives and copies go early."""
+    inodes_percent: Annotated[float, Field(gt=0, le=100)] = 70.0
+    """The same for inodes."""
 
 
 class Log(Strict):
@@ -151,8 +203,12 @@ class Settings(BaseSettings):
     """What is measured, kept and foreseen."""
     health: Health = Health()
     """How services are looked at."""
+    recovery: Recovery = Recovery()
+    """What is done by itself when something failed."""
     watch: Watch = Watch()
     """Files that are watched."""
+    reaper: Reaper = Reaper()
+    """Things that nobody owns any more."""
     log: Log = Log()
     """What envmgr writes about itself."""
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from envmgr.core.counting import counted
 from envmgr.model.incident import Climb, ClimbOutcome, FailureClass, Incident, Rung
-from envmgr.model.recovery import RecoveryPolicy
+from envmgr.model.recovery import MEASURES, RecoveryPolicy
 from envmgr.model.service import Rate
 
 _ACTS = (Rung.SERVICE, Rung.REALLOCATE, Rung.RESPAWN)
@@ -108,16 +108,16 @@ def choose(case: Case) -> Choice:
 
 def delay_s(policy: RecoveryPolicy, rung: Rung, acts: Sequence[Act], *, now: float, draw: float) -> float:
     """Seconds before a measure. `acts` hold it already; `draw` is uniform from [0, 1], so that many agents do not act in step."""
-    base_s = policy.delays_s.get(rung, 0.0)
+    base_s = policy.of(rung).delay_s
     if rung is Rung.RESPAWN:
-        before = max(0, _count(acts, rung, policy.budgets[rung], now) - 1)
+        before = max(0, _count(acts, rung, policy.respawn.budget, now) - 1)
         base_s = min(max(base_s, _RESPAWN_DELAY_CAP_S), base_s * 2 ** min(before, 16))
     return base_s * (1 + _JITTER * draw)
 
 
 def remembered(policy: RecoveryPolicy, acts: Sequence[Act], *, now: float) -> tuple[Act, ...]:
     """Those that a budget can still see."""
-    widest_s = max(rate.window_s for rate in (policy.any, *policy.budgets.values()))
+    widest_s = max(rate.window_s for rate in (policy.any, *(policy.of(rung).budget for rung in MEASURES)))
     return tuple(act for act in acts if act.at > now - widest_s)
 
 
@@ -170,7 +170,7 @@ def _passed(case: Case, rung: Rung, floor: Rung) -> str:
     everything = case.policy.any
     if sum(act.at > case.now - everything.window_s for act in case.acts) >= everything.count:
         return f"{everything.count} measures within {_span(everything)} already"
-    budget = case.policy.budgets[rung]
+    budget = case.policy.of(rung).budget
     subject = case.incident.subject if rung is Rung.SERVICE else None
     if _count(case.acts, rung, budget, case.now, subject) >= budget.count:
         return f"done {counted(budget.count, 'time')} within {_span(budget)} already"
@@ -184,8 +184,8 @@ def _talking_or(case: Case, rung: Rung, passed: Sequence[str]) -> Choice:
 
 
 def _what(case: Case) -> str:
-    subject = case.incident.subject or case.incident.part.value
-    return f"{case.incident.diagnosis.failure.value} of {subject}: {case.incident.words}"
+    subject = f" of {case.incident.subject}" if case.incident.subject else ""
+    return f"{case.incident.diagnosis.failure.value}{subject}: {case.incident.words}"
 
 
 def _is_code_broken(case: Case) -> bool:

@@ -150,6 +150,7 @@ class Climb:
         at, ended_at: Unix times; the second is None while it runs.
         because: Why this rung, and why none below it.
         result: What came of it, for people.
+        is_unsafe: It was not taken, for the work could not be saved first.
     """
 
     rung: Rung
@@ -158,6 +159,7 @@ class Climb:
     outcome: ClimbOutcome = ClimbOutcome.RUNNING
     ended_at: float | None = None
     result: str = ""
+    is_unsafe: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from envmgr.model.incident import Rung
 from envmgr.model.service import Rate
@@ -12,17 +11,12 @@ MEASURES = (Rung.SERVICE, Rung.SESSION, Rung.REALLOCATE, Rung.RESPAWN)
 """The rungs that are acts."""
 
 
-def _budgets() -> Mapping[Rung, Rate]:
-    return {
-        Rung.SERVICE: Rate(count=5, window_s=600.0),
-        Rung.SESSION: Rate(count=3, window_s=1800.0),
-        Rung.REALLOCATE: Rate(count=2, window_s=3600.0),
-        Rung.RESPAWN: Rate(count=2, window_s=21_600.0),
-    }
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RungPolicy:
+    """How often a measure may be taken, and after how many seconds it is."""
 
-
-def _delays() -> Mapping[Rung, float]:
-    return {Rung.SERVICE: 0.0, Rung.SESSION: 2.0, Rung.REALLOCATE: 5.0, Rung.RESPAWN: 30.0}
+    budget: Rate
+    delay_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,17 +25,23 @@ class RecoveryPolicy:
 
     Attributes:
         rungs: The measures that may be taken by themselves.
-        budgets: How often each may be, per agent; rung 1 per service. Beside it a service's own restart policy counts for itself.
+        service: Restarts per service that the ladder decides; beside it a service's own restart policy counts for itself.
+        session, realloc, respawn: Per agent. The delay of a respawn doubles with each one in its window.
         any: How often all of them together.
         stabilize_s: Everything critical must be well for so long without a break, or the measure has not helped.
-        delays_s: Seconds before each measure; a respawn's doubles with each one in its window.
     """
 
     rungs: tuple[Rung, ...] = MEASURES
-    budgets: Mapping[Rung, Rate] = field(default_factory=_budgets)
+    service: RungPolicy = RungPolicy(budget=Rate(count=5, window_s=600.0))
+    session: RungPolicy = RungPolicy(budget=Rate(count=3, window_s=1800.0), delay_s=2.0)
+    realloc: RungPolicy = RungPolicy(budget=Rate(count=2, window_s=3600.0), delay_s=5.0)
+    respawn: RungPolicy = RungPolicy(budget=Rate(count=2, window_s=21_600.0), delay_s=30.0)
     any: Rate = Rate(count=30, window_s=3600.0)
     stabilize_s: float = 60.0
-    delays_s: Mapping[Rung, float] = field(default_factory=_delays)
+
+    def of(self, rung: Rung) -> RungPolicy:
+        """Of one of the measures."""
+        return (self.service, self.session, self.realloc, self.respawn)[rung - Rung.SERVICE]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

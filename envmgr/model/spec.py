@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from envmgr.model.container import VolumeSpec
+from envmgr.model.recovery import RecoveryPolicy
 from envmgr.model.service import Dependency, ProcessLimits, ServiceSpec, StopPolicy
 
 
@@ -226,3 +227,4 @@ class AgentSpec:
     origin: Origin | None = None
     asked: Asked | None = None
     inherited: tuple[str, ...] = ()
+    recovery: RecoveryPolicy = RecoveryPolicy()

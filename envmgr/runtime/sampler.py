@@ -7,8 +7,10 @@ from collections.abc import Sequence
 
 import anyio
 
+from envmgr.core.masking import masked
 from envmgr.errors import EnvmgrError
-from envmgr.model.agent import Activity, Lifecycle, Source
+from envmgr.model.agent import Activity, AgentState, Lifecycle, Source
+from envmgr.model.incident import Part, Rung, Symptom
 from envmgr.model.observe import Absent, Present, Unknown
 from envmgr.model.stimulus import (
     ActivityReported,
@@ -22,6 +24,8 @@ from envmgr.protocols.terminals import Pane
 from envmgr.runtime import conversation
 from envmgr.runtime.actor import ASSISTANT, Actor
 from envmgr.runtime.incarnation import Incarnation
+from envmgr.runtime.looking import secrets_of
+from envmgr.runtime.reporting import Report, unheard
 from envmgr.runtime.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
@@ -29,13 +33,15 @@ log = logging.getLogger(__name__)
 _EVERY_S = 1.0
 _SILENT_S = 3.0
 _MUTE_LOOKS = 5
+_LINES = 200
 
 
 class Sampler:
     """The status loop."""
 
-    def __init__(self, supervisor: Supervisor) -> None:
-        self._supervisor = supervisor
+    def __init__(self, supervisor: Supervisor, report: Report = unheard) -> None:
+        """`report` hears of assistants that failed and sessions that are gone, at each look."""
+        self._supervisor, self._report = supervisor, report
         self._missing: dict[str, int] = {}
         self._mute: dict[str, int] = {}
 
@@ -55,7 +61,7 @@ class Sampler:
         running = [
             actor
             for actor in self._supervisor.actors()
-            if actor.state.lifecycle is Lifecycle.RUNNING and ASSISTANT not in actor.in_hand
+            if _is_alive(actor.state) and ASSISTANT not in actor.in_hand and not actor.restoring
         ]
         if not running:
             return
@@ -95,6 +101,8 @@ class Sampler:
         self._missing.pop(inc.tag, None)
         for fact in await self._facts(actor, inc, pane):
             await self._supervisor.apply(actor, fact)
+            if isinstance(fact, AssistantExited) and fact.code != 0:
+                self._report(actor, await self._exited(inc, pane, fact))
 
     async def _facts(self, actor: Actor, inc: Incarnation, pane: Pane) -> Sequence[Fact]:
         generation = inc.generation
@@ -126,6 +134,27 @@ class Sampler:
         self._mute.pop(pane.id, None)
         return [AssistantExited(generation=generation, code=pane.exit_code, signal=pane.exit_signal)]
 
+    async def _exited(self, inc: Incarnation, pane: Pane, fact: AssistantExited) -> Symptom:
+        """With the end of its screen, which often says why."""
+        at, secrets = inc.systems.now(), await secrets_of(inc)
+        try:
+            screen = await inc.systems.terminals.screen(pane.id)
+        except EnvmgrError:  # the pane is gone meanwhile; its exit is known all the same
+            screen = ""
+        how = (
+            f"signal {fact.signal}"
+            if fact.signal
+            else f"status {'unknown' if fact.code is None else fact.code}"
+        )
+        return Symptom(
+            part=Part.ASSISTANT,
+            words=f"the assistant exited with {how}",
+            at=at,
+            exit_code=fact.code,
+            exit_signal=fact.signal or None,
+            output=tuple(masked(screen.strip(), secrets.values()).splitlines()[-_LINES:]),
+        )
+
     def _is_silent(self, actor: Actor) -> bool:
         """Busy or waiting by its own word, and quiet since: an interrupt by Esc fires no hook."""
         evidence = actor.state.evidence
@@ -138,5 +167,11 @@ class Sampler:
         key = f"{self._supervisor.instance}/{actor.state.id}/{generation}"
         times = self._missing[key] = self._missing.get(key, 0) + 1
         if times >= 2:
-            del self._missing[key]
             await self._supervisor.apply(actor, SessionLost(generation=generation, reason=reason))
+            now = self._supervisor.systems.now()
+            self._report(actor, Symptom(part=Part.SESSION, words=reason, at=now))
+
+
+def _is_alive(state: AgentState) -> bool:
+    """It runs, or waits for a person with all that is left of it."""
+    return state.lifecycle is Lifecycle.RUNNING or state.rung is Rung.PERSON

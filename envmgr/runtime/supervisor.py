@@ -26,7 +26,7 @@ from envmgr.protocols.store import AgentRecord, OwedEffect, Transaction
 from envmgr.protocols.workspaces import Repository
 from envmgr.runtime import admission
 from envmgr.runtime.actor import Actor
-from envmgr.runtime.admission import HostLimits
+from envmgr.runtime.admission import HostLimits, Refused
 from envmgr.runtime.bus import Bus
 from envmgr.runtime.incarnation import Incarnation, Layout, Systems
 from envmgr.runtime.measures import Measures
@@ -73,6 +73,7 @@ class Supervisor:
         self.instance = instance
         self.bus = bus
         self.reach = reach
+        self.safe_mode = ""
         self.measures = Measures()
         self._policy = policy
         self._perform = perform
@@ -186,6 +187,11 @@ class Supervisor:
         await self.apply(actor, RemoveRequested(), cause=cause)
 
     def _admit(self, spec: AgentSpec) -> None:
+        if self.safe_mode:
+            raise Refused(
+                f"safe mode: {self.safe_mode}",
+                hint="Look at `envmgr incidents --open`, then leave it with `envmgr safe-mode off`.",
+            )
         active = [a for a in self._actors.values() if a.state.lifecycle in _ACTIVE]
         spawning = [a for a in active if a.state.lifecycle is Lifecycle.SPAWNING]
         reserved = sum(a.spec.limits.memory_bytes or 0 for a in spawning)

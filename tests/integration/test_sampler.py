@@ -16,6 +16,7 @@ from envmgr.errors import Unavailable
 from envmgr.model.agent import Activity, Evidence, Lifecycle, Source
 from envmgr.model.effect import EffectKind
 from envmgr.model.event import NewEvent
+from envmgr.model.incident import Part, Rung, Symptom
 from envmgr.model.observe import Absent, Present, Seen, Unknown
 from envmgr.protocols.assistant import Report
 from envmgr.protocols.store import AgentRecord, OwedEffect
@@ -111,7 +112,8 @@ class Lab:
         version = await inc.systems.store.write(lambda tx: tx.save_state(now, expect=known.version))
         self.actor = self.supervisor.take_over(AgentRecord(state=now, spec=known.spec, version=version))
         self.actor.incarnation = inc
-        self._sampler = Sampler(self.supervisor)
+        self.reported: list[Symptom] = []
+        self._sampler = Sampler(self.supervisor, lambda actor, symptom: self.reported.append(symptom))
 
     async def _perform(self, actor: Actor, owed: OwedEffect, *, was_cut_off: bool = False) -> None:
         self.owed.append(owed.effect.kind)
@@ -152,19 +154,20 @@ async def running(folder: Path, **state: object) -> AsyncIterator[Lab]:
 @pytest.mark.parametrize(
     ("seen", "lifecycle", "owed"),
     [
-        (pane(dead=True, exit_code=0), Lifecycle.STOPPING, EffectKind.STOP),
-        (pane(dead=True, exit_code=1), Lifecycle.ERROR, EffectKind.TELL),
-        (pane(dead=True, exit_signal="KILL"), Lifecycle.ERROR, EffectKind.TELL),
+        (pane(dead=True, exit_code=0), Lifecycle.STOPPING, [EffectKind.STOP]),
+        (pane(dead=True, exit_code=1), Lifecycle.RUNNING, []),
+        (pane(dead=True, exit_signal="KILL"), Lifecycle.RUNNING, []),
     ],
 )
 async def test_an_assistant_that_ended_is_noticed_at_the_first_look(
-    tmp_path: Path, seen: Pane, lifecycle: Lifecycle, owed: EffectKind
+    tmp_path: Path, seen: Pane, lifecycle: Lifecycle, owed: list[EffectKind]
 ) -> None:
     async with running(tmp_path) as lab:
         await lab.look(Present([seen]))
 
     assert lab.lifecycle is lifecycle
-    assert lab.owed == [owed]
+    assert lab.owed == owed
+    assert [s.part for s in lab.reported] == [Part.ASSISTANT] * (lifecycle is Lifecycle.RUNNING)
 
 
 @proves("WATCH-001")
@@ -174,7 +177,7 @@ async def test_an_end_without_a_status_is_looked_at_again_before_it_counts(tmp_p
         assert lab.is_running()
         await lab.look(Present([pane(dead=True)]))
 
-    assert lab.actor.state.reason == "the assistant exited with status unknown"
+    assert [c.reason for c in lab.actor.state.conditions] == ["the assistant exited with status unknown"]
 
 
 # --- the session's end -------------------------------------------------------------------------------------------
@@ -194,7 +197,26 @@ async def test_a_session_is_lost_only_when_it_was_missing_twice(
         assert lab.is_running()
         await lab.look(missing)
 
-    assert lab.lifecycle is Lifecycle.ERROR
+    assert lab.lifecycle is Lifecycle.RUNNING
+    assert lab.remarks == ["SessionLost"]
+    assert [symptom.part for symptom in lab.reported] == [Part.SESSION]
+
+
+@proves("RECOVER-012")
+async def test_what_is_wrong_is_reported_for_as_long_as_it_is(tmp_path: Path) -> None:
+    async with running(tmp_path) as lab:
+        await lab.look(Absent(), times=4)
+        await lab.look(Present([pane(dead=True, exit_code=1)]), times=2)
+
+    assert [symptom.part for symptom in lab.reported] == [Part.SESSION] * 3 + [Part.ASSISTANT] * 2
+
+
+@proves("RECOVER-004")
+async def test_an_agent_that_waits_for_a_person_is_looked_at_too(tmp_path: Path) -> None:
+    frozen = {"lifecycle": Lifecycle.ERROR, "rung": Rung.PERSON, "incident": 7}
+    async with running(tmp_path, **frozen) as lab:
+        await lab.look(Absent(), times=2)
+
     assert lab.remarks == ["SessionLost"]
 
 

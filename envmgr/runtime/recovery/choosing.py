@@ -1,0 +1,210 @@
+"""Ask the ladder about what presses, and commit its choice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from envmgr.core.ladder import WAITED_OUT, Act, Case, Choice, choose, remembered
+from envmgr.model.agent import Activity
+from envmgr.model.ids import AgentId
+from envmgr.model.incident import Climb, ClimbOutcome, FailureClass, Incident, Part, Rung, Symptom
+from envmgr.model.observe import Present
+from envmgr.model.recovery import MEASURES, RecoveryLimits
+from envmgr.model.stimulus import RungChosen
+from envmgr.protocols.store import Transaction
+from envmgr.runtime.actor import Actor
+from envmgr.runtime.incarnation import Incarnation
+from envmgr.runtime.recovery import ledger
+from envmgr.runtime.recovery.climbing import Climber
+from envmgr.runtime.recovery.clock import steady
+from envmgr.runtime.recovery.gate import Gate
+from envmgr.runtime.recovery.records import Incidents, climbing, ended, is_under_way, is_waiting
+from envmgr.runtime.recovery.wellness import is_down, roots_are_well
+from envmgr.runtime.supervisor import Supervisor
+
+CAUSE = "recovery"
+_ORDER = (Part.HOST, Part.ENGINE, Part.WORKSPACE, Part.SESSION, Part.ASSISTANT, Part.SERVICE)
+_UNKNOWN_AGAIN_S = 3600.0
+_UNSAFE = "the work could not be saved first"
+
+
+class Chooser:
+    """Knows what presses: incidents about which something is to be done."""
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        incidents: Incidents,
+        gate: Gate,
+        climber: Climber,
+        limits: RecoveryLimits,
+        *,
+        reach: Callable[[str], None],
+    ) -> None:
+        """`reach` is called at each named crash point."""
+        self._supervisor, self._incidents, self._gate = supervisor, incidents, gate
+        self._climber, self._limits, self._reach = climber, limits, reach
+        self._pressing: dict[int, Symptom | None] = {}
+
+    def load(self) -> None:
+        """What earlier daemons had not mended presses still."""
+        for incident in self._incidents.all():
+            last = incident.climbs[-1] if incident.climbs else None
+            if last is None or last.outcome is not ClimbOutcome.HELD:
+                self._pressing[incident.id] = None
+
+    def is_pressing(self, incident: Incident) -> bool:
+        """Whether something is to be done about it."""
+        return incident.id in self._pressing
+
+    async def press(self, incident: Incident, symptom: Symptom) -> None:
+        """It was reported."""
+        if incident.id not in self._pressing:
+            await self._gate.noticed(incident.agent, incident.diagnosis.failure)
+        self._pressing[incident.id] = symptom
+
+    def forget(self, agent: AgentId) -> None:
+        """Nothing of it presses any more."""
+        mine = {incident.id for incident in self._incidents.of(agent)}
+        self._pressing = {
+            number: symptom
+            for number, symptom in self._pressing.items()
+            if number not in mine and self._incidents.get(number) is not None
+        }
+
+    def ailing(self) -> Sequence[tuple[str, str]]:
+        """(agent, class) of all that is not mended yet."""
+        return [
+            (incident.agent, incident.diagnosis.failure.value)
+            for incident in self._incidents.all()
+            if incident.id in self._pressing or is_under_way(incident)
+        ]
+
+    async def look(self, actor: Actor) -> None:
+        """Choose for one incident of an agent that runs, unless a measure is still being watched."""
+        mine = sorted(self._incidents.of(actor.state.id), key=lambda one: _ORDER.index(one.part))
+        under_way = next((one for one in mine if one.id == actor.state.incident), None)
+        if under_way is not None:
+            if not is_under_way(under_way) or is_waiting(under_way):
+                await self._choose(actor, under_way)
+            return
+        for incident in mine:
+            if incident.id in self._pressing and await self._still_presses(actor, incident):
+                await self._choose(actor, incident)
+                return
+
+    async def _still_presses(self, actor: Actor, incident: Incident) -> bool:
+        """What became well by itself, or by a person, needs nothing. What was not seen since a restart of the daemon waits for that."""
+        seen = is_down(actor, incident)
+        if seen is False:
+            del self._pressing[incident.id]
+            now = self._supervisor.systems.now()
+            end = ended(ClimbOutcome.HELD, at=now, result="it is well again")
+            await self._incidents.amend(incident.id, end)
+            return False
+        return seen is True or self._pressing[incident.id] is not None
+
+    async def _choose(self, actor: Actor, incident: Incident) -> None:
+        inc = await self._supervisor.incarnation(actor)
+        choice = choose(await self._case(actor, inc, incident))
+        if choice.rung is Rung.WAIT:
+            await self._wait(incident, choice)
+        else:
+            await self._begin(actor, incident, choice)
+
+    async def _case(self, actor: Actor, inc: Incarnation, incident: Incident) -> Case:
+        state, symptom = actor.state, self._pressing.get(incident.id)
+        acts = await self._supervisor.systems.store.read(lambda tx: ledger.acts(tx, state.id))
+        unsafe = any(climb.is_unsafe for climb in incident.climbs)
+        return Case(
+            incident=incident,
+            policy=actor.spec.recovery,
+            acts=acts,
+            now=steady(self._supervisor.systems),
+            is_mid_edit=symptom is not None and symptom.is_mid_edit,
+            is_cause_gone=await self._is_cause_gone(actor, inc, incident),
+            is_unknown_again=await self._is_unknown_again(incident),
+            is_talking=state.activity is Activity.AWAITING_INPUT,
+            pause=self._pause(incident),
+            forbidden=dict.fromkeys(MEASURES[1:], _UNSAFE) if unsafe else {},
+        )
+
+    def _pause(self, incident: Incident) -> str:
+        if not self._limits.is_on:
+            return "recovery is switched off (`recovery.enabled`)"
+        climbing_now = self._climber.acting
+        return self._gate.refuses(incident.agent, incident.diagnosis.failure, climbing_now)
+
+    async def _is_cause_gone(self, actor: Actor, inc: Incarnation, incident: Incident) -> bool:
+        failure = incident.diagnosis.failure
+        if failure not in WAITED_OUT:
+            return False
+        if failure is FailureClass.DEPENDENCY:
+            return roots_are_well(actor, inc, incident.subject)
+        if failure is FailureClass.ENGINE:
+            engine = self._supervisor.systems.engine
+            return engine is not None and isinstance(await engine.knock(), Present)
+        if failure is FailureClass.HOST:
+            return not self._supervisor.pulse.reason()
+        return is_waiting(incident)  # the network: tried again as its breaker allows
+
+    async def _is_unknown_again(self, incident: Incident) -> bool:
+        if incident.diagnosis.failure is not FailureClass.UNKNOWN:
+            return False
+        since = incident.opened_at - _UNKNOWN_AGAIN_S
+        before = await self._supervisor.systems.store.read(
+            lambda tx: tx.incidents(agent=incident.agent, after_at=since, limit=10)
+        )
+        return any(one.id != incident.id and one.diagnosis.failure is FailureClass.UNKNOWN for one in before)
+
+    async def _wait(self, incident: Incident, choice: Choice) -> None:
+        now = self._supervisor.systems.now()
+        if is_waiting(incident) and incident.climbs[-1].because == choice.because:
+            return
+        if is_waiting(incident):  # the same wait, for another reason
+            last = replace(incident.climbs[-1], because=choice.because)
+            await self._incidents.amend(
+                incident.id, lambda known: replace(known, climbs=(*known.climbs[:-1], last))
+            )
+            return
+        wait = Climb(rung=Rung.WAIT, at=now, because=choice.because)
+        await self._incidents.amend(incident.id, climbing(wait))
+
+    async def _begin(self, actor: Actor, incident: Incident, choice: Choice) -> None:
+        now = self._supervisor.systems.now()
+        if is_under_way(incident):
+            result = "the wait is over" if is_waiting(incident) else "it was cut off"
+            end = ended(ClimbOutcome.GIVEN_UP, at=now, result=result)
+            incident = await self._incidents.amend(incident.id, end)
+        await self.count(incident, Climb(rung=choice.rung, at=now, because=choice.because))
+        self._pressing.pop(incident.id, None)
+        self._reach("recover-recorded")
+        if choice.rung is Rung.PERSON:
+            await self._gate.asks_person()
+            await self._gate.was_lost(incident.agent, incident.diagnosis.failure)
+        else:
+            await self._gate.goes(incident.agent, incident.diagnosis.failure)
+            self._climber.acting.add(actor.state.id)
+        fact = RungChosen(
+            generation=actor.state.generation, incident=incident.id, rung=choice.rung, reason=choice.because
+        )
+        decision = await self._supervisor.apply(actor, fact, cause=CAUSE)
+        if decision.ignored:
+            self._climber.acting.discard(actor.state.id)
+            end = ended(ClimbOutcome.GIVEN_UP, at=now, result=decision.ignored)
+            await self._incidents.amend(incident.id, end)
+        self._reach("recover-chosen")
+
+    async def count(self, incident: Incident, climb: Climb) -> None:
+        """Record a measure, and charge the budget in the same commit."""
+        agent, now = incident.agent, steady(self._supervisor.systems)
+        actor = self._supervisor.actor(agent)
+
+        def charge(tx: Transaction) -> None:
+            if climb.rung in MEASURES and actor is not None:
+                act = Act(rung=climb.rung, at=now, subject=incident.subject)
+                taken = (*ledger.acts(tx, agent), act)
+                ledger.write_acts(tx, agent, remembered(actor.spec.recovery, taken, now=now))
+
+        await self._incidents.amend(incident.id, climbing(climb), charge)

@@ -1,0 +1,199 @@
+"""From what is noticed to what is done about it: incident, rung, measure, and whether that helped. One recovery per agent at a time."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import anyio
+from anyio.abc import TaskGroup
+
+from envmgr.core.classify import diagnose
+from envmgr.errors import EnvmgrError
+from envmgr.model.agent import AgentState, Desired, Lifecycle
+from envmgr.model.ids import AgentId
+from envmgr.model.incident import Climb, ClimbOutcome, Incident, Rung, Symptom
+from envmgr.model.recovery import RecoveryLimits
+from envmgr.protocols.store import OwedEffect
+from envmgr.runtime.actor import Actor
+from envmgr.runtime.recovery.choosing import Chooser
+from envmgr.runtime.recovery.climbing import Climber
+from envmgr.runtime.recovery.gate import Gate
+from envmgr.runtime.recovery.measures import Measures
+from envmgr.runtime.recovery.records import Incidents, climbing, ended, is_under_way, is_waiting, seen_again
+from envmgr.runtime.recovery.verifying import Verifier
+from envmgr.runtime.saga import never
+from envmgr.runtime.supervisor import Supervisor
+
+log = logging.getLogger(__name__)
+
+_POLICY = "its restart policy"
+
+Opened = Callable[[Actor, Incident, Symptom], None]
+"""Told about each new incident; returns at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _News:
+    """`restart`: what the restart policy does about it; empty when it is the ladder's turn."""
+
+    symptom: Symptom
+    restart: str = ""
+
+
+class Conductor:
+    """Owns incidents. `load` before agents are adopted, `run` afterwards.
+
+    Attributes:
+        on_opened: Gathers the context of a new incident.
+    """
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        measures: Measures,
+        limits: RecoveryLimits,
+        *,
+        reach: Callable[[str], None] = never,
+    ) -> None:
+        """`reach` is called at each named crash point."""
+        self._supervisor, self._limits = supervisor, limits
+        self.incidents = Incidents(supervisor)
+        self.gate = Gate(supervisor, limits)
+        self._climber = Climber(supervisor, measures, self.incidents, limits, reach=reach, taken=self._wake)
+        self._verifier = Verifier(supervisor, self.incidents, self.gate, limits, reach=reach)
+        self._chooser = Chooser(supervisor, self.incidents, self.gate, self._climber, limits, reach=reach)
+        self._news: dict[tuple[AgentId, str, str], list[_News]] = {}
+        self._woken = anyio.Event()
+        self.on_opened: Opened | None = None
+
+    # --- what others call ----------------------------------------------------------------------------------
+
+    def report(self, actor: Actor, symptom: Symptom) -> None:
+        """Something is wrong; may be said as long as it is so."""
+        known = self._news.setdefault((actor.state.id, symptom.part.value, symptom.subject), [])
+        if all(news.restart for news in known):
+            known.append(_News(symptom=symptom))
+        self._wake()
+
+    def restarted(self, actor: Actor, symptom: Symptom, words: str) -> None:
+        """A restart policy starts a unit again: rung 1, for the record."""
+        key = (actor.state.id, symptom.part.value, symptom.subject)
+        self._news.setdefault(key, []).append(_News(symptom=symptom, restart=words))
+        self._wake()
+
+    async def climb(self, actor: Actor, owed: OwedEffect) -> None:
+        """Carry out the owed effect CLIMB."""
+        await self._climber.climb(actor, owed)
+
+    async def load(self) -> None:
+        """What earlier daemons knew."""
+        await self.incidents.load()
+        await self.gate.load()
+        self._chooser.load()
+
+    def start(self, group: TaskGroup) -> None:
+        """Begin to look after agents."""
+        group.start_soon(self.run)
+
+    # --- the loop --------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Until cancelled. Without open incidents it costs nothing."""
+        while True:
+            try:
+                await self.look()
+            except EnvmgrError as error:  # looked at again soon
+                log.warning("recovery look failed", extra={"why": error.message})
+            except Exception:  # a loop of the daemon owns its boundary: one bad turn must not end it
+                log.exception("recovery look failed")
+            with anyio.move_on_after(self._limits.look_s if self._is_busy() else float("inf")):
+                await self._woken.wait()
+            self._woken = anyio.Event()
+
+    def _is_busy(self) -> bool:
+        return bool(self.incidents.all()) or self.gate.is_on
+
+    def _wake(self) -> None:
+        self._woken.set()
+
+    async def look(self) -> None:
+        """Take in what was reported, and go on with every agent that has something open."""
+        news, self._news = self._news, {}
+        for (agent, _, _), said in news.items():
+            actor = self._supervisor.actor(agent)
+            for one in said:
+                if actor is not None:
+                    await self._take_in(actor, one)
+        for agent in dict.fromkeys(incident.agent for incident in self.incidents.all()):
+            await self._look_after(agent)
+        await self.gate.look(self._chooser.ailing())
+
+    async def _take_in(self, actor: Actor, news: _News) -> None:
+        state, symptom = actor.state, news.symptom
+        if not _is_alive(state) or state.id in self._climber.acting:
+            return
+        if symptom.at <= self._climber.acted_at.get(state.id, 0.0):
+            return  # it was seen before the last measure ended
+        diagnosis = diagnose(symptom)
+        known = self.incidents.same(state.id, symptom, diagnosis)
+        if known is None:
+            known = await self.incidents.begin(actor, symptom, diagnosis)
+            if self.on_opened is not None:
+                self.on_opened(actor, known, symptom)
+        elif news.restart or not self._chooser.is_pressing(known):
+            known = await self.incidents.amend(known.id, seen_again(symptom))
+        if news.restart:
+            await self._note_restart(known, news.restart)
+            return
+        if symptom.is_exhausted:
+            await self._note_exhausted(known)
+        if known.id == state.incident and is_under_way(known) and not is_waiting(known):
+            self._verifier.recurred(known)
+        else:
+            await self._chooser.press(known, symptom)
+
+    async def _note_restart(self, incident: Incident, words: str) -> None:
+        now = self._supervisor.systems.now()
+        if is_under_way(incident) and incident.climbs[-1].rung is Rung.SERVICE:
+            await self.incidents.amend(
+                incident.id, ended(ClimbOutcome.FAILED, at=now, result="it failed again")
+            )
+        elif is_under_way(incident):
+            return
+        await self._chooser.count(incident, Climb(rung=Rung.SERVICE, at=now, because=f"{_POLICY}: {words}"))
+
+    async def _note_exhausted(self, incident: Incident) -> None:
+        """The restart policy is rung 1; the ladder goes on above it."""
+        now = self._supervisor.systems.now()
+        last = incident.climbs[-1] if incident.climbs else None
+        if last is not None and last.rung is Rung.SERVICE and last.outcome is ClimbOutcome.RUNNING:
+            end = ended(ClimbOutcome.FAILED, at=now, result="it gave up")
+            await self.incidents.amend(incident.id, end)
+        elif last is None or last.outcome is ClimbOutcome.HELD:
+            gave_up = Climb(
+                rung=Rung.SERVICE, at=now, because=_POLICY, outcome=ClimbOutcome.FAILED, ended_at=now, result="it gave up"
+            )  # fmt: skip
+            await self.incidents.amend(incident.id, climbing(gave_up))
+
+    async def _look_after(self, agent: AgentId) -> None:
+        """One step further."""
+        actor = self._supervisor.actor(agent)
+        if actor is None or actor.state.desired is not Desired.RUNNING:
+            await self._verifier.abandon(agent)
+            self._chooser.forget(agent)
+            return
+        state = actor.state
+        if state.lifecycle is Lifecycle.ERROR and state.rung is None:
+            await self._verifier.respawn_failed(actor)
+        if agent in self._climber.acting or not _is_alive(state):
+            return
+        await self._verifier.look(actor)
+        if actor.state.lifecycle is Lifecycle.RUNNING:
+            await self._chooser.look(actor)
+
+
+def _is_alive(state: AgentState) -> bool:
+    """Something of it runs, and nobody is starting or stopping all of it."""
+    return state.lifecycle is Lifecycle.RUNNING or state.rung is Rung.PERSON

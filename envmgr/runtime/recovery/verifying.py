@@ -1,0 +1,167 @@
+"""Watch whether a measure helped, and whether what waits for a person is well again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import anyio
+
+from envmgr.model.ids import AgentId
+from envmgr.model.incident import Climb, ClimbOutcome, Incident, Rung
+from envmgr.model.observe import Absent, Present
+from envmgr.model.recovery import RecoveryLimits
+from envmgr.model.stimulus import RungFailed, RungHeld
+from envmgr.runtime.actor import Actor
+from envmgr.runtime.recovery.gate import Gate
+from envmgr.runtime.recovery.records import Incidents, climbing, ended, is_under_way, is_waiting
+from envmgr.runtime.recovery.wellness import is_down, is_in_hand, trouble
+from envmgr.runtime.supervisor import Supervisor
+
+CAUSE = "recovery"
+
+
+class _Watch:
+    """One measure under observation. Times are monotonic: a new daemon begins to watch anew."""
+
+    def __init__(self) -> None:
+        self.since = anyio.current_time()
+        self.well_since: float | None = None
+        self.is_proven = False
+        self.failure = ""
+
+
+class Verifier:
+    """Everything critical well, without a break, for as long as the template says: then a measure has held."""
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        incidents: Incidents,
+        gate: Gate,
+        limits: RecoveryLimits,
+        *,
+        reach: Callable[[str], None],
+    ) -> None:
+        """`reach` is called at each named crash point."""
+        self._supervisor, self._incidents, self._gate = supervisor, incidents, gate
+        self._limits, self._reach = limits, reach
+        self._watches: dict[int, _Watch] = {}
+        self._looked_at: dict[AgentId, float] = {}
+
+    def recurred(self, incident: Incident) -> None:
+        """What a measure was taken against is reported again."""
+        watch = self._watches.setdefault(incident.id, _Watch())
+        watch.failure = watch.failure or f"it failed again: {incident.words}"
+
+    async def look(self, actor: Actor) -> None:
+        """At one agent whose measures have been taken."""
+        state = actor.state
+        for incident in self._incidents.of(state.id):
+            if state.rung is Rung.PERSON:
+                if incident.id == state.incident:
+                    await self._look_again(actor, incident)
+            elif incident.id == state.incident and is_under_way(incident) and not is_waiting(incident):
+                await self._verify(actor, incident)
+            elif incident.id != state.incident:
+                await self._tidy(actor, incident)
+
+    async def _verify(self, actor: Actor, incident: Incident) -> None:
+        watch = self._watches.setdefault(incident.id, _Watch())
+        inc, now = await self._supervisor.incarnation(actor), anyio.current_time()
+        seen = trouble(actor, inc)
+        match seen:
+            case Absent() if not watch.failure:
+                watch.well_since = now if watch.well_since is None else watch.well_since
+            case Present(words):
+                watch.well_since = None
+                if not is_in_hand(actor) and is_down(actor, incident):
+                    watch.failure = watch.failure or words
+            case _:
+                watch.well_since = None
+        well_s = now - watch.well_since if watch.well_since is not None else 0.0
+        if watch.failure:
+            await self._failed(actor, incident, watch.failure)
+        elif watch.well_since is None and now - watch.since > self._limits.patience_s:
+            words = seen.value if isinstance(seen, Present) else "it could not be seen that all is well"
+            await self._failed(actor, incident, words)
+        elif watch.well_since is not None and well_s >= actor.spec.recovery.stabilize_s:
+            await self._held(actor, incident, f"everything critical was well for {well_s:.0f} s")
+        elif not watch.is_proven and watch.well_since is not None and well_s >= self._limits.canary_s:
+            watch.is_proven = True
+            await self._gate.is_well(incident.agent, incident.diagnosis.failure)
+
+    async def _held(self, actor: Actor, incident: Incident, reason: str) -> None:
+        now = self._supervisor.systems.now()
+        await self._incidents.amend(incident.id, ended(ClimbOutcome.HELD, at=now, result=reason))
+        self._reach("recover-held")
+        fact = RungHeld(generation=actor.state.generation, incident=incident.id, reason=reason)
+        await self._supervisor.apply(actor, fact, cause=CAUSE)
+        watch = self._watches.pop(incident.id, None)
+        if watch is None or not watch.is_proven:
+            await self._gate.is_well(incident.agent, incident.diagnosis.failure)
+
+    async def _failed(self, actor: Actor, incident: Incident, reason: str) -> None:
+        now = self._supervisor.systems.now()
+        await self._incidents.amend(incident.id, ended(ClimbOutcome.FAILED, at=now, result=reason))
+        self._reach("recover-not-held")
+        fact = RungFailed(generation=actor.state.generation, incident=incident.id, reason=reason)
+        await self._supervisor.apply(actor, fact, cause=CAUSE)
+        self._watches.pop(incident.id, None)
+        await self._gate.was_lost(incident.agent, incident.diagnosis.failure)
+
+    async def _look_again(self, actor: Actor, incident: Incident) -> None:
+        """A person may have mended it."""
+        now = anyio.current_time()
+        if now - self._looked_at.setdefault(actor.state.id, now) < self._limits.cool_down_s:
+            return
+        self._looked_at[actor.state.id] = now
+        inc = await self._supervisor.incarnation(actor)
+        if isinstance(trouble(actor, inc), Absent):
+            del self._looked_at[actor.state.id]
+            await self._held(actor, incident, "everything critical is well again")
+
+    async def _tidy(self, actor: Actor, incident: Incident) -> None:
+        """A restart by the policy that held; an incident after which all was well for long."""
+        now = self._supervisor.systems.now()
+        if is_under_way(incident) and not is_waiting(incident):
+            last = incident.climbs[-1]
+            is_well = is_down(actor, incident) is False
+            if last.rung is Rung.PERSON:
+                end = ended(ClimbOutcome.HELD, at=now, result="a person has started it again")
+                await self._incidents.amend(incident.id, end)
+            elif last.rung is not Rung.SERVICE:
+                end = ended(ClimbOutcome.GIVEN_UP, at=now, result="it was cut off")
+                await self._incidents.amend(incident.id, end)
+            elif is_well and now - last.at >= actor.spec.recovery.stabilize_s:
+                await self._incidents.amend(incident.id, ended(ClimbOutcome.HELD, at=now))
+            return
+        if is_waiting(incident) or is_down(actor, incident):
+            return
+        quiet_since = max([incident.seen_at, *(climb.ended_at or climb.at for climb in incident.climbs)])
+        if now - quiet_since >= self._limits.close_after_s:
+            await self._incidents.close(incident, "it has been well since")
+
+    # --- the end ----------------------------------------------------------------------------------------------
+
+    async def abandon(self, agent: AgentId) -> None:
+        """It was stopped, so its incidents are over."""
+        now, reason = self._supervisor.systems.now(), "the agent was stopped"
+        for incident in self._incidents.of(agent):
+            await self._incidents.amend(incident.id, ended(ClimbOutcome.GIVEN_UP, at=now, result=reason))
+            await self._incidents.close(incident, reason)
+            self._watches.pop(incident.id, None)
+        await self._gate.is_gone(agent)
+
+    async def respawn_failed(self, actor: Actor) -> None:
+        """Nothing of it runs; the incident stays open, for the person who was asked."""
+        for incident in self._incidents.of(actor.state.id):
+            last = incident.climbs[-1] if incident.climbs else None
+            if last is not None and last.rung is Rung.RESPAWN and is_under_way(incident):
+                await self._ask(actor, incident)
+
+    async def _ask(self, actor: Actor, incident: Incident) -> None:
+        now, reason = self._supervisor.systems.now(), actor.state.reason
+        await self._incidents.amend(incident.id, ended(ClimbOutcome.FAILED, at=now, result=reason))
+        await self._incidents.amend(incident.id, climbing(Climb(rung=Rung.PERSON, at=now, because=reason)))
+        await self._gate.asks_person()
+        await self._gate.was_lost(incident.agent, incident.diagnosis.failure)
