@@ -27,6 +27,8 @@ from envmgr.config import settings as configuration
 from envmgr.config.settings import Settings
 from envmgr.config.source import TemplateFiles
 from envmgr.config.templates.environment import Secrets
+from envmgr.core.reaping import SHARED_DAEMONS
+from envmgr.core.reaping import Policy as Spare
 from envmgr.drivers import command, scopes
 from envmgr.drivers.balancer import program as balancer
 from envmgr.drivers.docker import DockerEngine
@@ -60,10 +62,11 @@ from envmgr.runtime.expiry import Expiry
 from envmgr.runtime.graves import Graves
 from envmgr.runtime.health import Health
 from envmgr.runtime.incarnation import Layout, Systems
-from envmgr.runtime.prevention.prevention import Prevention, PreventionPolicy
 from envmgr.runtime.keeper_loss import KeeperLoss
-from envmgr.runtime.reaping.reaper import Reaper, Schedule
+from envmgr.runtime.prevention.prevention import Prevention, PreventionPolicy
 from envmgr.runtime.pulse import Pulse
+from envmgr.runtime.reaping.reaper import Reaper, Schedule
+from envmgr.runtime.rebooting import Rebooting
 from envmgr.runtime.recovery.conductor import Conductor
 from envmgr.runtime.recovery.rungs import Rungs
 from envmgr.runtime.restarting import Restarts
@@ -158,7 +161,7 @@ async def daemon() -> AsyncIterator[App]:
             restarts = Restarts(supervisor, app.control, group)
             health.on_end, health.on_hang = restarts.ended, restarts.hung
             health.keepers = KeeperLoss(supervisor, app.control, health, group)
-            await adopt(supervisor, performer, app.control, group=group)
+            await adopt(supervisor, performer, app.control, _rebooting(supervisor, settings), group=group)
             group.start_soon(restoring.finish_all, supervisor)
             app.recovery.start(group)
             group.start_soon(Sampler(supervisor, app.recovery.report).run)
@@ -171,6 +174,8 @@ async def daemon() -> AsyncIterator[App]:
             group.start_soon(Graves(systems).run)
             group.start_soon(Retention(systems, layout).run)
             group.start_soon(Expiry(supervisor).run)
+            app.reaper = Reaper(supervisor, _reaping(settings))
+            group.start_soon(app.reaper.run)
             app.supervisor, app.stopping, app.started_at = supervisor, anyio.Event(), time.time()
             yield app
             bus.close()
@@ -217,6 +222,17 @@ def _series(path: Path, settings: Settings) -> SqliteSeries:
         raw_s=kept.raw_hours * 3600,
         minutes_s=kept.minute_days * 86_400,
         max_bytes=kept.max_history_bytes,
+    )
+
+
+def _rebooting(supervisor: Supervisor, settings: Settings) -> Rebooting:
+    said = settings.recovery
+    return Rebooting(
+        supervisor,
+        boot=boot_id(),
+        restores=said.after_reboot == "restore",
+        at_once=said.restore_at_once,
+        reach=supervisor.reach,
     )
 
 
@@ -287,6 +303,24 @@ def _policy(settings: Settings) -> Policy:
         min_free_disk_bytes=settings.host.min_free_disk_bytes,
     )
     return Policy(limits=limits, validate=os.environ.get("ENVMGR_VALIDATE") == "1")
+
+
+def _reaping(settings: Settings) -> Schedule:
+    said = settings.reaper
+    policy = Spare(
+        young_s=said.young_s,
+        grace_s=said.grace_s,
+        at_most=said.at_most,
+        shared_daemons=(*SHARED_DAEMONS, *said.shared_daemons),
+    )
+    return Schedule(
+        policy=policy,
+        is_on=said.enabled,
+        first_s=said.first_s,
+        period_s=said.period_s,
+        again_s=said.again_s,
+        call_s=said.call_s,
+    )
 
 
 def _crash_point() -> Callable[[str], None]:

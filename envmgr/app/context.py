@@ -15,6 +15,8 @@ from envmgr.protocols.templates import TemplateSource
 from envmgr.runtime.control import Control
 from envmgr.runtime.drift import DriftLoop
 from envmgr.runtime.recovery.conductor import Conductor
+from envmgr.runtime.reaping.reaper import Reaper
+from envmgr.runtime.recovery.conductor import Conductor
 from envmgr.runtime.supervisor import Supervisor
 
 
@@ -26,6 +28,7 @@ class App:
         supervisor, control: None outside the daemon; operations that need agents then refuse.
         drift: Compares agents with their templates; None outside the daemon.
         recovery: Mends what fails; None outside the daemon.
+        reaper: Finds and removes what nobody owns; None outside the daemon, and until adoption has finished.
         code: Fingerprint of the daemon's code as it was at its start.
         stopping: Set to end the daemon.
         worktree_root: Folder of all worktrees.
@@ -43,6 +46,7 @@ class App:
     control: Control | None = None
     drift: DriftLoop | None = None
     recovery: Conductor | None = None
+    reaper: Reaper | None = None
     stopping: anyio.Event | None = None
     started_at: float = 0.0
     code: str = ""
@@ -53,6 +57,13 @@ class App:
         if self.drift is None:
             raise Unavailable("this needs the daemon", hint="Run `envmgr daemon start`.")
         return self.drift
+
+    @property
+    def leftovers(self) -> Reaper:
+        """Who looks for things of nobody."""
+        if self.reaper is None:
+            raise Unavailable("this needs the daemon", hint="Run `envmgr daemon start`.")
+        return self.reaper
 
     @property
     def conductor(self) -> Conductor:

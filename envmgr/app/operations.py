@@ -32,6 +32,7 @@ class Touch(StrEnum):
 Handler = Callable[..., Any]
 H = TypeVar("H", bound=Handler)
 Render = Callable[[Any, "Style"], str]
+Status = Callable[[Any], int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +47,7 @@ class Operation:
         stream: The handler yields items; the last one is the result.
         is_local: Needs no daemon: the CLI runs it in its own process.
         text: How a person sees the result (or one item).
+        status: Exit status of the command for a result; of a stream for its last item.
     """
 
     name: str
@@ -60,7 +62,13 @@ class Operation:
     is_local: bool
     handler: Handler
     text: Render
+    status: Status
     also: tuple[str, ...] = ()
+
+
+def well(result: Any) -> int:  # Any: the operation's model
+    """0, or 1 for a result that says itself that something is wrong."""
+    return 0 if getattr(result, "ok", True) else 1
 
 
 OPERATIONS: dict[str, Operation] = {}
@@ -91,12 +99,14 @@ def operation(
     command: str = "",
     also: str = "",
     is_local: bool = False,
+    status: Status = well,
 ) -> Callable[[H], H]:
     """Declare the decorated handler as an operation; its docstring becomes the help text.
 
     Args:
         route: Such as `POST /v1/agents/{agent}/stop`.
         command: CLI words, such as `template list`.
+        status: Exit status of the command for a result that is no failure and yet no success, such as a finding.
         also: Other words that people look for.
     """
 
@@ -120,6 +130,7 @@ def operation(
             is_local=is_local,
             handler=handler,
             text=text,
+            status=status,
         )
         return handler
 

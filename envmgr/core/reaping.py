@@ -6,7 +6,7 @@ Any doubt ends in a verdict that leaves the thing alone.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from envmgr.model.resource import Judged, Kind, Owner, Records, Sighting, Standing, Verdict
@@ -36,8 +36,6 @@ SHARED_DAEMONS = (
     "*dbus-daemon*",
 )
 """Command lines, in small letters, of programs that the first who needs them starts and that then serve everybody."""
-
-_OUTLIVES = (Kind.VOLUME, Kind.IMAGE, Kind.WORKTREE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,10 +69,8 @@ def judge(seen: Sighting, records: Records, policy: Policy) -> Judged:
 def _verdict(seen: Sighting, owner: Owner | None, records: Records, policy: Policy) -> tuple[Verdict, str]:
     if seen.unsure:
         return Verdict.UNKNOWN, seen.unsure
-    if not seen.instance:
-        return Verdict.FOREIGN, "nothing says that it is of this installation"
-    if seen.instance != records.instance:
-        return Verdict.FOREIGN, f"of another installation ({seen.instance})"
+    if stranger := _stranger(seen, owner, records):
+        return Verdict.FOREIGN, stranger
     if seen.belongs:
         return Verdict.TRACKED, seen.belongs
     if owner is not None and (why := _rightful(seen, owner)):
@@ -86,11 +82,20 @@ def _verdict(seen: Sighting, owner: Owner | None, records: Records, policy: Poli
     return Verdict.ORPHAN, _why_orphan(seen, owner)
 
 
+def _stranger(seen: Sighting, owner: Owner | None, records: Records) -> str:
+    """Why it is not of this installation; empty when it is. Ids of agents are random and never used again."""
+    if seen.instance:
+        return "" if seen.instance == records.instance else f"of another installation ({seen.instance})"
+    if owner is not None or seen.agent in records.past:
+        return ""
+    return "nothing says that it is of this installation"
+
+
 def _rightful(seen: Sighting, owner: Owner) -> str:
     """Why the owner has it; empty when it should not."""
     if owner.standing is Standing.BUSY:
-        return f"{owner.name} is being changed"
-    if seen.kind in _OUTLIVES:
+        return f"of {owner.name}, whose things are left alone just now"
+    if seen.outlives:
         return f"of {owner.name}"
     if owner.standing is Standing.UP and seen.generation in (None, owner.generation):
         return f"of {owner.name}, which is up"
@@ -101,7 +106,7 @@ def _rightful(seen: Sighting, owner: Owner) -> str:
 
 def _doubt(seen: Sighting, policy: Policy) -> tuple[Verdict, str] | None:
     """A marker alone never kills: whoever starts a build daemon first gives it theirs."""
-    if any(fnmatchcase(seen.name.lower(), pattern.lower()) for pattern in policy.shared_daemons):
+    if is_shared_daemon(seen.name.partition(" ")[2], policy):
         return (
             Verdict.FOREIGN,
             "a shared daemon: it carries the marker of whoever started it, and serves others too",
@@ -109,6 +114,11 @@ def _doubt(seen: Sighting, policy: Policy) -> tuple[Verdict, str] | None:
     if not seen.proof:
         return Verdict.UNKNOWN, "only its environment names the agent; neither its folder nor its ports do"
     return None
+
+
+def is_shared_daemon(command: str, policy: Policy) -> bool:
+    """Whether it serves everybody, whoever has started it."""
+    return any(fnmatchcase(command.lower(), pattern.lower()) for pattern in policy.shared_daemons)
 
 
 def _why_orphan(seen: Sighting, owner: Owner | None) -> str:
@@ -133,7 +143,6 @@ def due(
     judged: Iterable[Judged], first_seen: Mapping[str, float], *, now: float, policy: Policy
 ) -> Sequence[Judged]:
     """What may be removed now, in order: seen before, a grace ago; at most as many as the policy says."""
-    order = list(Kind)
     found = [
         one
         for one in judged
@@ -141,16 +150,28 @@ def due(
         and (since := first_seen.get(one.sighting.key)) is not None
         and now - since >= policy.grace_s
     ]
-    return sorted(found, key=lambda one: order.index(one.sighting.kind))[: policy.at_most]
+    return in_order(found)[: policy.at_most]
+
+
+def in_order(judged: Iterable[Judged]) -> Sequence[Judged]:
+    """First what uses the others."""
+    order = list(Kind)
+    return sorted(judged, key=lambda one: order.index(one.sighting.kind))
+
+
+def sparing(policy: Policy, shared_daemons: Iterable[str]) -> Policy:
+    """The policy with more programs that serve everybody."""
+    return replace(policy, shared_daemons=(*policy.shared_daemons, *shared_daemons))
 
 
 def named(judged: Iterable[Judged], names: Collection[str]) -> Sequence[Judged]:
-    """Those whose name, key or agent is given; all without names."""
-    return [
-        one
-        for one in judged
-        if not names or not {one.sighting.name, one.sighting.key, one.owner}.isdisjoint(names)
-    ]
+    """Those whose name (of a process or a port the number), key or agent is given; all without names."""
+    return [one for one in judged if not names or not _words(one).isdisjoint(names)]
+
+
+def _words(one: Judged) -> set[str]:
+    seen = one.sighting
+    return {seen.name, seen.name.partition(" ")[0], seen.key, seen.agent, one.owner} - {""}
 
 
 def leaked(judged: Iterable[Judged]) -> Sequence[Judged]:

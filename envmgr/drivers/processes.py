@@ -15,11 +15,11 @@ from typing import Protocol
 import anyio
 
 from envmgr.aio import blocking
-from envmgr.drivers import proc, usage
+from envmgr.drivers import marked, proc, usage
 from envmgr.drivers.ending import Ending, boot_id, identity, is_still
 from envmgr.errors import Unobservable
 from envmgr.model.observe import Absent, Present, ProcessIdentity, Seen, Unknown
-from envmgr.protocols.processes import Marks, Member, Usage
+from envmgr.protocols.processes import Marked, Marks, Member, Usage
 
 _SHOWN_CHARS = 80
 _LOOK_S = 5.0
@@ -70,6 +70,23 @@ class ProcProcesses:
         except (OSError, Unobservable) as error:
             return Unknown(f"cannot read the process table: {error}")
         return Present(found) if found else Absent()
+
+    async def marked(self) -> Seen[Sequence[Marked]]:
+        """See `Processes.marked`."""
+        try:
+            found = await blocking.look("proc", _LOOK_S, marked.marked)
+        except (OSError, Unobservable) as error:
+            return Unknown(f"cannot read the process table: {error}")
+        return Present(found) if found else Absent()
+
+    async def end_these(self, *who: ProcessIdentity, grace_s: float = 10.0) -> Sequence[ProcessIdentity]:
+        """See `Processes.end_these`."""
+        with Ending() as ending:
+            for number, within_s in ((signals.SIGTERM, grace_s), (signals.SIGKILL, _KILL_S)):
+                ending.members = await blocking.look("proc", _LOOK_S, _living, who)
+                await blocking.act("proc", ending.tell, number)
+                await ending.wait(time.monotonic() + within_s)
+            return [one.identity for one in await blocking.look("proc", _LOOK_S, _living, who)]
 
     async def usage(self, sets: Mapping[str, Marks]) -> Mapping[str, Usage]:
         """See `Processes.usage`."""
@@ -159,6 +176,15 @@ class ProcProcesses:
     def _listening(self, ports: Sequence[int]) -> set[int]:
         seen = self._sockets.listeners(ports).values() if ports else ()
         return {one.value.pid for one in seen if isinstance(one, Present)}
+
+
+def _living(who: Sequence[ProcessIdentity]) -> list[Member]:
+    rows = ((one, proc.row(one.pid)) for one in who)
+    return [
+        Member(identity=one, command=_command(row), proof="named")
+        for one, row in rows
+        if row is not None and row.is_alive and is_still(row, one)
+    ]
 
 
 def _roots(rows: Mapping[int, proc.Row], roots: Sequence[ProcessIdentity]) -> tuple[dict[int, str], set[int]]:

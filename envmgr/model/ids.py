@@ -27,6 +27,8 @@ LABEL_GENERATION = "envmgr.generation"
 """Not on volumes and images, which outlive generations."""
 LABEL_SERVICE = "envmgr.service"
 LABEL_HASH = "envmgr.hash"
+LABEL_PURPOSE = "envmgr.purpose"
+"""`copy` on a container that only carries a volume; one of these that is found at a later start may go."""
 LABEL_KEEP = "envmgr.keep"
 """Set to `true` by whoever wants a container, network or volume of an agent's own to outlive it."""
 

@@ -45,12 +45,13 @@ class Sighting:
 
     Attributes:
         key: The very same thing has it at the next look, and nothing else ever: pid and start, id, path.
-        name: For people.
+        name: For people; of a process its pid and its command line.
         instance: The installation that its tag names; empty when it has none.
         agent: The agent that its tag names.
         generation: None when its sort outlives generations, or the tag does not say.
         age_s: None when nobody knows when it was made.
         size_bytes: What its removal gives back; None when that was not counted.
+        outlives: It stays as long as its agent is known, running or not.
         proof: What ties it to the agent beside the tag; empty: nothing does. Only processes need one.
         belongs: Why it is as it should be, whatever its agent does, such as `envmgr.keep=true`.
         unsure: Why nothing can be said about it.
@@ -66,6 +67,7 @@ class Sighting:
     generation: int | None = None
     age_s: float | None = None
     size_bytes: int | None = None
+    outlives: bool = False
     proof: str = ""
     belongs: str = ""
     unsure: str = ""

@@ -205,6 +205,7 @@ class AgentSpec:
         files: Every file the template was made from (itself, parents, imports, env files), absolute; watched for changes.
         origin: For forks.
         asked: None for agents of older versions.
+        shared_daemons: Globs over command lines of programs that whoever needs them first starts, for everybody: never reaped.
     """
 
     template: str
@@ -228,3 +229,4 @@ class AgentSpec:
     asked: Asked | None = None
     inherited: tuple[str, ...] = ()
     recovery: RecoveryPolicy = RecoveryPolicy()
+    shared_daemons: tuple[str, ...] = ()

@@ -90,6 +90,12 @@ class Processes(Protocol):
     async def members(self, marks: Marks) -> Seen[Sequence[Member]]:
         """All living processes of an agent, never this process or its ancestors. `Absent` means none."""
 
+    async def marked(self) -> Seen[Sequence[Marked]]:
+        """Everybody who carries the marker of any installation, never this process or its ancestors. `Absent` means nobody."""
+
+    async def end_these(self, *who: ProcessIdentity, grace_s: float = 10.0) -> Sequence[ProcessIdentity]:
+        """TERM, grace, KILL to exactly these, and nobody else; returns the survivors."""
+
     def belongs(self, process: ProcessIdentity, marks: Marks) -> bool:
         """Whether one living process is a member; blocking, cheap, no scan of the whole table."""
 

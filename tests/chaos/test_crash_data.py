@@ -11,8 +11,7 @@ import docker.errors
 import psutil
 import pytest
 
-from envmgr.drivers.docker.archives import LABEL_PURPOSE
-from envmgr.model.ids import LABEL_STATE, volume_name
+from envmgr.model.ids import LABEL_PURPOSE, LABEL_STATE, volume_name
 from tests.chaos.test_crash_matrix import crash
 from tests.e2e.test_data_volumes import SEEDED, STORE, container_of, got, put, snapshot_files, spawned
 from tests.support.docker import BASE, engine, existing, nothing_in_engine

@@ -66,6 +66,7 @@ def build(template: Template, answers: Answers, resolved: Resolved, *, ports: Po
         ),
         volumes=volumes(document.volumes, services.values()),
         profiles=answers.profiles,
+        shared_daemons=document.shared_daemons,
         files=_files(template, answers, resolved),
     )
 

@@ -15,11 +15,9 @@ from envmgr.drivers.docker.calls import Calls
 from envmgr.drivers.docker.containers import Containers
 from envmgr.drivers.docker.networks import Volumes
 from envmgr.errors import Unobservable
-from envmgr.model.ids import LABEL_INSTANCE
+from envmgr.model.ids import LABEL_INSTANCE, LABEL_PURPOSE
 from envmgr.model.observe import Present, Unknown
 
-LABEL_PURPOSE = "envmgr.purpose"
-"""`copy` on a container that only carries a volume; one of these that is found later may go."""
 LABEL_PROCESS = "envmgr.process"
 """Which process copies; those of others are left over."""
 

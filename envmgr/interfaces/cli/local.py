@@ -39,7 +39,7 @@ async def _run(op: Operation, asked: Mapping[str, Any], as_json: bool, look: Sty
         return 0
     result = await op.handler(ask, app)
     _show(op, result, as_json=as_json, look=look)
-    return 0 if getattr(result, "ok", True) else 1
+    return op.status(result)
 
 
 def _show(op: Operation, item: Any, *, as_json: bool, look: Style) -> None:  # Any: the operation's model

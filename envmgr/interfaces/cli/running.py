@@ -34,10 +34,10 @@ def run(entry: Mapping[str, Any], given: dict[str, Any]) -> int:
     finish = finishing.FINISHERS.get(entry["name"])
     if finish is not None and not as_json:
         return finish(_json(entry, asked), asked)
-    _print(entry, asked, as_json=as_json)
+    status = _print(entry, asked, as_json=as_json)
     if entry["name"] == "down":
         client.await_end()
-    return 0
+    return status
 
 
 def _ask(entry: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,11 +65,11 @@ def _passed_on(words: list[str]) -> dict[str, Any]:
 
 
 def _confirm(entry: Mapping[str, Any], is_sure: bool, given: Mapping[str, Any]) -> None:  # noqa: FBT001
-    if is_sure:
+    if is_sure or given.get("dry_run"):
         return
     named = [word for p in entry["params"] if p["argument"] for word in _words(given[p["name"]])]
     command = " ".join(entry["command"])
-    if not named and not given.get("all"):
+    if not named and "all" in given and not given["all"]:
         return  # refused anyway, with a better reason
     _refuse_other_name(named, str(given.get("discard") or ""))
     lost = _lost(named) if entry["name"] == "agent.rm" else ""
@@ -78,7 +78,7 @@ def _confirm(entry: Mapping[str, Any], is_sure: bool, given: Mapping[str, Any]) 
             f"`envmgr {command}` needs a yes{lost and f': {lost}'}",
             hint=f"Say `{shlex.join(['envmgr', *sys.argv[1:], '--yes'])}`.",
         )
-    what = ", ".join(named) or "all agents"
+    what = ", ".join(named) or ("all agents" if given.get("all") else "everything")
     import click
 
     if lost:
@@ -143,16 +143,19 @@ def _lines(entry: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[dict[
         yield item
 
 
-def _print(entry: Mapping[str, Any], asked: Mapping[str, Any], *, as_json: bool) -> None:
+def _print(entry: Mapping[str, Any], asked: Mapping[str, Any], *, as_json: bool) -> int:
+    """Returns the exit status that the daemon gives the answer."""
     out = sys.stdout.buffer
     if as_json and entry["stream"]:
         for item in _lines(entry, asked):
             out.write(json.dumps(item).encode() + b"\n")
             out.flush()
-        return
-    for chunk in _request(entry, asked, "application/json" if as_json else "text/plain").chunks():
+        return 0
+    answer = _request(entry, asked, "application/json" if as_json else "text/plain")
+    for chunk in answer.chunks():
         out.write(chunk + b"\n" if as_json else chunk)
         out.flush()
+    return int(answer.headers.get("x-envmgr-exit", "0"))
 
 
 def agent_names() -> list[str]:

@@ -32,6 +32,8 @@ _JSON = "application/json"
 _TEXT = "text/plain"
 _EVENTS = "text/event-stream"
 _LINES = "application/x-ndjson"
+EXIT = "x-envmgr-exit"
+"""Header with the exit status of the command that asked."""
 
 
 def application(app: App) -> Starlette:
@@ -87,9 +89,10 @@ def _style(request: Request) -> Style:
 
 
 def _answer(op: Operation, result: BaseModel, request: Request) -> Response:
+    headers = {EXIT: str(op.status(result))}
     if request.headers.get("accept") == _TEXT:
-        return Response(op.text(result, _style(request)), media_type=_TEXT)
-    return Response(result.model_dump_json(by_alias=True), media_type=_JSON)
+        return Response(op.text(result, _style(request)), media_type=_TEXT, headers=headers)
+    return Response(result.model_dump_json(by_alias=True), media_type=_JSON, headers=headers)
 
 
 def _problem(error: EnvmgrError) -> Response:
