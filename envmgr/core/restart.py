@@ -16,7 +16,7 @@ class History:
     """What a policy remembers of one unit.
 
     Attributes:
-        restarts: Unix times of its automatic restarts, oldest first; only those that a window can still see.
+        restarts: Steady times of its automatic restarts, oldest first; only those that a window can still see.
         attempt: How many of them there were since it was last well for long enough.
     """
 
@@ -76,6 +76,8 @@ def after_end(
         return StaysDown(reason=f"it {end.words}, which a restart cannot mend", gave_up=True)
     if end.ready_s >= policy.reset_after_s:
         history = replace(history, attempt=0)
+    # A time to come, as after a reboot with another wall clock, counts as now: it may not block for longer than its window.
+    history = replace(history, restarts=tuple(min(at, now) for at in history.restarts))
     for rate in (policy.budget, policy.flap):
         if _count(history.restarts, rate, now) >= rate.count:
             reason = f"it {end.words}, and was restarted {rate.count} times in {_minutes(rate)} already"

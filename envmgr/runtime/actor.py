@@ -30,7 +30,7 @@ class Actor:
         rebuilding: Held while `incarnation` is made, so that all who ask at once get the same one.
         busy: Held while an effect of this agent runs, so that a stop waits for the spawn it cancelled.
         services: How each service stands, as last seen.
-        ready_since: Unix time from which on each unit has been ready without a break, as far as this daemon saw.
+        ready_since: Steady time from which on each unit has been ready without a break, as far as this daemon saw.
         vigils: What probes have seen of each unit's present launch.
         in_hand: Units (and ASSISTANT) that are being stopped and started on purpose; what is seen of them meanwhile says nothing.
         changing: Cancels the change of services under way.

@@ -161,7 +161,7 @@ class Ends:
             return
         is_task_done = service.kind is ServiceKind.TASK and held.exit_code in service.success_exit_codes
         state = ServiceState.DONE if is_task_done else ServiceState.FAILED
-        ready_for_s = ready_s(actor, service, held)
+        ready_for_s = ready_s(actor, inc, service)
         await self._standings.change(actor, inc, service, Outcome(state=state, detail=how(service, held)))
         self._on_end(actor, inc, service, held, ready_for_s)
 
@@ -176,7 +176,7 @@ class Ends:
             self._keepers.gone(self._actor, self._inc)
 
 
-def ready_s(actor: Actor, service: ServiceSpec, held: Held) -> float:
-    """Seconds of unbroken readiness before an end."""
+def ready_s(actor: Actor, inc: Incarnation, service: ServiceSpec) -> float:
+    """Seconds for which it has been ready without a break, until now that its end is known."""
     since = actor.ready_since.get(service.name)
-    return max(0.0, (held.ended_at or since) - since) if since is not None else 0.0
+    return max(0.0, inc.systems.steady() - since) if since is not None else 0.0

@@ -21,7 +21,7 @@ from envmgr.runtime.ends import Ends, KeeperEyes, OnEnd, ready_s
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.outcomes import Outcome
 from envmgr.runtime.probing import Probing
-from envmgr.runtime.recovery.measures import Report, unheard
+from envmgr.runtime.reporting import Report, unheard
 from envmgr.runtime.standing import Standings
 from envmgr.runtime.supervisor import Supervisor
 
@@ -66,7 +66,7 @@ class Health:
         """Begin to watch; ends by `forget`, or with the daemon."""
         if inc.services:
             self.forget(actor)
-            now = self._supervisor.systems.now()
+            now = self._supervisor.systems.steady()
             for name, outcome in actor.services.items():
                 if outcome.state is ServiceState.READY:
                     actor.ready_since.setdefault(name, now)
@@ -108,7 +108,7 @@ class Health:
 
     def tell_end(self, actor: Actor, inc: Incarnation, unit: ServiceSpec, held: Held) -> None:
         """A unit was found ended; the same end may have been told before."""
-        self._ended(actor, inc, unit, held, ready_s(actor, unit, held))
+        self._ended(actor, inc, unit, held, ready_s(actor, inc, unit))
 
     def _ended(
         self, actor: Actor, inc: Incarnation, unit: ServiceSpec, held: Held, ready_for_s: float

@@ -31,7 +31,7 @@ from envmgr.runtime.control import Control
 from envmgr.runtime.health import Health
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.outcomes import Outcome
-from envmgr.runtime.recovery.measures import Report, unheard
+from envmgr.runtime.reporting import Report, unheard
 from envmgr.runtime.steps.services import stop_units
 from envmgr.runtime.supervisor import Supervisor
 
@@ -213,7 +213,7 @@ def _lost(actor: Actor, inc: Incarnation, unit: ServiceSpec, held: Held | None) 
     if is_down or unit.kind is ServiceKind.TASK:
         return None
     since = actor.ready_since.get(unit.name)
-    ready_s = max(0.0, inc.systems.now() - since) if since is not None else 0.0
+    ready_s = max(0.0, inc.systems.steady() - since) if since is not None else 0.0
     return _Lost(unit=unit, held=held, ready_s=ready_s)
 
 
@@ -235,7 +235,7 @@ def _judge(tx: Transaction, inc: Incarnation, lost: Sequence[_Lost]) -> dict[str
             continue
         end = End(is_success=False, is_fatal=False, ready_s=one.ready_s, words=_WORDS)
         history = restart_history.read(tx, inc.id, name)
-        verdict = after_end(one.unit.restart, history, end, now=inc.systems.now(), draw=random.random())
+        verdict = after_end(one.unit.restart, history, end, now=inc.systems.steady(), draw=random.random())
         if isinstance(verdict, Again):
             restart_history.write(tx, inc.id, name, verdict.history)
         else:

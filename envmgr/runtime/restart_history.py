@@ -45,6 +45,20 @@ def has_given_up(tx: Transaction, agent: AgentId, unit: str, launch: Launch) -> 
     return text is not None and tuple(json.loads(text)) == launch
 
 
+def promise(tx: Transaction, agent: AgentId, unit: str, launch: Launch, due_at: float) -> None:
+    """The end of this launch was counted; at that steady time it is started again, by whichever daemon there is then."""
+    tx.put(_promised(agent, unit), json.dumps([launch, due_at]))
+
+
+def due_at(tx: Transaction, agent: AgentId, unit: str, launch: Launch) -> float | None:
+    """When it is to be started again after the end of this launch; None when that was not judged yet."""
+    text = tx.get(_promised(agent, unit))
+    if text is None:
+        return None
+    known, at = json.loads(text)
+    return float(at) if tuple(known) == launch else None
+
+
 def forget(tx: Transaction, agent: AgentId) -> None:
     """The agent is stopped: its next start owes nothing to this one."""
     for key in tx.under(_key(agent, "")):
@@ -53,6 +67,10 @@ def forget(tx: Transaction, agent: AgentId) -> None:
 
 def _given_up(agent: AgentId, unit: str) -> str:
     return _key(agent, f"{unit}/stays-down")
+
+
+def _promised(agent: AgentId, unit: str) -> str:
+    return _key(agent, f"{unit}/next")
 
 
 def _key(agent: AgentId, unit: str) -> str:

@@ -48,7 +48,7 @@ class Standings:
         known = actor.services.get(service.name)
         actor.services[service.name] = outcome
         if outcome.state is ServiceState.READY:
-            actor.ready_since.setdefault(service.name, self._supervisor.systems.now())
+            actor.ready_since.setdefault(service.name, self._supervisor.systems.steady())
         else:
             actor.ready_since.pop(service.name, None)
         if known is None or known.state is not outcome.state:

@@ -50,13 +50,9 @@ def of_end(inc: Incarnation, unit: ServiceSpec, held: Held) -> Symptom:
 
 
 async def enriched(
-    symptom: Symptom, actor: Actor, inc: Incarnation, unit: ServiceSpec, held: Held | None, *, strain: str
+    symptom: Symptom, actor: Actor, inc: Incarnation, unit: ServiceSpec, held: Held | None
 ) -> Symptom:
-    """With its last lines, who has its port, how its disks and dependencies are. What cannot be had in time is left out.
-
-    Args:
-        strain: Why the machine itself may be the cause; empty when it is well.
-    """
+    """With its last lines, who has its port, how its disks and dependencies are. What cannot be had in time is left out."""
     output: tuple[str, ...] = symptom.output
     foreign, disk_is_full = symptom.foreign, False
 
@@ -82,7 +78,6 @@ async def enriched(
         foreign=foreign,
         disk_is_full=disk_is_full,
         waits_for=waits_for(actor, unit),
-        host_is_strained=bool(strain),
     )
 
 
@@ -152,8 +147,8 @@ async def _is_mid_edit(inc: Incarnation) -> bool:
 
 def _newest(tree: Path, paths: Iterable[Path]) -> float:
     """Blocking. A file that was deleted counts by its folder."""
-    moments = [0.0]
-    for path in (*paths, *_history(tree)):
+    moments = [_committed_at(tree)]
+    for path in paths:
         for seen in (path, path.parent):
             try:
                 moments.append(seen.lstat().st_mtime)
@@ -163,11 +158,13 @@ def _newest(tree: Path, paths: Iterable[Path]) -> float:
     return max(moments)
 
 
-def _history(tree: Path) -> list[Path]:
-    """Where git notes each commit and checkout of this worktree."""
-    pointer = tree / ".git"
-    if not pointer.is_file():
-        return []
-    admin = Path(pointer.read_text(encoding="utf-8").removeprefix("gitdir:").strip())
-    log = (tree / admin) / "logs" / "HEAD"
-    return [log] if log.exists() else []
+def _committed_at(tree: Path) -> float:
+    """When HEAD of this worktree moved last, as git notes it; 0 for one that has not moved since it was made."""
+    try:
+        admin = tree / (tree / ".git").read_text(encoding="utf-8").removeprefix("gitdir:").strip()
+        last = (admin / "logs" / "HEAD").read_text(encoding="utf-8", errors="replace").splitlines()[-1]
+        before, after, *_ = last.partition("\t")[0].split(" ")
+        at = float(last.partition("\t")[0].rsplit(" ", 2)[1])
+    except (OSError, ValueError, IndexError):
+        return 0.0
+    return at if before != after and before.strip("0") else 0.0

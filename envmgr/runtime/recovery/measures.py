@@ -1,21 +1,12 @@
-"""What the ladder needs of its measures, and of those who notice failures."""
+"""What the ladder needs of its measures."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 from envmgr.errors import Unavailable
-from envmgr.model.incident import Symptom
 from envmgr.runtime.actor import Actor
 from envmgr.runtime.recovery.measure import Measure
-
-Report = Callable[[Actor, Symptom], None]
-"""Say that something is wrong. Returns at once; may be said again and again for as long as it is so."""
-
-
-def unheard(actor: Actor, symptom: Symptom) -> None:
-    """Nobody mends anything: the default of those who report."""
 
 
 class NotSaved(Unavailable):
