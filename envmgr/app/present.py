@@ -51,6 +51,7 @@ def agent_view(actor: Actor, supervisor: Supervisor) -> views.AgentView:
                 for c in state.conditions
             ),
             *_half_restored(actor),
+            *_coming_back(actor),
         ],
         services=[_service(actor, service, supervisor) for service in spec.services],
     )
@@ -156,6 +157,13 @@ def _half_restored(actor: Actor) -> list[views.ConditionView]:
     if not actor.unfinished:
         return []
     return [views.ConditionView(type="HalfRestored", reason=actor.unfinished, since=actor.state.since)]
+
+
+def _coming_back(actor: Actor) -> list[views.ConditionView]:
+    if not actor.restoring:
+        return []
+    reason = f"the machine was restarted; it {actor.restoring}"
+    return [views.ConditionView(type="Restoring", reason=reason, since=actor.state.since)]
 
 
 def snapshot_view(snapshot: Snapshot) -> views.SnapshotView:

@@ -37,6 +37,8 @@ class Actor:
         pending: Cancels the automatic restart that each unit waits for.
         climbing: Cancels the measure of the recovery ladder that is being taken, or waited for.
         ends: Generation and launch of the last end of each unit that its restart policy was asked about.
+        restoring: How far it is on its way back after a restart of the machine; empty when it is on none. Till then nothing of it runs.
+        is_admitted: There was room for it, and it does not count as active yet.
         unfinished: Why a restore of a snapshot that was begun is not finished; empty when there is none. Until then it does not start.
     """
 
@@ -62,8 +64,10 @@ class Actor:
         self.pending: dict[str, anyio.CancelScope] = {}
         self.climbing: anyio.CancelScope | None = None
         self.ends: dict[str, tuple[int, int]] = {}
+        self.restoring = ""
         self.unfinished = ""
         self.is_gone = False
+        self.is_admitted = False
         self._changed = anyio.Event()
 
     def begins(self, unit: str, outcome: Outcome) -> None:

@@ -9,6 +9,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from envmgr.model.agent import Lifecycle
+from envmgr.model.incident import Rung
 from envmgr.model.service import ServiceState
 from envmgr.protocols.store import Transaction
 from envmgr.runtime import restoring, run_when, tidying
@@ -17,6 +18,7 @@ from envmgr.runtime.control import Control
 from envmgr.runtime.effects import Performer
 from envmgr.runtime.missed import replay
 from envmgr.runtime.outcomes import Outcome
+from envmgr.runtime.rebooting import Rebooting
 from envmgr.runtime.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
@@ -24,7 +26,9 @@ log = logging.getLogger(__name__)
 _ROLL_BACK_S = 10.0
 
 
-async def adopt(supervisor: Supervisor, performer: Performer, control: Control, *, group: TaskGroup) -> None:
+async def adopt(
+    supervisor: Supervisor, performer: Performer, control: Control, rebooting: Rebooting, *, group: TaskGroup
+) -> None:
     """Take over this host's agents.
 
     Spawns that a crash cut off are rolled back side by side, before anything new is accepted if that takes less than
@@ -38,6 +42,7 @@ async def adopt(supervisor: Supervisor, performer: Performer, control: Control, 
         supervisor.take_over(record)
     await tidying.tidy_copies(supervisor, group)
     await restoring.mark(supervisor)
+    await rebooting.mark()
     spawning = [a for a in supervisor.actors() if a.state.lifecycle is Lifecycle.SPAWNING]
     for effect in owed:
         actor = supervisor.actor(effect.agent)
@@ -48,22 +53,29 @@ async def adopt(supervisor: Supervisor, performer: Performer, control: Control, 
     with anyio.move_on_after(_ROLL_BACK_S):
         for actor in spawning:
             await actor.settled()
-    for actor in supervisor.actors():
-        if actor.state.lifecycle is Lifecycle.RUNNING:
-            await _resume(supervisor, performer, actor)
-            control.finish(actor)
+    async with anyio.create_task_group() as looks:
+        for actor in supervisor.actors():
+            if _is_watched(actor):
+                looks.start_soon(_resume, supervisor, performer, control, actor)
+    group.start_soon(rebooting.run)
     await tidying.tidy_shared(supervisor, group)
 
 
-async def _resume(supervisor: Supervisor, performer: Performer, actor: Actor) -> None:
-    """Rebuild the handles; what is missing is noticed by the status loop, which looks twice."""
+def _is_watched(actor: Actor) -> bool:
+    """One that waits for a person is, too: what is left of it runs on."""
+    is_there = actor.state.lifecycle is Lifecycle.RUNNING or actor.state.rung is Rung.PERSON
+    return is_there and not actor.restoring
+
+
+async def _resume(supervisor: Supervisor, performer: Performer, control: Control, actor: Actor) -> None:
+    """Rebuild the handles; what is missing is noticed by those who watch from here on, and who look twice."""
     try:
         inc = await supervisor.incarnation(actor)
         for task, word in (await run_when.recall(inc)).items():
             actor.services[task] = Outcome(state=ServiceState.DONE, detail=word)
         performer.health.watch(actor, inc)
-        await inc.find_terminal()
         await replay(supervisor, actor, inc)
+        control.finish(actor)
     except Exception:  # one agent owns its boundary here
         log.exception("agent not adopted in full", extra={"agent": actor.state.id})
 

@@ -229,6 +229,11 @@ class Control:
 
     def _refuse_unless_running(self, actor: Actor) -> None:
         state = actor.state
+        if actor.restoring:
+            raise Conflict(
+                f"{state.name} is being brought back after the restart of the machine: it {actor.restoring}",
+                hint=f"Wait until it runs: `envmgr show {state.name}`.",
+            )
         if state.lifecycle is not Lifecycle.RUNNING:
             hint = {
                 Lifecycle.STOPPED: f"Start it first: `envmgr start {state.name}`.",
