@@ -56,7 +56,7 @@ async def health(ask: AskHealth, app: App) -> AgentHealth:
         agent=inc.name,
         at=now,
         since_at=since_at,
-        suspended=supervisor.pulse.reason(),
+        suspended=await supervisor.pulse.look(),
         services=[_unit(actor, unit, [one for one in seen if one.subject == unit.name]) for unit in units],
         series=[
             SampleView(service=one.subject, metric=one.metric, at=one.at, value=one.value, count=one.count)

@@ -134,9 +134,9 @@ class Health:
         else:
             self.report(actor, symptom)
 
-    def _is_suspended(self) -> bool:
+    async def _is_suspended(self) -> bool:
         """Told once when it begins, and once when it is over."""
-        reason = self._supervisor.pulse.reason()
+        reason = await self._supervisor.pulse.look()
         if bool(reason) != bool(self._suspended):
             kind = "probes.suspended" if reason else "probes.resumed"
             self.note(NewEvent(kind=kind, data={"reason": reason or self._suspended}))

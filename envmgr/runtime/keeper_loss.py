@@ -95,7 +95,7 @@ class KeeperLoss:
 
     async def silent(self, inc: Incarnation) -> None:
         """See `ends.KeeperEyes.silent`: woken, if somebody stopped it; at last ended. Not by a machine that is too busy itself."""
-        if self._supervisor.pulse.reason():
+        if await self._supervisor.pulse.look():
             return
         times = self._silences[inc.tag] = self._silences.get(inc.tag, 0) + 1
         keepers = inc.systems.keepers

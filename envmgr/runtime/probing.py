@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 import anyio
@@ -48,7 +48,7 @@ class Probing:
         inc: Incarnation,
         held: Mapping[str, Held],
         *,
-        is_suspended: Callable[[], bool],
+        is_suspended: Callable[[], Awaitable[bool]],
         on_sick: OnSick,
     ) -> None:
         self._standings = standings
@@ -130,7 +130,7 @@ class Probing:
             if self._is_down(service, held) or not self._is_armed(service, live, held):
                 continue
             vigil = self._actor.vigils.over(service.name, held)
-            answer = None if self._is_suspended() else await self._look(service, live, held, meter)
+            answer = None if await self._is_suspended() else await self._look(service, live, held, meter)
             if answer is None:
                 continue
             vigil.live = vigil.live.after(is_good=answer.is_ready, up=1, down=live.down)
@@ -165,7 +165,7 @@ class Probing:
         answer = await look(inc, service, probe, held, self._secrets, meter=meter)
         if inc.is_frozen or self._is_down(service, self._held.get(service.name)):
             return None
-        if not answer.is_ready and (await is_out_of_sight(inc, service) or self._excuses(answer)):
+        if not answer.is_ready and (await is_out_of_sight(inc, service) or await self._excuses(answer)):
             return None
         if answer.is_unknown:
             if not is_lost(self._actor, service.name):
@@ -176,9 +176,9 @@ class Probing:
         self._keep(service, probe, answer, time.monotonic() - began)
         return answer
 
-    def _excuses(self, answer: Answer) -> bool:
+    async def _excuses(self, answer: Answer) -> bool:
         """A stranger on the port is one however busy the machine is."""
-        return self._is_suspended() and not answer.foreign
+        return not answer.foreign and await self._is_suspended()
 
     def _keep(
         self, service: ServiceSpec, probe: Readiness | Liveness, answer: Answer, latency_s: float

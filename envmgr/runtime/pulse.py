@@ -7,14 +7,18 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from envmgr.aio import blocking
+
 _AFTER_RESUME_S = 60.0
 _ASLEEP_S = 2.0
 _LOOK_S = 5.0
+_STALE_S = 60.0
+_PROC_S = 5.0
 _SWAPPED_PAGES_PER_S = 2500.0  # 10 MB/s of pages of 4 KiB, in and out together
 
 
 class Pulse:
-    """Looks at the machine when asked, at most every few seconds; costs nothing in between.
+    """Looks at the machine when somebody wants to know, at most every few seconds; costs nothing in between.
 
     Args:
         load_per_cpu: Mean load of the last minute for each processor above which the machine counts as overloaded; 0: never.
@@ -38,15 +42,25 @@ class Pulse:
         self._swapped: tuple[float, int] | None = None
         self._strain = ""
 
+    async def look(self) -> str:
+        """Look, unless somebody just has; returns the reason."""
+        now = self._awake()
+        if self._looked_at is None or now - self._looked_at >= _LOOK_S:
+            self._looked_at = now
+            self._strain = await blocking.look("proc", _PROC_S, self._read, now)
+        return self.reason()
+
     def reason(self) -> str:
-        """Why nothing is to be concluded from a missed answer just now; empty when all is well. Cheap."""
+        """Why nothing is to be concluded from a missed answer just now, by the last look; empty when all is well."""
         now = self._awake()
         self._notice_sleep(now)
-        if self._looked_at is None or now - self._looked_at >= _LOOK_S:
-            self._looked_at, self._strain = now, self._overload() or self._swapping(now)
         if self._resumed_at is not None and now - self._resumed_at < _AFTER_RESUME_S:
             return f"the machine woke up {now - self._resumed_at:.0f} s ago"
-        return self._strain
+        is_fresh = self._looked_at is not None and now - self._looked_at < _STALE_S
+        return self._strain if is_fresh else ""
+
+    def _read(self, now: float) -> str:
+        return self._overload() or self._swapping(now)
 
     def _notice_sleep(self, now: float) -> None:
         """The clock that goes on during sleep is ahead of the other by all the time slept."""

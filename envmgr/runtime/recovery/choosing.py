@@ -146,7 +146,7 @@ class Chooser:
             engine = self._supervisor.systems.engine
             return engine is not None and isinstance(await engine.knock(), Present)
         if failure is FailureClass.HOST:
-            return not self._supervisor.pulse.reason()
+            return not await self._supervisor.pulse.look()
         return is_waiting(incident)  # the network: tried again as its breaker allows
 
     async def _is_unknown_again(self, incident: Incident) -> bool:
