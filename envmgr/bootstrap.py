@@ -51,7 +51,6 @@ from envmgr.model.spec import AgentSpec, PortsPolicy
 from envmgr.protocols.logs import LogWriter
 from envmgr.protocols.store import Store, Transaction
 from envmgr.runtime import restoring
-from envmgr.runtime.admission import HostLimits
 from envmgr.runtime.adopt import adopt
 from envmgr.runtime.bus import Bus
 from envmgr.runtime.container_watch import ContainerWatch
@@ -71,6 +70,7 @@ from envmgr.runtime.recovery.conductor import Conductor
 from envmgr.runtime.recovery.rungs import Rungs
 from envmgr.runtime.restarting import Restarts
 from envmgr.runtime.retention import Retention
+from envmgr.runtime.room import HostLimits
 from envmgr.runtime.saga import never
 from envmgr.runtime.sampler import Sampler
 from envmgr.runtime.steady import anchored
@@ -160,7 +160,9 @@ async def daemon() -> AsyncIterator[App]:
             await app.recovery.load()
             restarts = Restarts(supervisor, app.control, group)
             health.on_end, health.on_hang = restarts.ended, restarts.hung
-            health.keepers = KeeperLoss(supervisor, app.control, health, group)
+            health.keepers = KeeperLoss(
+                supervisor, app.control, health, group, report=app.recovery.report
+            )  # fmt: skip
             await adopt(supervisor, performer, app.control, _rebooting(supervisor, settings), group=group)
             group.start_soon(restoring.finish_all, supervisor)
             app.recovery.start(group)
@@ -190,12 +192,16 @@ async def daemon() -> AsyncIterator[App]:
             await store.close()
 
 
+def _pool(settings: Settings) -> PortsPolicy:
+    said = settings.ports
+    return PortsPolicy(first=said.first, last=said.last, block=said.block)
+
+
 def _prevention(settings: Settings) -> PreventionPolicy:
-    pool = settings.ports
     return PreventionPolicy(
         period_s=settings.prevention.period_s,
         guard_period_s=settings.limits.guard_period_s,
-        ports=PortsPolicy(first=pool.first, last=pool.last, block=pool.block),
+        ports=_pool(settings),
         keep_memory_bytes=settings.host.min_free_memory_bytes,
         keep_disk_bytes=settings.host.min_free_disk_bytes,
     )
@@ -302,7 +308,7 @@ def _policy(settings: Settings) -> Policy:
         min_free_memory_bytes=settings.host.min_free_memory_bytes,
         min_free_disk_bytes=settings.host.min_free_disk_bytes,
     )
-    return Policy(limits=limits, validate=os.environ.get("ENVMGR_VALIDATE") == "1")
+    return Policy(limits=limits, ports=_pool(settings), validate=os.environ.get("ENVMGR_VALIDATE") == "1")
 
 
 def _reaping(settings: Settings) -> Schedule:

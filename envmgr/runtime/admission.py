@@ -1,24 +1,18 @@
-"""Whether this host can carry one more agent."""
+"""Whether this host can carry one more agent: looked at afresh for each, with what others are about to take."""
 
 from __future__ import annotations
 
-import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
+from envmgr.aio import blocking
+from envmgr.core.capacity import Supply, answer
 from envmgr.errors import Unavailable
 from envmgr.model.spec import AgentSpec
+from envmgr.runtime.actor import Actor
+from envmgr.runtime.incarnation import Layout, Systems
+from envmgr.runtime.room import Found, Room
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostLimits:
-    """What must remain; 0 switches a check off."""
-
-    max_agents: int = 50
-    min_free_memory_bytes: int = 512 * 2**20
-    min_free_disk_bytes: int = 1 * 2**30
+_INDEX_S = 2.0
 
 
 class Refused(Unavailable):
@@ -27,34 +21,54 @@ class Refused(Unavailable):
     code = "unavailable.admission"
 
 
-def admit(spec: AgentSpec, limits: HostLimits, *, active: int, reserved_bytes: int, disk: Path) -> None:
+async def look(spec: AgentSpec | None, systems: Systems, layout: Layout) -> Found:
+    """What an answer is made from, now."""
+    host = await systems.gauges.host({"worktrees": layout.worktree_root})
+    leases = await systems.store.read(lambda tx: tx.leases())
+    files = await blocking.look("file", _INDEX_S, _tracked, Path(spec.repo)) if spec is not None else 0
+    return Found(host=host, leases=leases, files=files)
+
+
+def admit(spec: AgentSpec, room: Room, found: Found, *, without: Actor | None = None) -> None:
     """Raise Refused unless there is room for this agent.
 
+    To be called without a pause between it and what makes the agent count, else two could take the same room.
+
     Args:
-        active: Agents that are spawning, running or stopping.
-        reserved_bytes: Memory of agents that were admitted and have not started to use it yet.
-        disk: Folder on the file system that will hold the worktree.
+        without: The agent itself, when it is known already.
     """
-    if active >= limits.max_agents:
-        raise Refused(
-            f"{active} agents are active; the limit is {limits.max_agents}",
-            hint="Stop some (`envmgr ls`), or raise `host.max_agents`.",
-        )
-    needed = spec.limits.memory_bytes or 0
-    free = psutil.virtual_memory().available - reserved_bytes
-    if free - needed < limits.min_free_memory_bytes:
-        raise Refused(
-            f"{_mb(free)} MB of memory are free; this agent wants {_mb(needed)} MB"
-            f" and {_mb(limits.min_free_memory_bytes)} MB must remain",
-            hint="Stop some agents, or lower `host.min_free_memory_bytes`.",
-        )
-    room = shutil.disk_usage(disk).free
-    if room < limits.min_free_disk_bytes:
-        raise Refused(
-            f"{_mb(room)} MB of disk are free; {_mb(limits.min_free_disk_bytes)} MB must remain",
-            hint="Remove old agents (`envmgr ls --all`), or lower `host.min_free_disk_bytes`.",
-        )
+    told = answer(room.supplies(spec, found, without=without))
+    if told.fits == 0 and told.first is not None:
+        raise Refused(_words(told.first), hint=told.first.remedy, details={"resource": told.first.name})
 
 
-def _mb(size: int) -> int:
-    return size // 2**20
+def _words(short: Supply) -> str:
+    if short.name == "agents":
+        most = short.total or 0
+        return f"{most - short.free:.0f} agents are active; the limit is {most:.0f}"
+    free = f"{_free(short)} are free"
+    others = (
+        f", agents that are starting will take {_amount(short.reserved, short)}" if short.reserved else ""
+    )
+    keep = f", {_amount(short.keep, short)} must remain" if short.keep else ""
+    return f"{free}; this agent takes {_amount(short.each, short)} ({short.basis}){others}{keep}"
+
+
+def _free(short: Supply) -> str:
+    if short.unit == "bytes":
+        return f"{_amount(short.free, short)} of {short.name}"
+    return f"{short.free:.0f} {short.unit}" + (f" ({short.name})" if short.name != short.unit else "")
+
+
+def _amount(count: float, supply: Supply) -> str:
+    return f"{count / 1e6:.0f} MB" if supply.unit == "bytes" else f"{count:.0f}"
+
+
+def _tracked(repo: Path) -> int:
+    """Files in the index of a checkout (gitformat-index(5)); 0 where it is elsewhere. Blocking, shortly."""
+    try:
+        with (repo / ".git" / "index").open("rb") as file:
+            head = file.read(12)
+    except OSError:
+        return 0
+    return int.from_bytes(head[8:12], "big") if head[:4] == b"DIRC" else 0

@@ -8,7 +8,6 @@ import secrets as randomness
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 import anyio
 from anyio.abc import TaskGroup
@@ -17,26 +16,26 @@ from envmgr.core import invariants
 from envmgr.core.decision import Decision
 from envmgr.core.lifecycle import decide
 from envmgr.errors import Conflict, EnvmgrError, IllegalTransition, NotFound
-from envmgr.model.agent import AgentState, Lifecycle
+from envmgr.model.agent import AgentState
 from envmgr.model.event import Event, NewEvent
 from envmgr.model.ids import AgentId, InstanceId
-from envmgr.model.spec import AgentSpec
+from envmgr.model.spec import AgentSpec, PortsPolicy
 from envmgr.model.stimulus import ActivityReported, RemoveRequested, SpawnRequested, Stimulus, StopRequested
 from envmgr.protocols.store import AgentRecord, OwedEffect, Transaction
 from envmgr.protocols.workspaces import Repository
 from envmgr.runtime import admission
 from envmgr.runtime.actor import Actor
-from envmgr.runtime.admission import HostLimits, Refused
+from envmgr.runtime.admission import Refused
 from envmgr.runtime.bus import Bus
 from envmgr.runtime.incarnation import Incarnation, Layout, Systems
 from envmgr.runtime.measures import Measures
 from envmgr.runtime.pulse import Pulse
 from envmgr.runtime.rebuild import rebuild
+from envmgr.runtime.room import Found, HostLimits, Room
 from envmgr.runtime.saga import never
 
 log = logging.getLogger(__name__)
 
-_ACTIVE = (Lifecycle.SPAWNING, Lifecycle.RUNNING, Lifecycle.STOPPING)
 _ID_BYTES = 4
 
 Perform = Callable[..., Coroutine[None, None, None]]
@@ -48,11 +47,17 @@ class Policy:
     """What the settings say about this host."""
 
     limits: HostLimits = HostLimits()
+    ports: PortsPolicy = PortsPolicy()
     validate: bool = False
 
 
 class Supervisor:
-    """Agents by id. `start` before anything else; all methods belong to the event loop's thread."""
+    """Agents by id. `start` before anything else; all methods belong to the event loop's thread.
+
+    Attributes:
+        safe_mode: Why nothing is begun by itself, and nothing spawned; empty as a rule.
+        measures: What agents and host use, as last seen.
+    """
 
     def __init__(
         self,
@@ -75,6 +80,7 @@ class Supervisor:
         self.reach = reach
         self.safe_mode = ""
         self.measures = Measures()
+        self.safe_mode = ""
         self._policy = policy
         self._perform = perform
         self._actors: dict[AgentId, Actor] = {}
@@ -135,7 +141,7 @@ class Supervisor:
             Conflict: The name is taken.
             Refused: The host has no room.
         """
-        self._admit(spec)
+        self._admit(spec, await admission.look(spec, self.systems, self.layout))
         now = self.systems.now()
         blank = AgentState(id=AgentId(randomness.token_hex(_ID_BYTES)), name=spec.name, since=now)
         decision = decide(blank, SpawnRequested(), now)
@@ -174,9 +180,13 @@ class Supervisor:
                 f"{actor.state.name} is half restored: {actor.unfinished}",
                 hint=f"Restore it again: `envmgr snapshot list {actor.state.name}`, then `envmgr snapshot restore`.",
             )
-        self._admit(actor.spec)
+        self._admit(actor.spec, await admission.look(actor.spec, self.systems, self.layout), without=actor)
         actor.environment = environment or actor.environment
-        await self.apply(actor, SpawnRequested(), cause=cause)
+        actor.is_admitted = True
+        try:
+            await self.apply(actor, SpawnRequested(), cause=cause)
+        finally:
+            actor.is_admitted = False
 
     async def stop(self, actor: Actor, *, by: str, cause: str) -> None:
         """Ask for a stop; returns at once. Stopping a stopped agent does nothing."""
@@ -186,22 +196,24 @@ class Supervisor:
         """Ask for the removal of a stopped agent; what is at risk was settled by the caller."""
         await self.apply(actor, RemoveRequested(), cause=cause)
 
-    def _admit(self, spec: AgentSpec) -> None:
+    @property
+    def room(self) -> Room:
+        """What agents take of this host."""
+        return Room(
+            actors=self.actors,
+            measures=self.measures,
+            limits=self._policy.limits,
+            now=self.systems.now,
+            pool=self._policy.ports,
+        )
+
+    def _admit(self, spec: AgentSpec, found: Found, *, without: Actor | None = None) -> None:
         if self.safe_mode:
             raise Refused(
                 f"safe mode: {self.safe_mode}",
                 hint="Look at `envmgr incidents --open`, then leave it with `envmgr safe-mode off`.",
             )
-        active = [a for a in self._actors.values() if a.state.lifecycle in _ACTIVE]
-        spawning = [a for a in active if a.state.lifecycle is Lifecycle.SPAWNING]
-        reserved = sum(a.spec.limits.memory_bytes or 0 for a in spawning)
-        admission.admit(
-            spec,
-            self._policy.limits,
-            active=len(active),
-            reserved_bytes=reserved,
-            disk=_existing(self.layout.worktree_root),
-        )
+        admission.admit(spec, self.room, found, without=without)
 
     # --- the one way in which anything changes -------------------------------------------------------------
 
@@ -322,12 +334,6 @@ def _numbered(event: NewEvent, seq: int, at: float) -> Event:
         seq=seq,
         at=at,
     )
-
-
-def _existing(path: Path) -> Path:
-    while not path.exists():
-        path = path.parent
-    return path
 
 
 def _listed(names: Sequence[str], limit: int = 8) -> str:
