@@ -158,8 +158,11 @@ async def daemon() -> AsyncIterator[App]:
             app.recovery = Conductor(supervisor, measures, _recovery(settings), reach=reach)
             performer.attach(supervisor, health, app.recovery.climb)
             await app.recovery.load()
-            restarts = Restarts(supervisor, app.control, group)
+            restarts = Restarts(
+                supervisor, app.control, group, report=app.recovery.report, restarted=app.recovery.restarted
+            )
             health.on_end, health.on_hang = restarts.ended, restarts.hung
+            health.report = app.recovery.report
             health.keepers = KeeperLoss(
                 supervisor, app.control, health, group, report=app.recovery.report
             )  # fmt: skip

@@ -58,18 +58,17 @@ class Climber:
         """Do it; when a stop or a person's request comes first, it is not done."""
         agent = actor.state.id
         self.acting.add(agent)
-        try:
-            with anyio.CancelScope() as scope:
-                actor.climbing = scope
-                self._reach("recover-owed")
-                await self._climb(actor, owed)
-            if scope.cancelled_caught:
-                await self._give_up(actor, owed)
-        finally:
-            actor.climbing = None
-            self.acted_at[agent] = self._supervisor.systems.now()
-            self.acting.discard(agent)
-            self._taken()
+        with anyio.CancelScope() as scope:
+            actor.climbing = scope
+            self._reach("recover-owed")
+            await self._climb(actor, owed)
+        if scope.cancelled_caught:
+            await self._give_up(actor, owed)
+        # After an unforeseen error it is driven again, so that all this is not yet so.
+        actor.climbing = None
+        self.acted_at[agent] = self._supervisor.systems.now()
+        self.acting.discard(agent)
+        self._taken()
 
     async def _climb(self, actor: Actor, owed: OwedEffect) -> None:
         incident = self._incidents.get(actor.state.incident)

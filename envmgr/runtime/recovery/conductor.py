@@ -77,10 +77,10 @@ class Conductor:
             known.append(_News(symptom=symptom))
         self._wake()
 
-    def restarted(self, actor: Actor, symptom: Symptom, words: str) -> None:
+    def restarted(self, actor: Actor, symptom: Symptom, words: str = "") -> None:
         """A restart policy starts a unit again: rung 1, for the record."""
         key = (actor.state.id, symptom.part.value, symptom.subject)
-        self._news.setdefault(key, []).append(_News(symptom=symptom, restart=words))
+        self._news.setdefault(key, []).append(_News(symptom=symptom, restart=words or symptom.words))
         self._wake()
 
     async def climb(self, actor: Actor, owed: OwedEffect) -> None:
