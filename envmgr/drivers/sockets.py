@@ -20,11 +20,15 @@ _ADDRESSES = (
 )
 # A host without IPv6, or without an address of it, has nothing to collide with there.
 _NO_SUCH_FAMILY = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT}
+_REMEMBERED = 1000
 _ESTABLISHED, _CLOSE_WAIT, _LISTEN = "01", "08", "0A"  # tcp_states.h
 
 
 class HostSockets:
-    """Ports as bind(2) and /proc/net show them."""
+    """Ports as bind(2) and /proc/net show them. Who was found behind a socket is remembered: looking through all processes is dear."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, ProcessIdentity] = {}
 
     def is_free(self, port: int) -> bool:
         """See `Sockets.is_free`.
@@ -43,18 +47,33 @@ class HostSockets:
         return self.listeners((port,))[port]
 
     def listeners(self, ports: Sequence[int]) -> Mapping[int, Seen[ProcessIdentity]]:
-        """Who listens on each of these ports, in one pass over the processes of this user.
+        """Who listens on each of these ports, at most one pass over the processes of this user.
 
         Of several processes that share a listening socket the one with the lowest pid is named.
         """
         try:
             inodes = _listening(frozenset(ports))
-            owners = _owners(set(inodes)) if inodes else {}
+            owners = self._owners(set(inodes))
         except OSError as error:
             return dict.fromkeys(ports, Unknown(f"cannot read /proc: {error.strerror}"))
         return {
             port: _seen([owners.get(inode) for inode, at in inodes.items() if at == port]) for port in ports
         }
+
+    def _owners(self, inodes: set[str]) -> dict[str, ProcessIdentity]:
+        """Only those who hold the very socket still are taken for its owners without a pass."""
+        known = self._known
+        found = {inode: known[inode] for inode in inodes & known.keys() if _holds(known[inode], inode)}
+        if missing := inodes - found.keys():
+            found |= _owners(missing)
+        self._known = found if len(known) > _REMEMBERED else {**known, **found}
+        return found
+
+
+def _holds(owner: ProcessIdentity, inode: str) -> bool:
+    row = proc.row(owner.pid)
+    is_same = row is not None and row.start_ticks == owner.start_ticks
+    return is_same and f"socket:[{inode}]" in _links(owner.pid)
 
 
 def _can_bind_all(port: int, *, reuse: bool) -> bool:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -68,8 +71,9 @@ def test_connections_that_an_ended_server_left_behind_do_not_take_its_port(port:
     assert sockets.is_free(port)
 
 
-@proves("SOCK-003")
-def test_the_listener_is_named_by_its_identity(port: int) -> None:
+@contextmanager
+def server_at(port: int) -> Iterator[int]:
+    """Pid of another process that listens there."""
     script = (
         "import socket, sys; s = socket.create_server(('127.0.0.1', int(sys.argv[1])))\n"
         "print(flush=True); input()"
@@ -77,13 +81,33 @@ def test_the_listener_is_named_by_its_identity(port: int) -> None:
     with subprocess.Popen(py(script, str(port)), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
         assert server.stdout is not None
         server.stdout.readline()
-        seen = sockets.listeners((port, 1))
+        yield server.pid
         server.communicate(b"\n")
+
+
+@proves("SOCK-003")
+def test_the_listener_is_named_by_its_identity(port: int) -> None:
+    with server_at(port) as pid:
+        seen = sockets.listeners((port, 1))
 
     listener = seen[port]
     assert isinstance(listener, Present)
-    assert listener.value.pid == server.pid
+    assert listener.value.pid == pid
     assert seen[1] == Absent()
+
+
+@proves("SOCK-003", "PROBE-004")
+def test_who_takes_the_place_of_a_listener_is_not_taken_for_it(port: int) -> None:
+    for _ in range(2):
+        with server_at(port) as pid:
+            first, second = sockets.listener(port), sockets.listener(port)
+            assert isinstance(first, Present)
+            assert first.value.pid == pid
+            assert first == second
+    with socket.create_server(("127.0.0.1", port)):
+        mine = sockets.listener(port)
+    assert isinstance(mine, Present)
+    assert mine.value.pid == os.getpid()
 
 
 @proves("SOCK-003")
