@@ -67,6 +67,7 @@ from envmgr.runtime.pulse import Pulse
 from envmgr.runtime.reaping.reaper import Reaper, Schedule
 from envmgr.runtime.rebooting import Rebooting
 from envmgr.runtime.recovery.conductor import Conductor
+from envmgr.runtime.recovery.ground import GroundWatch
 from envmgr.runtime.recovery.rungs import Rungs
 from envmgr.runtime.restarting import Restarts
 from envmgr.runtime.retention import Retention
@@ -154,7 +155,12 @@ async def daemon() -> AsyncIterator[App]:
             await group.start(watch.run)
             health = Health(supervisor, group)
             app.control = Control(supervisor, health, group, reach=reach)
-            measures = Rungs(supervisor, app.control, reach=reach)
+            measures = Rungs(
+                supervisor,
+                app.control,
+                keep_memory_bytes=settings.host.min_free_memory_bytes,
+                reach=reach,
+            )
             app.recovery = Conductor(supervisor, measures, _recovery(settings), reach=reach)
             performer.attach(supervisor, health, app.recovery.climb)
             await app.recovery.load()
@@ -170,6 +176,7 @@ async def daemon() -> AsyncIterator[App]:
             group.start_soon(restoring.finish_all, supervisor)
             app.recovery.start(group)
             group.start_soon(Sampler(supervisor, app.recovery.report).run)
+            group.start_soon(GroundWatch(supervisor, app.recovery.report).run)
             Prevention(supervisor, _prevention(settings)).start(group)
             watcher = FileWatcher(polls=settings.watch.polling)
             app.drift = DriftLoop(supervisor, app.templates, watcher, environment=dict(os.environ))

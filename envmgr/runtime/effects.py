@@ -12,6 +12,7 @@ from envmgr.errors import EnvmgrError
 from envmgr.model.agent import AgentState, Lifecycle
 from envmgr.model.effect import EffectKind
 from envmgr.model.event import Event, NewEvent
+from envmgr.model.incident import Rung
 from envmgr.model.lease import StepRecord, StepState
 from envmgr.model.service import ServiceState
 from envmgr.model.stimulus import (
@@ -24,11 +25,12 @@ from envmgr.model.stimulus import (
     StopSucceeded,
 )
 from envmgr.protocols.store import OwedEffect, Transaction
-from envmgr.runtime import removal, stopping, tenancy
+from envmgr.runtime import conversation, removal, stopping, tenancy
 from envmgr.runtime.actor import Actor
 from envmgr.runtime.health import Health
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.outcomes import Outcome
+from envmgr.runtime.recovery.respawn import sparing
 from envmgr.runtime.reports import Reports
 from envmgr.runtime.saga import Receipt, Saga, Stage, Step, StepFailed, never
 from envmgr.runtime.steps.assistant import AwaitReadiness, StartAssistant, was_let_in
@@ -233,7 +235,11 @@ class Performer:
         self._reach("stop-accepted")
         self.health.forget(actor)
         inc = await self.supervisor.incarnation(actor)
-        failures = await stopping.stop(inc, self.supervisor.record, reach=self._reach)
+        is_respawn = actor.state.rung is Rung.RESPAWN
+        what = sparing(inc) if is_respawn else inc
+        failures = await stopping.stop(what, self.supervisor.record, reach=self._reach)
+        if not is_respawn:
+            await inc.systems.store.write(lambda tx: conversation.forget(tx, inc.id))
         fact: Stimulus = StopSucceeded(generation=inc.generation)
         if failures.reasons:
             holds = frozenset(failures.reasons)

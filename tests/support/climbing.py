@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import anyio
@@ -28,6 +28,7 @@ from envmgr.runtime.steps.environment import write_env
 from envmgr.runtime.steps.ports import LeasePorts
 from envmgr.runtime.steps.services import stop_services
 from envmgr.runtime.supervisor import Supervisor
+from tests.support.git import make_repository
 from tests.support.incarnations import incarnation
 from tests.support.supervised import take_over
 
@@ -55,18 +56,23 @@ class Lab:
 
     def service_pids(self, name: str) -> list[int]:
         """Processes of a service, by their marker."""
-        return sorted(p.pid for p in psutil.process_iter() if _carries(p, self.inc.marker(f"service:{name}")))
+        return self._pids(f"service:{name}")
 
     def assistant_pids(self) -> list[int]:
-        return sorted(p.pid for p in psutil.process_iter() if _carries(p, self.inc.marker("assistant")))
+        return self._pids("assistant")
+
+    def _pids(self, part: str) -> list[int]:
+        # The worktree too: tests side by side have agents of the same id.
+        wanted = {**self.inc.marker(part), "ENVMGR_WORKTREE": str(self.inc.path)}
+        return sorted(p.pid for p in psutil.process_iter() if _carries(p, wanted))
 
 
-def _carries(process: psutil.Process, marker: dict[str, str]) -> bool:
+def _carries(process: psutil.Process, wanted: dict[str, str]) -> bool:
     try:
         environment = process.environ()
     except (psutil.Error, OSError):
         return False
-    return all(environment.get(name) == value for name, value in marker.items())
+    return all(environment.get(name) == value for name, value in wanted.items())
 
 
 @asynccontextmanager
@@ -78,7 +84,7 @@ async def running(
 ) -> AsyncIterator[Lab]:
     """Ports, services, session and assistant, made as a spawn makes them; all of it ended on leaving."""
     async with incarnation(folder, *services, assistant=assistant_spec) as inc:
-        await anyio.Path(inc.path / ".git").touch()
+        await _give_worktree(inc, folder)
         supervisor, actor = await take_over(inc)
         actor.incarnation = inc
         try:
@@ -98,6 +104,19 @@ async def running(
                 inc.terminal = None
                 await session.close_session(inc)
                 await inc.systems.terminals.retire()
+
+
+async def _give_worktree(inc: Incarnation, folder: Path) -> None:
+    """Of a repository of its own; the branch is `otter`."""
+    main = await blocking.act("file", make_repository, folder / "project", {"a": "1\n"})
+    inc.spec = replace(inc.spec, repo=str(main), workspace=replace(inc.spec.workspace, branch="otter"))
+    git = inc.systems.workspaces
+    inc.repo = await git.find(main)
+    inc.worktree = await git.register(
+        inc.repo, path=folder / "trees" / "otter", branch="otter", base="HEAD", owner=inc.owner
+    )
+    await git.checkout(inc.worktree)
+    await inc.systems.store.write(lambda tx: tx.save_spec(inc.id, inc.spec))
 
 
 async def _start(inc: Incarnation) -> None:

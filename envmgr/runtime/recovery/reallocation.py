@@ -14,14 +14,12 @@ from pathlib import Path
 import psutil
 
 from envmgr.aio import blocking
-from envmgr.core import raised
 from envmgr.core.replicas import FRONTS
 from envmgr.core.waves import followers
 from envmgr.errors import Conflict, Unavailable
 from envmgr.model.event import NewEvent
 from envmgr.model.incident import FailureClass
 from envmgr.model.service import ChangeAction, PortSpec, ServiceKind, ServiceSpec
-from envmgr.model.spec import AgentSpec
 from envmgr.protocols.store import Transaction
 from envmgr.runtime import ownership, reacting, rendering, subjects
 from envmgr.runtime.actor import Actor
@@ -29,6 +27,7 @@ from envmgr.runtime.control import Control
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.leasing import claim_ports
 from envmgr.runtime.moving import RECOVERY
+from envmgr.runtime.recovery import raising
 from envmgr.runtime.recovery.measure import Measure
 from envmgr.runtime.saga import never
 from envmgr.runtime.settling import Act, Done, Moves
@@ -37,7 +36,6 @@ from envmgr.runtime.tiers import megabytes
 
 Key = tuple[str, str]
 _OF_PORTS = (FailureClass.PORT_CONFLICT, None)
-_OF_LIMITS = (FailureClass.MEMORY, FailureClass.DESCRIPTORS)
 _TEMPORARY = ("tmp",)
 _LOOK_S = 5.0
 
@@ -78,7 +76,14 @@ class ReallocationRung:
         known = await inc.systems.store.read(lambda tx: tx.get(_key(inc)))
         given = _read(known) if known is not None else None
         is_again = given is not None and given.measure == measure.key
-        spec, steps = await self._raised(inc, units, measure.failure, is_again=is_again)
+        names = tuple(dict.fromkeys(unit.replica_of or unit.name for unit in units))
+        spec, steps = raising.raise_limits(
+            inc.spec,
+            names,
+            measure.failure,
+            free_bytes=psutil.virtual_memory().available - self._keep_memory_bytes,
+            is_again=is_again,
+        )
         if given is None or not is_again:
             given = await self._give_up(inc, units, measure)
         self._reach("rung-realloc-noted")
@@ -97,54 +102,6 @@ class ReallocationRung:
         await self._end(inc, said)
         _refuse_failures(done)
         return "; ".join([*said, f"started again: {', '.join(one.unit for one in done)}"])
-
-    # --- limits -------------------------------------------------------------------------------------------------
-
-    async def _raised(
-        self,
-        inc: Incarnation,
-        units: Sequence[ServiceSpec],
-        failure: FailureClass | None,
-        *,
-        is_again: bool,
-    ) -> tuple[AgentSpec, Sequence[str]]:
-        """The spec with one step of limits, if it is limits that failed.
-
-        Args:
-            is_again: A crash has cut the measure off; what it raised then is not raised again.
-        """
-        if failure not in _OF_LIMITS:
-            return inc.spec, ()
-        spec, said = inc.spec, []
-        for name in dict.fromkeys(unit.replica_of or unit.name for unit in units):
-            if raised.has(spec, name):
-                if is_again:
-                    said.append(f"limits of {name} raised")
-                    continue
-                raise Conflict(
-                    f"the limits of {name} were raised once already",
-                    hint="Raise them in the template, if it needs that much.",
-                )
-            limits = next(s.limits for s in spec.services if s.name == name)
-            more = raised.step(limits, memory=failure is FailureClass.MEMORY)
-            if more != limits:
-                await self._refuse_without_room(name, (more.memory_bytes or 0) - (limits.memory_bytes or 0))
-                spec = raised.remember(spec, name, more)
-                said.append(f"limits of {name} raised{_by(limits.memory_bytes, more.memory_bytes)}")
-        if not said:
-            raise Conflict(
-                f"{units[0].name} has no limit of its own that could be raised",
-                hint="What the machine has is used up: see `envmgr capacity`.",
-            )
-        return spec, said
-
-    async def _refuse_without_room(self, name: str, more_bytes: int) -> None:
-        free = psutil.virtual_memory().available - self._keep_memory_bytes
-        if more_bytes > free:
-            raise Conflict(
-                f"{name} would need {megabytes(more_bytes)} more, and the machine has {megabytes(max(0, free))} to spare",
-                hint="Stop some agents (`envmgr ls`).",
-            )
 
     # --- ports --------------------------------------------------------------------------------------------------
 
@@ -281,10 +238,6 @@ def _clean(home: Path) -> str:
             freed += sum(file.lstat().st_size for file in (entry, *entry.rglob("*")) if not file.is_dir())
             shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
     return megabytes(freed) if freed else ""
-
-
-def _by(old: int | None, new: int | None) -> str:
-    return "" if old is None or new is None else f" from {megabytes(old)} to {megabytes(new)} of memory"
 
 
 def _refuse_failures(done: Collection[Done]) -> None:

@@ -8,6 +8,7 @@ import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import anyio
 
@@ -25,9 +26,6 @@ from envmgr.runtime.reports import Reports
 from envmgr.runtime.saga import Receipt, Step
 from envmgr.runtime.steps.environment import export_lines, write_private
 from envmgr.runtime.steps.session import GATE
-
-HANDOFF = "handoff.md"
-"""File in the agent's folder: what an assistant should know that comes back after a respawn."""
 
 _KEYS_GRACE_S = 3.0
 _GATE_S, _GATE_PAUSE_S = 5.0, 0.001
@@ -57,11 +55,16 @@ class StartAssistant(Step):
         await begun.end(self._inc)
 
 
+def handoff_file(inc: Incarnation, generation: int) -> Path:
+    """What the assistant of a generation should know from the start; there after a respawn."""
+    return inc.home / f"handoff-{generation}.md"
+
+
 async def write_start(inc: Incarnation) -> None:
     """Write the assistant's configuration and the program that its pane goes on with."""
     secrets = await inc.secrets()
     env = rendering.assistant_env(inc, secrets)
-    handoff = inc.home / HANDOFF
+    handoff = handoff_file(inc, inc.generation)
     place = inc.place(
         env,
         conversation=await conversation.current(inc),
