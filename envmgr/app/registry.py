@@ -2,6 +2,7 @@
 
 from envmgr.app import (
     agents,
+    capacity,
     forking,
     health,
     importing,
@@ -22,6 +23,7 @@ __all__ = [
     "OPERATIONS",
     "Operation",
     "agents",
+    "capacity",
     "forking",
     "health",
     "importing",

@@ -66,7 +66,7 @@ async def spawn(ask: SpawnAgent, app: App) -> AsyncIterator[views.SpawnItem]:
     need_tools()
     supervisor = app.agents
     repo = await supervisor.systems.workspaces.find(Path(ask.repo))
-    params = _params(ask.param)
+    params = params_of(ask.param)
     names = _names(ask, taken={a.state.name for a in supervisor.actors()})
     await _refuse_mistyped(app, ask, repo)
     with supervisor.bus.subscribe() as subscription:
@@ -216,7 +216,8 @@ def _end(app: App, actor: Actor, *, came_up: bool) -> views.SpawnItem:
     return views.SpawnItem(kind="done", name=actor.state.name, agent=agent)
 
 
-def _params(pairs: Iterable[str]) -> dict[str, str]:
+def params_of(pairs: Iterable[str]) -> dict[str, str]:
+    """Template parameters as they are typed, `key=value` each."""
     params = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")

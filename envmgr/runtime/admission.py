@@ -21,12 +21,12 @@ class Refused(Unavailable):
     code = "unavailable.admission"
 
 
-async def look(spec: AgentSpec | None, systems: Systems, layout: Layout) -> Found:
-    """What an answer is made from, now."""
+async def look(repo: Path, systems: Systems, layout: Layout, *, networks: int | None = None) -> Found:
+    """What an answer is made from, now; `networks` that the engine has, if somebody has asked."""
     host = await systems.gauges.host({"worktrees": layout.worktree_root})
     leases = await systems.store.read(lambda tx: tx.leases())
-    files = await blocking.look("file", _INDEX_S, _tracked, Path(spec.repo)) if spec is not None else 0
-    return Found(host=host, leases=leases, files=files)
+    files = await blocking.look("file", _INDEX_S, _tracked, repo)
+    return Found(host=host, leases=leases, files=files, networks=networks)
 
 
 def admit(spec: AgentSpec, room: Room, found: Found, *, without: Actor | None = None) -> None:

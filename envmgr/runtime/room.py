@@ -235,7 +235,7 @@ class Room:
                 )  # fmt: skip
         wanted = self._need("cpus", spec, usual=usual.cpus, basis=f"usual for {kind}")
         yield Supply(
-            name="processors", unit="processors", total=host.processors, free=2 * host.processors - host.load,
+            name="processors", unit="processors", total=host.processors, free=max(0.0, 2 * host.processors - host.load),
             each=wanted.each, median=wanted.median, basis=f"{wanted.basis}; up to a load of two for each",
             remedy="Agents get slower; nothing refuses them.", is_advice=True,
         )  # fmt: skip

@@ -8,6 +8,7 @@ import secrets as randomness
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import anyio
 from anyio.abc import TaskGroup
@@ -141,7 +142,7 @@ class Supervisor:
             Conflict: The name is taken.
             Refused: The host has no room.
         """
-        self._admit(spec, await admission.look(spec, self.systems, self.layout))
+        self._admit(spec, await self._look(spec))
         now = self.systems.now()
         blank = AgentState(id=AgentId(randomness.token_hex(_ID_BYTES)), name=spec.name, since=now)
         decision = decide(blank, SpawnRequested(), now)
@@ -180,7 +181,7 @@ class Supervisor:
                 f"{actor.state.name} is half restored: {actor.unfinished}",
                 hint=f"Restore it again: `envmgr snapshot list {actor.state.name}`, then `envmgr snapshot restore`.",
             )
-        self._admit(actor.spec, await admission.look(actor.spec, self.systems, self.layout), without=actor)
+        self._admit(actor.spec, await self._look(actor.spec), without=actor)
         actor.environment = environment or actor.environment
         actor.is_admitted = True
         try:
@@ -206,6 +207,9 @@ class Supervisor:
             now=self.systems.now,
             pool=self._policy.ports,
         )
+
+    async def _look(self, spec: AgentSpec) -> Found:
+        return await admission.look(Path(spec.repo), self.systems, self.layout)
 
     def _admit(self, spec: AgentSpec, found: Found, *, without: Actor | None = None) -> None:
         if self.safe_mode:

@@ -102,20 +102,16 @@ class Forecasts:
         return any((one.type, one.subject) == ("LimitNear", line.subject) for one in conditions)
 
     async def _judge(self, line: Line, known: _Known) -> None:
-        told = None
-        if worth_a_look(known.points, line.limit, self._rules, is_floor=line.is_floor):
-            told = forecast(known.points, line.limit, self._rules, is_floor=line.is_floor)
+        told, points = None, list(known.points)
+        if worth_a_look(points, line.limit, self._rules, is_floor=line.is_floor):
+            told = forecast(points, line.limit, self._rules, is_floor=line.is_floor)
         is_near = told is not None and told.left_s < self._rules.near_s
         is_far = told is None or told.left_s > self._rules.clear_s
         known.clear_looks = known.clear_looks + 1 if is_far else 0
         if told is not None and is_near and not known.is_told:
             known.is_told = True
             await self._say(line, words(line, told), told)
-        elif (
-            known.is_told
-            and known.clear_looks >= _CLEAR_LOOKS
-            and len(known.points) >= self._rules.least_points
-        ):
+        elif known.is_told and known.clear_looks >= _CLEAR_LOOKS and len(points) >= self._rules.least_points:
             known.is_told = False
             await self._say(line, "", told)
 
@@ -152,16 +148,18 @@ def _evidence(line: Line, told: Forecast) -> dict[str, float | str]:
 
 
 def words(line: Line, told: Forecast) -> str:
-    """For people: what, how fast, how soon, how sure, and what to do."""
-    left = f"in about {told.left_s / 60:.0f} min" if told.left_s >= 60 else f"in about {told.left_s:.0f} s"
-    when = left if told.left_s else "now"
-    name = line.subject.replace("_", " ")
+    """For people: how fast, how soon, how sure, and what to do."""
     verb = "falls" if line.is_floor else "rises"
+    when = f"in about {_span(told.left_s)}" if told.left_s else "now"
     return (
-        f"{name} {verb} by {amount(abs(told.slope) * 60, line.unit)} a minute and meets its limit of"
-        f" {amount(line.limit, line.unit)} {when} (now {amount(told.value, line.unit)};"
-        f" {told.agreement:.0%} of {told.points} points in {told.span_s / 60:.0f} min agree). {line.remedy}"
+        f"{verb} by {amount(abs(told.slope) * 60, line.unit)} a minute, now {amount(told.value, line.unit)}:"
+        f" the limit of {amount(line.limit, line.unit)} is met {when}"
+        f" ({told.agreement:.0%} of {told.points} points within {_span(told.span_s)} agree). {line.remedy}"
     )
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s"
 
 
 def amount(value: float, unit: str) -> str:

@@ -9,8 +9,10 @@ from envmgr.protocols.gauges import HostFigures
 from envmgr.runtime.measures import Measures
 from envmgr.runtime.supervisor import Supervisor
 
-_STALLED = {"memory.some": 20.0, "memory.full": 5.0, "io.full": 30.0, "cpu.some": 80.0}
-"""Per cent of the last ten seconds in which work waited (PSI); a busy machine that gets on stays below."""
+_STALLED = {"memory.some": 20.0, "memory.full": 5.0, "io.full": 30.0}
+"""Per cent of the last ten seconds in which work waited (PSI). Waiting for processors is no trouble of the host: all get on."""
+_LOOKS = 2
+"""So often in a row, before it is told: a burst is none."""
 _RELIEF = 0.5
 _CALM_LOOKS = 3
 _LOW_DISK = 0.05
@@ -30,11 +32,12 @@ class Pressure:
         self._measures = measures
         self._keep_memory_bytes = keep_memory_bytes
         self._keep_disk_bytes = keep_disk_bytes
+        self._seen: dict[str, int] = {}
         self._calm: dict[str, int] = {}
 
     @property
     def on(self) -> frozenset[str]:
-        """What is short: `memory`, `disk`, `inodes`, `io`, `cpu`."""
+        """What is short: `memory`, `disk`, `inodes`, `io`."""
         return frozenset(self._calm)
 
     async def go_on(self) -> None:
@@ -43,31 +46,30 @@ class Pressure:
         if host is None:
             return
         short = self.reasons(host)
+        self._seen = {what: self._seen.get(what, 0) + 1 for what in short}
         for what, reason in short.items():
-            if what not in self._calm:
+            if what not in self._calm and self._seen[what] >= _LOOKS:
                 data = {"subject": what, "reason": reason}
                 await self._supervisor.record(NewEvent(kind="host.pressure", data=data))
-            self._calm[what] = 0
+                self._calm[what] = 0
         still = self.reasons(host, part=_RELIEF)
-        for what in [one for one in self._calm if one not in still]:
-            self._calm[what] += 1
+        for what in list(self._calm):
+            self._calm[what] = 0 if what in still else self._calm[what] + 1
             if self._calm[what] >= _CALM_LOOKS:
                 del self._calm[what]
                 await self._supervisor.record(NewEvent(kind="host.relieved", data={"subject": what}))
 
     def reasons(self, host: HostFigures, *, part: float = 1.0) -> Mapping[str, str]:
         """What is short, and why; with a smaller `part` sooner, for who waits until it is surely over."""
-        found = {
-            name.partition(".")[
-                0
-            ]: f"work waited for {name.partition('.')[0]} in {host.pressure[name]:.0f} % of the last 10 s"
-            for name, limit in _STALLED.items()
-            if host.pressure.get(name, 0.0) > limit * part
-        }
+        found = {}
+        for name, limit in _STALLED.items():
+            if (stalled := host.pressure.get(name, 0.0)) > limit * part:
+                what = name.partition(".")[0]
+                found[what] = f"work waited for {what} in {stalled:.0f} % of the last 10 s"
         if host.available_bytes < self._keep_memory_bytes * (2 - part):
             found["memory"] = f"{host.available_bytes / 1e6:.0f} MB of memory are available"
         for label, system in host.systems.items():
-            if system.free_bytes < max(self._keep_disk_bytes, 0) * (2 - part):
+            if system.free_bytes < self._keep_disk_bytes * (2 - part):
                 found["disk"] = f"{system.free_bytes / 1e6:.0f} MB are free on the disk of {label}"
             if system.total_files and system.free_files < _LOW_DISK * (2 - part) * system.total_files:
                 found["inodes"] = f"{system.free_files} inodes are free on the disk of {label}"
