@@ -73,7 +73,7 @@ class HostSockets:
 def _holds(owner: ProcessIdentity, inode: str) -> bool:
     row = proc.row(owner.pid)
     is_same = row is not None and row.start_ticks == owner.start_ticks
-    return is_same and f"socket:[{inode}]" in _links(owner.pid)
+    return is_same and f"socket:[{inode}]" in set(_links(owner.pid))
 
 
 def _can_bind_all(port: int, *, reuse: bool) -> bool:
