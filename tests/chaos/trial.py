@@ -31,7 +31,7 @@ services:
     ports: [http]
     ready: {http: {port: http}, period: 300ms}
     restart: {initial: 100ms}
-agent: {kind: command, command: [sh, -c, 'while :; do sleep 1; done']}
+agent: {kind: command, command: [sleep, '100000']}
 recovery: {stabilize: 500ms, delays: {session: 100ms, realloc: 100ms, respawn: 100ms}}
 """
 WORK = "not committed, and worth a day"
