@@ -23,6 +23,7 @@ from envmgr.protocols.store import SnapshotKind, Transaction
 from envmgr.runtime import removal, tenancy
 from envmgr.runtime.actor import Actor
 
+_TOLD = ("agent", "service", "notice", "assistant", "session", "incident", "rung")
 _DECISIONS = 6
 
 
@@ -107,7 +108,7 @@ async def why(ask: OneAgent, app: App) -> views.WhyView:
 
     trail, events = await supervisor.systems.store.read(query)
     evidence = actor.state.evidence
-    decisions = [e for e in events if e.kind.split(".")[0] in ("agent", "service", "notice")]
+    decisions = [e for e in events if e.kind.split(".")[0] in _TOLD]
     return views.WhyView(
         agent=agent_view(actor, supervisor),
         evidence=views.EvidenceView(

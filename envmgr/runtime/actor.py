@@ -86,6 +86,10 @@ class Actor:
         self._changed.set()
         self._changed = anyio.Event()
 
+    async def next_change(self) -> None:
+        """Until `changed` is called."""
+        await self._changed.wait()
+
     async def settled(self) -> AgentState:
         """The state once no spawn, stop or removal is under way."""
         while not self.is_gone and self.state.lifecycle in (Lifecycle.SPAWNING, Lifecycle.STOPPING):

@@ -152,7 +152,7 @@ class Sampler:
             at=at,
             exit_code=fact.code,
             exit_signal=fact.signal or None,
-            output=tuple(masked(screen.strip(), secrets.values()).splitlines()[-_LINES:]),
+            output=_lines(masked(screen, secrets.values())),
         )
 
     def _is_silent(self, actor: Actor) -> bool:
@@ -175,3 +175,9 @@ class Sampler:
 def _is_alive(state: AgentState) -> bool:
     """It runs, or waits for a person with all that is left of it."""
     return state.lifecycle is Lifecycle.RUNNING or state.rung is Rung.PERSON
+
+
+def _lines(screen: str) -> tuple[str, ...]:
+    """What the program has written; tmux writes below it that the pane is dead."""
+    written = [line.rstrip() for line in screen.splitlines() if not line.startswith("Pane is dead")]
+    return tuple("\n".join(written).strip().splitlines()[-_LINES:])

@@ -115,7 +115,7 @@ def _param(entry: dict[str, Any], p: dict[str, Any]) -> click.Parameter:
             default=None if p["multiple"] else p["default"],
             shell_complete=_COMPLETE.get(p["name"]),
         )
-    flag = p["name"].replace("_", "-")
+    flag = p["name"].rstrip("_").replace("_", "-")  # `from_`, because Python has that word
     if p["type"] == "boolean":
         both = (
             [f"--{flag}/--no-{flag}"]

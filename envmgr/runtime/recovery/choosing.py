@@ -106,14 +106,15 @@ class Chooser:
         return seen is True or self._pressing[incident.id] is not None
 
     async def _choose(self, actor: Actor, incident: Incident) -> None:
-        inc = await self._supervisor.incarnation(actor)
-        choice = choose(await self._case(actor, inc, incident))
+        choice = choose(await self.case(actor, incident))
         if choice.rung is Rung.WAIT:
             await self._wait(incident, choice)
         else:
             await self._begin(actor, incident, choice)
 
-    async def _case(self, actor: Actor, inc: Incarnation, incident: Incident) -> Case:
+    async def case(self, actor: Actor, incident: Incident) -> Case:
+        """All that the ladder is told."""
+        inc = await self._supervisor.incarnation(actor)
         state, symptom = actor.state, self._pressing.get(incident.id)
         acts = await self._supervisor.systems.store.read(lambda tx: ledger.acts(tx, state.id))
         unsafe = any(climb.is_unsafe for climb in incident.climbs)
@@ -194,6 +195,7 @@ class Chooser:
             self._climber.acting.discard(actor.state.id)
             end = ended(ClimbOutcome.GIVEN_UP, at=now, result=decision.ignored)
             await self._incidents.amend(incident.id, end)
+            actor.changed()
         self._reach("recover-chosen")
 
     async def count(self, incident: Incident, climb: Climb) -> None:

@@ -69,6 +69,12 @@ class Climber:
         self.acted_at[agent] = self._supervisor.systems.now()
         self.acting.discard(agent)
         self._taken()
+        actor.changed()
+
+    async def is_idle(self, actor: Actor) -> None:
+        """Until no measure is being taken for it."""
+        while actor.state.id in self.acting:
+            await actor.next_change()
 
     async def _climb(self, actor: Actor, owed: OwedEffect) -> None:
         incident = self._incidents.get(actor.state.incident)

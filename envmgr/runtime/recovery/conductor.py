@@ -17,6 +17,7 @@ from envmgr.model.incident import Climb, ClimbOutcome, Incident, Rung, Symptom
 from envmgr.model.recovery import RecoveryLimits
 from envmgr.protocols.store import OwedEffect
 from envmgr.runtime.actor import Actor
+from envmgr.runtime.recovery.by_hand import ByHand
 from envmgr.runtime.recovery.choosing import Chooser
 from envmgr.runtime.recovery.climbing import Climber
 from envmgr.runtime.recovery.gate import Gate
@@ -61,9 +62,10 @@ class Conductor:
         self._supervisor, self._limits = supervisor, limits
         self.incidents = Incidents(supervisor)
         self.gate = Gate(supervisor, limits)
-        self._climber = Climber(supervisor, measures, self.incidents, limits, reach=reach, taken=self._wake)
+        self._climber = Climber(supervisor, measures, self.incidents, limits, reach=reach, taken=self.wake)
         self._verifier = Verifier(supervisor, self.incidents, self.gate, limits, reach=reach)
         self._chooser = Chooser(supervisor, self.incidents, self.gate, self._climber, limits, reach=reach)
+        self.by_hand = ByHand(supervisor, self.incidents, self._chooser, self._climber)
         self._news: dict[tuple[AgentId, str, str], list[_News]] = {}
         self._woken = anyio.Event()
         self.on_opened: Opened | None = None
@@ -75,13 +77,13 @@ class Conductor:
         known = self._news.setdefault((actor.state.id, symptom.part.value, symptom.subject), [])
         if all(news.restart for news in known):
             known.append(_News(symptom=symptom))
-        self._wake()
+        self.wake()
 
     def restarted(self, actor: Actor, symptom: Symptom, words: str = "") -> None:
         """A restart policy starts a unit again: rung 1, for the record."""
         key = (actor.state.id, symptom.part.value, symptom.subject)
         self._news.setdefault(key, []).append(_News(symptom=symptom, restart=words or symptom.words))
-        self._wake()
+        self.wake()
 
     async def climb(self, actor: Actor, owed: OwedEffect) -> None:
         """Carry out the owed effect CLIMB."""
@@ -115,7 +117,8 @@ class Conductor:
     def _is_busy(self) -> bool:
         return bool(self.incidents.all()) or self.gate.is_on
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Look now."""
         self._woken.set()
 
     async def look(self) -> None:
