@@ -133,6 +133,12 @@ class StopFailed(EnvmgrError):
 
     code, exit, http, retryable = "stop.failed", 8, 424, True
 
+    @property
+    def left(self) -> Mapping[str, list[str]]:
+        """Who survived, by service, as far as that is known."""
+        found = self.details.get("left")
+        return found if isinstance(found, dict) else {}
+
 
 _BY_CODE: dict[str, type[EnvmgrError]] = {}
 

@@ -32,10 +32,10 @@ OnEnd = Callable[[Actor, Incarnation, ServiceSpec, Held, float], None]
 class KeeperEyes(Protocol):
     """Who mends keepers."""
 
-    async def attend(self, inc: Incarnation, keeper: Keeper) -> None:
+    async def attend(self, actor: Actor, inc: Incarnation, keeper: Keeper) -> None:
         """It answers. Returns when it does so no more."""
 
-    async def silent(self, inc: Incarnation) -> None:
+    async def silent(self, actor: Actor, inc: Incarnation) -> None:
         """It holds its lock and gave no answer; told again and again."""
 
     def gone(self, actor: Actor, inc: Incarnation) -> None:
@@ -91,7 +91,7 @@ class Ends:
                     was_lost = True
                     await self._standings.lose_sight(self._actor, inc, "keeper", reason)
                     if self._keepers is not None:
-                        await self._keepers.silent(inc)
+                        await self._keepers.silent(self._actor, inc)
                 case Absent():
                     return await self._keeper_died()
             await anyio.sleep(_KEEPER_RETRY_S)
@@ -105,7 +105,7 @@ class Ends:
             group.cancel_scope.cancel()
 
     async def _until_silent(self, keeper: Keeper, keepers: KeeperEyes, scope: anyio.CancelScope) -> None:
-        await keepers.attend(self._inc, keeper)
+        await keepers.attend(self._actor, self._inc, keeper)
         scope.cancel()
 
     async def _follow_shared(self, service: ServiceSpec) -> None:

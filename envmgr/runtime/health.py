@@ -10,11 +10,12 @@ import anyio
 from anyio.abc import TaskGroup
 
 from envmgr.core.replicas import FRONTS
+from envmgr.errors import StopFailed
 from envmgr.model.event import NewEvent
 from envmgr.model.incident import Part, Symptom
 from envmgr.model.service import ServiceSpec, ServiceState
 from envmgr.protocols.keepers import Held
-from envmgr.runtime import balancing
+from envmgr.runtime import balancing, quarantine
 from envmgr.runtime.actor import Actor
 from envmgr.runtime.answers import Answer
 from envmgr.runtime.ends import Ends, KeeperEyes, OnEnd, ready_s
@@ -82,6 +83,10 @@ class Health:
     async def change(self, actor: Actor, inc: Incarnation, service: ServiceSpec, outcome: Outcome) -> bool:
         """See `Standings.change`."""
         return await self._standings.change(actor, inc, service, outcome)
+
+    async def quarantine(self, actor: Actor, inc: Incarnation, error: StopFailed) -> None:
+        """Processes of units that survived KILL: said, and kept until such a unit is ready again."""
+        await quarantine.put(self._supervisor, actor, inc, error, report=self.report)
 
     async def _watch(self, actor: Actor, inc: Incarnation, scope: anyio.CancelScope) -> None:
         with scope:

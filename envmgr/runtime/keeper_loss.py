@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -25,7 +25,7 @@ from envmgr.model.observe import Absent, Present, Unknown
 from envmgr.model.service import ServiceKind, ServiceSpec, ServiceState
 from envmgr.protocols.keepers import Held, Keeper
 from envmgr.protocols.store import Transaction
-from envmgr.runtime import keeperless, restart_history, runners
+from envmgr.runtime import keeperless, quarantine, restart_history, runners
 from envmgr.runtime.actor import Actor
 from envmgr.runtime.control import Control
 from envmgr.runtime.health import Health
@@ -85,28 +85,29 @@ class KeeperLoss:
             self._following.add(inc.tag)
             self._group.start_soon(self._follow, actor, inc)
 
-    async def attend(self, inc: Incarnation, keeper: Keeper) -> None:
+    async def attend(self, actor: Actor, inc: Incarnation, keeper: Keeper) -> None:
         """See `ends.KeeperEyes.attend`."""
         self._silences.pop(inc.tag, None)
+        await quarantine.lift(self._supervisor, actor, inc, quarantine.KEEPER)
         with contextlib.suppress(EnvmgrError):
             while True:
                 await anyio.sleep(self._ask_every_s * random.uniform(1 - _JITTER, 1 + _JITTER))
                 await keeper.status()
 
-    async def silent(self, inc: Incarnation) -> None:
+    async def silent(self, actor: Actor, inc: Incarnation) -> None:
         """See `ends.KeeperEyes.silent`: woken, if somebody stopped it; at last ended. Not by a machine that is too busy itself."""
         if await self._supervisor.pulse.look():
             return
         times = self._silences[inc.tag] = self._silences.get(inc.tag, 0) + 1
-        keepers = inc.systems.keepers
+        keepers, owner = inc.systems.keepers, await keeperless.owner(inc)
         if times == _WAKE_AT:
-            await keepers.wake(inc.home, owner=inc.tag)
+            await keepers.wake(inc.home, owner=owner)
         if times < _END_AT:
             return
         try:
-            await keepers.end(inc.home, owner=inc.tag)
-        except EnvmgrError as error:  # remarked as out of sight; nobody is signalled on suspicion
-            log.warning("silent keeper not ended", extra={"agent": inc.id, "why": error.message})
+            await keepers.end(inc.home, owner=owner)
+        except EnvmgrError as error:  # nobody is signalled on suspicion
+            await quarantine.put_keeper(self._supervisor, actor, inc, error.message, report=self._report)
 
     async def _follow(self, actor: Actor, inc: Incarnation) -> None:
         try:
@@ -146,20 +147,20 @@ class KeeperLoss:
             return ()
         await self._tell(inc, "keeper.lost", {"services": names})
         actor.in_hand |= set(names)
+        stuck: Collection[str] = ()
         try:
-            stuck = await _end(inc, names)
+            try:
+                await stop_units(inc, names)
+            except StopFailed as error:
+                await self._health.quarantine(actor, inc, error)
+                stuck = error.left
+            down = Outcome(state=ServiceState.FAILED, detail="its keeper died")
             for one in lost:
-                detail = f"its keeper died; {stuck}" if stuck else "its keeper died"
-                await self._health.change(
-                    actor, inc, one.unit, Outcome(state=ServiceState.FAILED, detail=detail)
-                )
+                await self._health.change(actor, inc, one.unit, down)
         finally:
             actor.in_hand -= set(names)
-        if stuck:
-            self._say(actor, lost, stuck)
-            return ()
         await inc.systems.keepers.clear(inc.home)
-        return lost
+        return [one for one in lost if one.unit.name not in stuck]
 
     # --- starting again -------------------------------------------------------------------------------------
 
@@ -215,15 +216,6 @@ def _lost(actor: Actor, inc: Incarnation, unit: ServiceSpec, held: Held | None) 
     since = actor.ready_since.get(unit.name)
     ready_s = max(0.0, inc.systems.steady() - since) if since is not None else 0.0
     return _Lost(unit=unit, held=held, ready_s=ready_s)
-
-
-async def _end(inc: Incarnation, names: Sequence[str]) -> str:
-    """End them; why that cannot be, empty when it is done."""
-    try:
-        await stop_units(inc, names)
-    except StopFailed as error:
-        return error.message
-    return ""
 
 
 def _judge(tx: Transaction, inc: Incarnation, lost: Sequence[_Lost]) -> dict[str, Again | StaysDown]:

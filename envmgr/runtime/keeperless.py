@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from envmgr.model.observe import Present
 from envmgr.protocols.keepers import Held, KeeperRecord
 from envmgr.protocols.processes import Marks
 from envmgr.runtime.incarnation import Incarnation
@@ -32,3 +33,21 @@ async def marks(inc: Incarnation) -> Mapping[str, Marks]:
 def _of(inc: Incarnation, name: str, held: Held, keeper: KeeperRecord) -> Marks:
     roots = (held.identity,) if held.identity is not None else ()
     return replace(inc.marks(*roots, part=f"service:{name}"), kept_by=keeper.identity)
+
+
+async def owner(inc: Incarnation) -> str:
+    """Whose keeper holds the folder: also one that another generation of this agent has left there is ours to end."""
+    found = await record(inc)
+    return found.owner if found is not None else inc.tag
+
+
+async def free(inc: Incarnation) -> None:
+    """A keeper answers nobody, and the agent is to be stopped: woken, if somebody stopped it, else ended.
+
+    Raises:
+        Unobservable: It is not sure who holds the folder; nobody was signalled.
+    """
+    keepers, whose = inc.systems.keepers, await owner(inc)
+    await keepers.wake(inc.home, owner=whose)
+    if not isinstance(await keepers.find(inc.home, owner=inc.tag), Present):
+        await keepers.end(inc.home, owner=whose)

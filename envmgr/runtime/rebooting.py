@@ -100,8 +100,10 @@ class Rebooting:
     async def mark(self) -> None:
         """Before anything of them is looked at: nothing of these agents runs, whatever their record says."""
         store = self._supervisor.systems.store
-        if self._boot and await store.write(partial(_recognise, boot=self._boot)):
-            await self._supervisor.record(NewEvent(kind="host.restarted"))
+        if self._boot:
+            is_first = await store.write(partial(_recognise, boot=self._boot))
+            if is_first:
+                await self._supervisor.record(NewEvent(kind="host.restarted"))
         for actor, note in await self._noted():
             if note.waits(actor.state) or actor.state.lifecycle is Lifecycle.SPAWNING:
                 actor.restoring = "waits for its turn"

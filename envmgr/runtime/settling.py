@@ -11,7 +11,7 @@ import anyio
 
 from envmgr.aio import blocking
 from envmgr.core.waves import waves
-from envmgr.errors import EnvmgrError
+from envmgr.errors import EnvmgrError, StopFailed
 from envmgr.model.container import ContainerSpec
 from envmgr.model.event import NewEvent
 from envmgr.model.ids import AgentId
@@ -209,6 +209,8 @@ class Settling:
             except EnvmgrError as error:
                 for name in again:
                     self._note(name, Act.FAILED, error.message)
+                if isinstance(error, StopFailed):
+                    await self._health.quarantine(self._actor, self._inc, error)
                 return False
             self._reach("change-between")
         for name in again:

@@ -8,7 +8,7 @@ from envmgr.core.replicas import members
 from envmgr.errors import EnvmgrError
 from envmgr.model.service import ServiceKind, ServiceSpec, ServiceState
 from envmgr.model.stimulus import Fact, ObservationLost, ObservationRegained, ServiceChanged
-from envmgr.runtime import balancing
+from envmgr.runtime import balancing, quarantine
 from envmgr.runtime.actor import Actor
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.outcomes import Outcome
@@ -57,6 +57,8 @@ class Standings:
                 critical=service.critical,
             )  # fmt: skip
             is_told = await self.say(actor, fact)
+        if outcome.state is ServiceState.READY:
+            await quarantine.lift(self._supervisor, actor, inc, service.name)
         await balancing.note(inc, service, is_ready=outcome.state is ServiceState.READY)
         for front in (unit for unit in inc.services if unit.name == service.replica_of):
             await self.weigh(actor, inc, front)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -84,7 +84,7 @@ async def stop_units(inc: Incarnation, names: Collection[str], *, brief: bool = 
     """Stop exactly these units, dependants first and independent ones side by side. Their containers stay for a restart.
 
     Raises:
-        StopFailed: Some process survived KILL; named.
+        StopFailed: Some process survived KILL; named, by unit in `details["left"]`.
         Unobservable: The keeper or the engine does not answer.
     """
     stopping = _Stopping(inc, brief=brief)
@@ -121,13 +121,13 @@ class _Stopping:
         self._there: dict[str, Runner] = {}
         self._strays: list[tuple[str, _End]] = []
         self._orphans: Mapping[str, Marks] = {}
-        self._survivors: list[str] = []
+        self._left: dict[str, list[str]] = {}
         self._unseen: list[str] = []
 
     async def find(self) -> None:
         """See who runs what."""
         inc = self._inc
-        self._keeper = await runners.find_keeper(inc)
+        self._keeper = await self._find_keeper()
         match self._keeper:
             case Present(keeper):
                 held = await keeper.status()
@@ -145,6 +145,16 @@ class _Stopping:
         for service in sharing.shared_services(inc):
             if (runner := await runners.find_shared(inc, service)) is not None:
                 self._there[service.name] = runner
+
+    async def _find_keeper(self) -> Seen[KeeperRunner]:
+        found = await runners.find_keeper(self._inc)
+        if not isinstance(found, Unknown):
+            return found
+        try:
+            await keeperless.free(self._inc)
+        except EnvmgrError as error:
+            return Unknown(f"{found.reason}; {error.message}")
+        return await runners.find_keeper(self._inc)
 
     @property
     def _known(self) -> frozenset[str]:
@@ -184,7 +194,7 @@ class _Stopping:
     async def _stop_stray(self, name: str, gone: Mapping[str, StopPolicy], end: _End) -> None:
         policy = gone.get(name, StopPolicy())
         try:
-            self._survivors += await end(signal=policy.signal, grace_s=self._grace_s(policy))
+            self._count(name, await end(signal=policy.signal, grace_s=self._grace_s(policy)))
         except EnvmgrError as error:
             self._unseen.append(f"{name}: {error.message}")
 
@@ -197,7 +207,8 @@ class _Stopping:
         try:
             if not service.is_shared:  # the others may go on with it
                 await _pre_stop(self._inc, service, brief=self._brief)
-            self._survivors += await runner.stop(service.name, signal=service.stop.signal, grace_s=grace_s)
+            left = await runner.stop(service.name, signal=service.stop.signal, grace_s=grace_s)
+            self._count(service.name, left)
         except EnvmgrError as error:
             self._unseen.append(f"{service.name}: {error.message}")
 
@@ -208,7 +219,7 @@ class _Stopping:
         else:
             grace_s, signal = _STRAY_S, "SIGTERM"
         try:
-            self._survivors += await self._end(service.name, signal=signal, grace_s=grace_s)
+            self._count(service.name, await self._end(service.name, signal=signal, grace_s=grace_s))
         except EnvmgrError as error:
             self._unseen.append(f"{service.name}: {error.message}")
 
@@ -217,11 +228,15 @@ class _Stopping:
         left = await self._inc.systems.processes.end(marks, signal=signal, grace_s=grace_s)
         return tuple(f"{name}: {m.command} (pid {m.identity.pid})" for m in left)
 
+    def _count(self, unit: str, survivors: Sequence[str]) -> None:
+        if survivors:
+            self._left.setdefault(unit, []).extend(survivors)
+
     async def dismiss(self) -> None:
         """Whoever ran them has nothing more to do here."""
         try:
             match self._keeper:
-                case Present(keeper) if not self._survivors:
+                case Present(keeper) if not self._left:
                     await keeper.dismiss()
                 case Absent():
                     await self._inc.systems.keepers.clear(self._inc.home)
@@ -232,9 +247,12 @@ class _Stopping:
 
     def settle(self) -> None:
         """Raise what was gathered."""
-        if self._survivors:
-            left = f"services left processes: {', '.join(self._survivors)}"
-            raise StopFailed("; ".join([left, *self._unseen]), hint=_survivor_hint())
+        if self._left:
+            survivors = [one for left in self._left.values() for one in left]
+            text = f"services left processes: {', '.join(survivors)}"
+            raise StopFailed(
+                "; ".join([text, *self._unseen]), hint=_survivor_hint(), details={"left": self._left}
+            )
         if self._unseen:
             raise Unobservable(
                 "; ".join(self._unseen),
