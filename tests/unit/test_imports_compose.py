@@ -350,6 +350,7 @@ services:
         "volumes": ["./d/two:/data:ro", "kept:/kept"],
         "labels": {"y": "2"},
         "depends_on": {"b": {"condition": "started"}, "c": {"condition": "started"}},
+        "restart": {"policy": "never"},
     }
 
 
@@ -361,7 +362,11 @@ def test_extends_follows_files_and_paths_stay_those_of_their_file(tmp_path: Path
     }
     tree: Any = plain(bring(tmp_path, files).tree)
 
-    assert tree["services"]["a"] == {"build": {"context": "sub/app"}, "env": {"Y": "1", "X": "2"}}
+    assert tree["services"]["a"] == {
+        "build": {"context": "sub/app"},
+        "env": {"Y": "1", "X": "2"},
+        "restart": {"policy": "never"},
+    }
 
 
 def test_profiles_that_are_chosen_are_part_for_good(tmp_path: Path) -> None:

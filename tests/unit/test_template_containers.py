@@ -18,7 +18,15 @@ from envmgr.model.container import (
     VolumeSpec,
 )
 from envmgr.model.probe import AnyOf, ExecProbe, HttpProbe, ImageHealth, NotifyProbe, Readiness
-from envmgr.model.service import Condition, Dependency, PortSpec, ProcessLimits, ServiceKind, ServiceSpec
+from envmgr.model.service import (
+    Condition,
+    Dependency,
+    PortSpec,
+    ProcessLimits,
+    RestartPolicy,
+    ServiceKind,
+    ServiceSpec,
+)
 from envmgr.model.spec import TaskCommand
 from tests.support.requirements import proves
 from tests.support.templates import HEAD, Desk
@@ -87,6 +95,7 @@ def test_every_key_of_a_container_reaches_its_spec(desk: Desk) -> None:
     assert spec.services[0] == ServiceSpec(
         name="db",
         kind=ServiceKind.CONTAINER,
+        restart=RestartPolicy(),
         command=("postgres", "-c", "max_connections=20", "-c", "port=${ports.sql}"),
         env={"POSTGRES_USER": "shop"},
         ports=(PortSpec(name="sql", container=5432, protocol="udp", bind="0.0.0.0", open=True),),
@@ -139,7 +148,11 @@ def test_an_image_makes_a_container_and_a_task_may_have_one(desk: Desk) -> None:
     _, plain, seed = desk.spec(EVERYTHING).services
 
     assert plain == ServiceSpec(
-        name="plain", kind=ServiceKind.CONTAINER, command=(), container=ContainerSpec(image="nginx")
+        name="plain",
+        kind=ServiceKind.CONTAINER,
+        command=(),
+        container=ContainerSpec(image="nginx"),
+        restart=RestartPolicy(),
     )
     assert (seed.kind, seed.command, seed.container) == (
         ServiceKind.TASK,

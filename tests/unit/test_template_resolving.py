@@ -25,6 +25,7 @@ from envmgr.model.service import (
     LogPolicy,
     PortSpec,
     ProcessLimits,
+    RestartPolicy,
     ServiceKind,
     ServiceSpec,
     StopPolicy,
@@ -198,6 +199,7 @@ def test_every_key_of_a_service_reaches_its_spec(desk: Desk) -> None:
     assert web == ServiceSpec(
         name="web",
         kind=ServiceKind.PROCESS,
+        restart=RestartPolicy(),
         description="The shop",
         command="npm run dev -- --port ${ports.http}",
         shell="/bin/bash",

@@ -91,9 +91,11 @@ def test_every_key_of_a_running_service_reaches_its_spec(desk: Desk) -> None:
         kind=ServiceKind.CONTAINER,
         command=(),
         container=ContainerSpec(image="postgres"),
+        restart=RestartPolicy(),
         scope=Scope.SHARED,
         tenant=Tenant(create="createdb blue-otter", drop=("dropdb", "blue-otter"), timeout_s=9.0),
     )
+    assert migrate.restart is None
     assert migrate.run_when == RunWhen(changed=("db/**",), env=("DATABASE_URL",))
     assert spec.retention.volumes == "remove"
 

@@ -12,6 +12,7 @@ from envmgr.model.service import (
     RestartPolicy,
     RestartWhen,
     RunWhen,
+    ServiceKind,
     ServiceSpec,
     Tenant,
     WatchSpec,
@@ -26,7 +27,7 @@ def as_it_runs(spec: ServiceSpec, keys: said.RunningKeys, *, profiles: tuple[str
         scope=Scope(keys.scope),
         tenant=_tenant(keys.tenant) if keys.tenant else None,
         run_when=RunWhen(changed=keys.run_when.changed, env=keys.run_when.env) if keys.run_when else None,
-        restart=restart_policy(keys.restart) if keys.restart else None,
+        restart=restart_policy(keys.restart) if keys.restart else _usual_restarts(spec),
         fatal_exit_codes=keys.fatal_exit_codes,
         watch=tuple(_watch(watch) for watch in keys.watch),
         on_env_change=_reaction(keys.on_env_change),
@@ -38,6 +39,11 @@ def as_it_runs(spec: ServiceSpec, keys: said.RunningKeys, *, profiles: tuple[str
 
 def _tenant(tenant: said.Tenant) -> Tenant:
     return Tenant(create=tenant.create or "", drop=tenant.drop or "", timeout_s=tenant.timeout)
+
+
+def _usual_restarts(spec: ServiceSpec) -> RestartPolicy | None:
+    """What runs is started again when it fails; a task has its one run, and what is external is in other hands."""
+    return RestartPolicy() if spec.kind in (ServiceKind.PROCESS, ServiceKind.CONTAINER) else None
 
 
 def restart_policy(restart: said.Restart) -> RestartPolicy:

@@ -150,7 +150,7 @@ class RunningKeys(Strict):
     tenant: Tenant | None = None
     """For `scope: shared`: what is made for each agent."""
     restart: RestartOrWord | None = None
-    """When it is started again after it ended; without it never."""
+    """When it is started again after it ended; `on-failure` by itself. A task never is, nor is what is external."""
     fatal_exit_codes: tuple[Annotated[int, Field(ge=0, le=255)], ...] = (78, 126, 127)
     """Exit codes after which a restart would not help."""
     watch: Annotated[

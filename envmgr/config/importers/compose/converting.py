@@ -255,6 +255,8 @@ def _settle(here: Here) -> None:
             if key in out:
                 here.changed(here.said.mark, key, "a task runs once, to its end")
                 out.drop(key)
+    elif "restart" not in out:  # what compose means by saying nothing; ours would be started again
+        out.below("restart", here.said.mark).put("policy", "never", here.said.mark)
     mine = [word(leaf, "profiles").text for leaf in words(here.said.get("profiles"), "profiles")]
     if here.whole.chosen.intersection(mine):
         out.drop("profiles")

@@ -46,14 +46,14 @@ def take(run: Run, *, is_task: bool) -> None:
 
 def _availability(run: Run) -> None:
     said = table(run.said.get("availability"), run.key("availability"))
-    if said is None:
-        return
-    out = run.out.below("restart", run.said.keys["availability"])
-    for key, node in said.items.items():
+    mark = run.said.keys.get("availability", run.said.mark)
+    out = run.out.below("restart", mark)
+    for key, node in said.items.items() if said else ():
+        assert said is not None
         if not is_nothing(node):
             _restart(run, out, key, word(node, run.key("availability", key)), said.keys[key])
-    if not out:
-        run.out.drop("restart")
+    if "policy" not in out:  # what process-compose means by saying nothing
+        out.put("policy", "never", mark)
 
 
 def _restart(run: Run, out: Draft, key: str, leaf: Leaf, mark: Mark) -> None:
