@@ -54,11 +54,6 @@ class Health:
         self.report: Report = unheard
         self.keepers: KeeperEyes | None = None
 
-    @property
-    def suspended(self) -> str:
-        """Why missed answers are not counted just now; empty when they are."""
-        return self._suspended
-
     def note(self, event: NewEvent) -> None:
         """Record an event without waiting for it."""
         self._group.start_soon(self._supervisor.record, event)
@@ -142,8 +137,9 @@ class Health:
     async def _is_suspended(self) -> bool:
         """Told once when it begins, and once when it is over."""
         reason = await self._supervisor.pulse.look()
-        if bool(reason) != bool(self._suspended):
-            kind = "probes.suspended" if reason else "probes.resumed"
-            self.note(NewEvent(kind=kind, data={"reason": reason or self._suspended}))
-        self._suspended = reason
+        before, self._suspended = self._suspended, reason
+        if reason and not before:
+            self.note(NewEvent(kind="probes.suspended", data={"reason": reason}))
+        elif before and not reason:
+            self.note(NewEvent(kind="probes.resumed", data={"reason": before}))
         return bool(reason)
