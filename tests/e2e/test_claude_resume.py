@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -94,3 +95,55 @@ def test_with_resume_never_it_begins_anew(tmp_path: Path) -> None:
 
         eventually(lambda: _asked(model)[-1:] == [["SCN=hello second"]], within_s=30)
         _await(here, "ready")
+
+
+def _pid(here: Host) -> int:
+    """Of Claude Code: the pane's process."""
+    argv = here.ok("attach", "c", "--json").json["argv"]
+    server, target = argv[: argv.index("attach-session")], argv[argv.index("-t") + 1]
+    shown = subprocess.run(
+        [*server, "display-message", "-p", "-t", target, "#{pane_pid}"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return int(shown.stdout)
+
+
+def _in_the_middle_of_a_turn(here: Host, model: ScriptedModel) -> int:
+    """Spawn it and give it a prompt that takes long; returns its pid."""
+    here.ok("spawn", "-t", "coder", "--name", "c")
+    here.ok("send", "c", "SCN=slow_tool of the test")
+    eventually(lambda: _asked(model), within_s=30)
+    _await(here, "working")
+    return _pid(here)
+
+
+@proves("RESUME-003", "R-14")
+def test_a_claude_that_is_killed_in_a_turn_comes_back_and_gets_its_prompt_again_once(tmp_path: Path) -> None:
+    with _coder(tmp_path) as (here, model):
+        old = _in_the_middle_of_a_turn(here, model)
+        before = here.agent("c")
+        web = [p.pid for p in processes_of(here, before, part="service:web")]
+
+        os.kill(old, signal.SIGKILL)
+
+        eventually(lambda: not is_alive(old))
+        eventually(lambda: _asked(model)[-1].count("SCN=slow_tool of the test") == 2, within_s=60)
+        _await(here, "ready")
+        after = here.agent("c")
+        assert (after["lifecycle"], after["generation"]) == ("running", 1)
+        assert after["services"] == before["services"]
+        assert [p.pid for p in processes_of(here, after, part="service:web")] == web
+        assert max(said.count("SCN=slow_tool of the test") for said in _asked(model)) == 2
+        assert _pid(here) != old
+
+
+@proves("RESUME-004", "R-22")
+def test_a_daemon_that_dies_in_a_turn_leaves_claude_alone_and_says_nothing_twice(tmp_path: Path) -> None:
+    with _coder(tmp_path) as (here, model):
+        claude = _in_the_middle_of_a_turn(here, model)
+
+        kill_daemon(here)
+
+        _await(here, "ready")
+        assert _pid(here) == claude
+        assert max(said.count("SCN=slow_tool of the test") for said in _asked(model)) == 1

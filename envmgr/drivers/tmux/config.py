@@ -20,7 +20,9 @@ _TEXT = f"""\
 # The server lives as long as the agents may come back, not as long as a session exists.
 set -s exit-empty off
 set -g destroy-unattached off
-set -g detach-on-destroy off
+
+# Who is attached to a session that ends must not find themselves in another agent's.
+set -g detach-on-destroy on
 
 # Exit codes stay readable; a command that ends at once is gone before an option could be set on its pane.
 set -g remain-on-exit on
