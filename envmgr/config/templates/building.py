@@ -10,6 +10,7 @@ from envmgr.config.templates.agent_schema import Agent
 from envmgr.config.templates.answers import Answers, Resolved
 from envmgr.config.templates.container_building import volumes
 from envmgr.config.templates.loading import Template
+from envmgr.config.templates.recovery_building import recovery_policy
 from envmgr.config.templates.selecting import enabled, profiles_of
 from envmgr.config.templates.service_building import Services, dependencies, process_limits, service_spec
 from envmgr.core.placeholders import escape
@@ -64,6 +65,7 @@ def build(template: Template, answers: Answers, resolved: Resolved, *, ports: Po
             volumes=document.gc.volumes,
             after_stop_s=document.gc.after_stop,
         ),
+        recovery=recovery_policy(document.recovery),
         volumes=volumes(document.volumes, services.values()),
         profiles=answers.profiles,
         shared_daemons=document.shared_daemons,

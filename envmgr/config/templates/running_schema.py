@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    WithJsonSchema,
+    model_validator,
+)
 
 from envmgr.config import units
 from envmgr.config.fields import (
@@ -27,9 +34,14 @@ def _rate(value: object) -> Rate:
     return Rate(count=count, window_s=window_s)
 
 
+def _often(rate: Rate) -> str:
+    return f"{rate.count}/{units.duration(rate.window_s)}"
+
+
 Often = Annotated[
     Rate,
     PlainValidator(_rate),
+    PlainSerializer(_often, return_type=str),
     WithJsonSchema({"type": "string", "pattern": rf"{units.RATE}|\$\{{", "examples": ["5/10m"]}),
 ]
 

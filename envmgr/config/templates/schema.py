@@ -27,6 +27,7 @@ from envmgr.config.fields import (
 from envmgr.config.templates.agent_schema import Agent
 from envmgr.config.templates.container_schema import Volume, VolumeName
 from envmgr.config.templates.probe_schema import LiveTiming, StartupTiming, Timing
+from envmgr.config.templates.recovery_schema import Recovery
 from envmgr.config.templates.running_schema import Globs, RestartOrWord
 from envmgr.config.templates.service_schema import Logs, ProcessLimits, Service, Stop
 
@@ -222,8 +223,6 @@ ImportForm = Annotated[Import, BeforeValidator(_import, json_schema_input_type=I
 class Document(Strict):
     """A template."""
 
-    later: ClassVar = frozenset({"recovery"})
-
     envmgr: Annotated[Any, WithJsonSchema({"const": VERSION})]
     """Version of this format: 1."""
     name: Slug | None = None
@@ -275,6 +274,8 @@ class Document(Strict):
     """Of the whole agent. Only `memory` counts: it must be free before a spawn starts, and using more is remarked."""
     gc: Gc = Gc()
     """What becomes of things when the agent stops."""
+    recovery: Recovery = Recovery()
+    """What is done by itself when something fails."""
     shared_daemons: Strings = ()
     """Globs over command lines of programs that the first who needs them starts and that then serve everybody, such as a build
     daemon: the reaper leaves them alone, as it does those it knows (Gradle, watchman, nx, ...)."""
