@@ -100,5 +100,5 @@ def test_a_killed_engine_is_waited_for(begin_trial: Begin) -> None:
         )
         asked = ["docker", "--host", own.host, "ps", "--quiet"]
         assert len(subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()) == 1
-        here.host.ok("rm", "a", "--stop", "--yes")
+        here.host.ok("rm", "a", "--stop", "--yes", "--discard", "a")
         here.host.ok("spawn", "-t", "world", "--name", "a")

@@ -80,7 +80,7 @@ def test_an_index_lock_that_was_left_behind_hinders_no_checkpoint_and_no_undo(be
         lock = Path(git(here.worktree, "rev-parse", "--absolute-git-dir").strip()) / "index.lock"
         lock.touch()
         here.struck()
-        here.host.ok("rm", "a", "--stop", "--yes")
+        here.host.ok("rm", "a", "--stop", "--yes", "--discard", "a")
         here.host.ok("undo", "a")
         here.until(
             lambda: (here.worktree / "notes.txt").read_text() == WORK,

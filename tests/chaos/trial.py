@@ -134,6 +134,6 @@ def trial(
         tried = Trial(host=here, agent=begin(here, template), bystander=bystander, row=row)
         yield tried
         tried.assert_whole(worktree=Path(tried.agent["worktree"]).exists())
-        here.ok("rm", "a", "--stop", "--yes")
+        here.ok("rm", "a", "--stop", "--yes", "--discard", "a")
         eventually(lambda: remains(here) == [], within_s=15)
     request.node.user_properties.append(("fault", row))
