@@ -52,6 +52,7 @@ from envmgr.protocols.logs import LogWriter
 from envmgr.protocols.store import Store, Transaction
 from envmgr.runtime import restoring
 from envmgr.runtime.adopt import adopt
+from envmgr.runtime.archiving.keeping import Archive, Keep
 from envmgr.runtime.bus import Bus
 from envmgr.runtime.container_watch import ContainerWatch
 from envmgr.runtime.control import Control
@@ -154,6 +155,7 @@ async def daemon() -> AsyncIterator[App]:
             supervisor.start(group)
             await group.start(watch.run)
             health = Health(supervisor, group)
+            archive = Archive(supervisor, group, _archive_policy(settings))
             app.control = Control(supervisor, health, group, reach=reach)
             measures = Rungs(
                 supervisor,
@@ -162,7 +164,7 @@ async def daemon() -> AsyncIterator[App]:
                 reach=reach,
             )
             app.recovery = Conductor(supervisor, measures, _recovery(settings), reach=reach)
-            performer.attach(supervisor, health, app.recovery.climb)
+            performer.attach(supervisor, health, app.recovery.climb, archive)
             await app.recovery.load()
             restarts = Restarts(
                 supervisor, app.control, group, report=app.recovery.report, restarted=app.recovery.restarted
@@ -188,6 +190,7 @@ async def daemon() -> AsyncIterator[App]:
             group.start_soon(Expiry(supervisor).run)
             app.reaper = Reaper(supervisor, _reaping(settings))
             group.start_soon(app.reaper.run)
+            group.start_soon(archive.run)
             app.supervisor, app.stopping, app.started_at = supervisor, anyio.Event(), time.time()
             yield app
             bus.close()
@@ -336,6 +339,14 @@ def _reaping(settings: Settings) -> Schedule:
         period_s=said.period_s,
         again_s=said.again_s,
         call_s=said.call_s,
+    )
+
+
+def _archive_policy(settings: Settings) -> Keep:
+    return Keep(
+        age_s=settings.archive.keep_days * 86_400.0,
+        max_bytes=settings.archive.max_bytes,
+        every_s=settings.archive.period_s,
     )
 
 

@@ -2,6 +2,7 @@
 
 from envmgr.app import (
     agents,
+    archiving,
     capacity,
     forking,
     health,
@@ -24,6 +25,7 @@ __all__ = [
     "OPERATIONS",
     "Operation",
     "agents",
+    "archiving",
     "capacity",
     "forking",
     "health",

@@ -265,7 +265,9 @@ async def _refuse_needed(app: App, snapshot: Snapshot) -> None:
 
 
 async def _all(app: App) -> Sequence[Snapshot]:
-    return await app.agents.systems.store.read(lambda tx: tx.snapshots())
+    """But for the archive's, which has commands of its own."""
+    known = await app.agents.systems.store.read(lambda tx: tx.snapshots())
+    return [s for s in known if s.kind is not SnapshotKind.ARCHIVE]
 
 
 async def _of(app: App, actor: Actor) -> list[Snapshot]:

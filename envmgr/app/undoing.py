@@ -44,7 +44,8 @@ async def undo(ask: Undo, app: App) -> views.UndoView:
     A removed agent comes back with branch, worktree, uncommitted changes and volumes, stopped. Files of an agent that is there are put back
     as `snapshot restore` does it: what is there now is saved first, so a second `undo` takes the first one back.
     """
-    known = await app.agents.systems.store.read(lambda tx: tx.snapshots())
+    stored = await app.agents.systems.store.read(lambda tx: tx.snapshots())
+    known = [s for s in stored if s.kind is not SnapshotKind.ARCHIVE]
     possible = sorted((s for s in known if _is_undoable(s, app)), key=lambda s: s.at)
     if ask.list:
         mine = [s for s in possible if ask.agent in ("", s.name, s.agent, str(s.id))]

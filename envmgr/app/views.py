@@ -421,3 +421,63 @@ class InitView(View):
     text: str
     written: bool
     findings: list[str]
+
+
+class ArchiveEntryView(View):
+    """A session that has ended, and what is kept of it."""
+
+    entry: str = Field(description="AGENT@GENERATION")
+    number: int
+    name: str
+    generation: int
+    since_generation: int = Field(
+        description="First generation it tells of; those in between were respawned by envmgr"
+    )
+    at: float
+    reason: str = Field(description="Why the session ended")
+    template: str
+    assistant: str
+    repo: str
+    branch: str
+    ref: str = Field(description="Git ref of the files at the end; empty when they could not be kept")
+    pinned: bool
+    commits: int
+    events: int
+    incidents: int
+    recordings: list[str] = Field(description="Of what `archive show --logs` has the text")
+    missing: list[str] = Field(description="What could not be kept, and why")
+    bytes: int
+    folder: str = Field(description="Where its files lie")
+
+
+class ArchiveList(View):
+    """Sessions that have ended, oldest first."""
+
+    entries: list[ArchiveEntryView]
+    bytes: int
+
+
+class CommitView(View):
+    """A commit made in a session."""
+
+    id: str
+    at: float
+    author: str
+    subject: str
+    files: list[str]
+
+
+class ArchiveShowView(View):
+    """One entry with its work, or the text of one of its recordings."""
+
+    entry: ArchiveEntryView
+    commits: list[CommitView] = []
+    uncommitted: list[str] = []
+    log: str | None = None
+
+
+class ArchiveRemovedView(View):
+    """What was deleted."""
+
+    removed: list[str]
+    bytes: int

@@ -134,6 +134,17 @@ class Recovery(Strict):
     """Seconds after which safe mode ends by itself."""
 
 
+class Archive(Strict):
+    """What is kept of sessions that have ended."""
+
+    keep_days: Annotated[float, Field(gt=0, le=3650)] = 30.0
+    """Days after which an entry goes, with the git ref that keeps its files; pinned ones stay."""
+    max_bytes: Annotated[int, Field(ge=0)] = 5 * 2**30
+    """Size of all entries above which the oldest go; what git keeps is not counted."""
+    period_s: Annotated[float, Field(ge=0.05, le=86_400)] = 3600.0
+    """Seconds between two looks at what is too old or too much."""
+
+
 class Watch(Strict):
     """Files that are watched."""
 
@@ -205,6 +216,8 @@ class Settings(BaseSettings):
     """How services are looked at."""
     recovery: Recovery = Recovery()
     """What is done by itself when something failed."""
+    archive: Archive = Archive()
+    """What is kept of sessions that have ended."""
     watch: Watch = Watch()
     """Files that are watched."""
     reaper: Reaper = Reaper()

@@ -56,6 +56,8 @@ class SnapshotKind(StrEnum):
     """Before another one was restored."""
     CHECKPOINT = "checkpoint"
     """Before envmgr did something to the agent that might cost work."""
+    ARCHIVE = "archive"
+    """The end of a session, kept with its logs; `Snapshot.folder` is below `Layout.archive`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +86,7 @@ class Snapshot:
         label: Name given by a person; unique among the agent's snapshots.
         folder: Holds the volumes' files, below `Layout.snapshots`; empty when there are none.
         reason: What was about to be done.
+        is_pinned: Kept until a person removes it.
     """
 
     id: int
@@ -102,6 +105,7 @@ class Snapshot:
     folder: str = ""
     volumes: tuple[SavedVolume, ...] = ()
     reason: str = ""
+    is_pinned: bool = False
 
     @property
     def generation(self) -> int:

@@ -76,6 +76,17 @@ class Work:
         return not self.changed and not self.unpushed and not self.in_progress
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    """One commit of a branch; `at` is Unix time."""
+
+    id: str
+    at: float
+    author: str
+    subject: str
+    files: tuple[str, ...] = ()
+
+
 class Workspaces(Protocol):
     """All calls have deadlines; none touches the main checkout's files, index or HEAD."""
 
@@ -153,6 +164,9 @@ class Workspaces(Protocol):
 
     async def work(self, worktree: Worktree) -> Work:
         """What would be lost with it. Raises Unobservable when git cannot tell."""
+
+    async def history(self, worktree: Worktree) -> Sequence[Commit]:
+        """Commits of its branch since the base, newest first, at most 500; none when the base is gone."""
 
     async def behind(self, worktree: Worktree, tip: str) -> int:
         """Commits of `tip` (a full id) that the worktree's HEAD does not have. Raises Unobservable when git cannot tell."""

@@ -23,8 +23,10 @@ log = logging.getLogger(__name__)
 LOG_NAME = "hooks"
 """What people call the log."""
 
-_MASK = "********"
-_MIN_SECRET_CHARS = 4
+MASK = "********"
+"""What stands in a text where a secret was."""
+MIN_SECRET_CHARS = 4
+"""Shorter values stand in any text by chance."""
 _SHOWN_CHARS = 400
 
 
@@ -70,8 +72,8 @@ async def run_task(inc: Incarnation, task: TaskCommand, *, what: str) -> None:
 def masked(text: str, secrets: Mapping[str, str]) -> str:
     """The text without values of secrets; those of a few characters stand in any text by chance."""
     for value in sorted(secrets.values(), key=len, reverse=True):
-        if len(value) >= _MIN_SECRET_CHARS:
-            text = text.replace(value, _MASK)
+        if len(value) >= MIN_SECRET_CHARS:
+            text = text.replace(value, MASK)
     return text
 
 

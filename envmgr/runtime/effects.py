@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import anyio
 
@@ -11,9 +11,9 @@ from envmgr.aio import blocking
 from envmgr.errors import EnvmgrError
 from envmgr.model.agent import AgentState, Lifecycle
 from envmgr.model.effect import EffectKind
-from envmgr.model.event import Event, NewEvent
+from envmgr.model.event import NewEvent
 from envmgr.model.incident import Rung
-from envmgr.model.lease import StepRecord, StepState
+from envmgr.model.lease import StepState
 from envmgr.model.service import ServiceState
 from envmgr.model.stimulus import (
     RemovalFailed,
@@ -24,11 +24,14 @@ from envmgr.model.stimulus import (
     StopLeaked,
     StopSucceeded,
 )
-from envmgr.protocols.store import OwedEffect, Transaction
+from envmgr.protocols.store import OwedEffect
 from envmgr.runtime import conversation, removal, stopping, tenancy
 from envmgr.runtime.actor import Actor
+from envmgr.runtime.archiving import screens
+from envmgr.runtime.archiving.keeping import Archive
 from envmgr.runtime.health import Health
 from envmgr.runtime.incarnation import Incarnation
+from envmgr.runtime.journal import Journal
 from envmgr.runtime.outcomes import Outcome
 from envmgr.runtime.recovery.respawn import sparing
 from envmgr.runtime.reports import Reports
@@ -60,10 +63,18 @@ class Performer:
         self._supervisor: Supervisor | None = None
         self._health: Health | None = None
         self._climb: Climb | None = None
+        self._archive: Archive | None = None
 
-    def attach(self, supervisor: Supervisor, health: Health, climb: Climb | None = None) -> None:
+    def attach(
+        self,
+        supervisor: Supervisor,
+        health: Health,
+        climb: Climb | None = None,
+        archive: Archive | None = None,
+    ) -> None:
         """Close the circle: the supervisor hands effects here, facts go back to it; `climb` takes the ladder's measures."""
         self._supervisor, self._health, self._climb = supervisor, health, climb
+        self._archive = archive
 
     @property
     def supervisor(self) -> Supervisor:
@@ -139,7 +150,7 @@ class Performer:
                 await self._furnish(inc)
 
     async def _run_saga(self, actor: Actor, inc: Incarnation) -> Stimulus:
-        saga = Saga(StoreJournal(self.supervisor, inc), reach=self._reach)
+        saga = Saga(Journal(self.supervisor, inc), reach=self._reach)
         try:
             await saga.run(self._stages(actor, inc))
         except StepFailed as failed:
@@ -203,7 +214,7 @@ class Performer:
                 record for record in trail if record.state is not StepState.UNDONE and record.step in steps
             ]
             receipts: dict[str, Receipt] = {r.step: r.receipt for r in begun if r.receipt is not None}
-            saga = Saga(StoreJournal(self.supervisor, inc), reach=self._reach)
+            saga = Saga(Journal(self.supervisor, inc), reach=self._reach)
             ordered: list[Step] = [steps[record.step] for record in begun]
             left = await saga.undo(ordered, receipts)
             fact = SpawnFailed(
@@ -237,6 +248,7 @@ class Performer:
         inc = await self.supervisor.incarnation(actor)
         is_respawn = actor.state.rung is Rung.RESPAWN
         what = sparing(inc) if is_respawn else inc
+        await screens.keep(inc)
         failures = await stopping.stop(what, self.supervisor.record, reach=self._reach)
         if not is_respawn:
             await inc.systems.store.write(lambda tx: conversation.forget(tx, inc.id))
@@ -248,11 +260,15 @@ class Performer:
         await self.supervisor.apply(actor, fact, cause=owed.cause, settles=owed.id)
         self._reach("stop-committed")
         actor.services.clear()
+        if self._archive is not None:
+            self._archive.ended(actor)
 
     async def _remove(self, actor: Actor, owed: OwedEffect) -> None:
         self._reach("remove-accepted")
         inc = await self.supervisor.incarnation(actor)
         fact: Stimulus = Removed(generation=inc.generation)
+        if self._archive is not None:
+            await self._archive.before_removal(actor, inc, cause=owed.cause)
         try:
             await removal.remove(inc, reason=owed.cause or "removal", reach=self._reach)
             for word in await tenancy.quit_all(inc):
@@ -263,40 +279,6 @@ class Performer:
         self._reach("remove-before-commit")
         await self.supervisor.apply(actor, fact, cause=owed.cause, settles=owed.id)
         self._reach("remove-committed")
-
-
-class StoreJournal:
-    """The trail of a saga in the store, with an event for each line."""
-
-    def __init__(self, supervisor: Supervisor, inc: Incarnation) -> None:
-        self._supervisor = supervisor
-        self._inc = inc
-
-    async def write(self, records: Sequence[StepRecord]) -> None:
-        """One commit for all lines and their events; subscribers are told after it."""
-        inc, now = self._inc, self._inc.systems.now()
-
-        def change(tx: Transaction) -> list[Event]:
-            events = []
-            for record in records:
-                tx.journal(inc.id, inc.generation, record)
-                data = _without_empty({"step": record.step, "error": record.error})
-                new = NewEvent(
-                    kind=f"step.{record.state.value}", agent=inc.id, generation=inc.generation, data=data
-                )
-                seq = tx.append(new, at=now)
-                events.append(
-                    Event(
-                        kind=new.kind, agent=new.agent, generation=new.generation, data=data, seq=seq, at=now
-                    )
-                )
-            return events
-
-        self._supervisor.bus.publish(await inc.systems.store.write(change))
-
-
-def _without_empty(data: Mapping[str, object]) -> dict[str, object]:
-    return {key: value for key, value in data.items() if value != ""}
 
 
 def _reason(error: BaseException | None) -> str:

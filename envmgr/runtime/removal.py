@@ -12,6 +12,7 @@ from envmgr.model.observe import Absent, Present, Unknown
 from envmgr.protocols.store import SnapshotKind, Transaction
 from envmgr.protocols.workspaces import Work, Worktree
 from envmgr.runtime import begun, conversation, engine_use, run_when, saving, supplies, volumes
+from envmgr.runtime.archiving.gathering import forget_marks
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.saga import never
 from envmgr.runtime.steps.environment import clear_home
@@ -79,6 +80,7 @@ async def _clear(inc: Incarnation) -> None:
 
 def _forget(tx: Transaction, agent: AgentId) -> None:
     tx.drop(_unsaved(agent))
+    forget_marks(tx, agent)
     conversation.forget_all(tx, agent)
     engine_use.forget(tx, agent)
 

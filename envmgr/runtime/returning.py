@@ -20,6 +20,7 @@ from envmgr.protocols.store import AgentRecord, Snapshot, Transaction
 from envmgr.protocols.workspaces import Worktree
 from envmgr.runtime import restoring
 from envmgr.runtime.actor import Actor
+from envmgr.runtime.archiving.gathering import count_as_archived
 from envmgr.runtime.supervisor import Supervisor
 
 _NOTES = "returning/"
@@ -60,6 +61,7 @@ async def bring_back(
         tx.journal(agent, generation, step)
         tx.mark_restored(snapshot.id)
         tx.drop(_key(snapshot))
+        count_as_archived(tx, agent, generation)
         if snapshot.volumes:
             restoring.note_down(tx, agent, restoring.Restoring(snapshot=snapshot.id))
 
@@ -90,7 +92,7 @@ async def _worktree(
     if not was_cut_off and await git.branch_exists(repo, snapshot.branch):
         raise Conflict(
             f"the branch {snapshot.branch} exists already",
-            hint="Rename or delete it, then bring the agent back.",
+            hint="Rename or delete it first; `envmgr archive restore` takes another one with --branch.",
         )
     await store.write(lambda tx: tx.put(_key(snapshot), agent))
     supervisor.reach("return-noted")

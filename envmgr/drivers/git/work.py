@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from envmgr.aio.blocking import look
@@ -9,9 +10,10 @@ from envmgr.drivers.command import Finished
 from envmgr.drivers.git.entries import admin_of
 from envmgr.drivers.git.invoke import git, words
 from envmgr.errors import Unavailable, Unobservable
-from envmgr.protocols.workspaces import Work, Worktree
+from envmgr.protocols.workspaces import Commit, Work, Worktree
 
 _NAMED = 200
+_COMMITS = 500
 _DEADLINE_S = 120.0
 _IN_PROGRESS = {
     "rebase-merge": "rebase",
@@ -38,6 +40,20 @@ async def work(worktree: Worktree) -> Work:
     except Unavailable as error:
         raise Unobservable(error.message, hint=error.hint) from error
     return Work(changed=tuple(changed[:_NAMED]), unpushed=unpushed, in_progress=under_way)
+
+
+async def history(worktree: Worktree) -> Sequence[Commit]:
+    """See `Workspaces.history`."""
+    wanted = f"{worktree.base}..refs/heads/{worktree.branch}"
+    asked = ("log", "-z", "--name-only", f"--max-count={_COMMITS}", "--format=%x1e%H%x1f%at%x1f%an%x1f%s%x1f")
+    done = await git(*asked, wanted, "--", cwd=worktree.path, deadline_s=_DEADLINE_S)
+    return [_commit(entry) for entry in done.stdout.split("\x1e")[1:]] if done.is_ok else []
+
+
+def _commit(entry: str) -> Commit:
+    id_, at, author, subject, rest = entry.split("\x1f", 4)
+    files = tuple(name for name in rest.replace("\0\n", "\0").strip("\n\0").split("\0") if name)
+    return Commit(id=id_, at=float(at), author=author, subject=subject, files=files)
 
 
 async def behind(worktree: Worktree, tip: str) -> int:

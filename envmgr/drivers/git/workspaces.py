@@ -26,7 +26,7 @@ from envmgr.drivers.git.invoke import must
 from envmgr.drivers.git.locking import Locks
 from envmgr.errors import Conflict, EnvmgrError, UsageError
 from envmgr.model.observe import Absent, Present, Seen, Unknown
-from envmgr.protocols.workspaces import Claimed, Repository, Work, Worktree
+from envmgr.protocols.workspaces import Claimed, Commit, Repository, Work, Worktree
 
 
 class GitWorkspaces:
@@ -128,6 +128,9 @@ class GitWorkspaces:
             return Present(await look("file", 10.0, claims, root))
         except (OSError, EnvmgrError) as error:
             return Unknown(f"worktrees cannot be listed: {error}")
+
+    async def history(self, worktree: Worktree) -> Sequence[Commit]:
+        return await work.history(worktree)
 
     async def behind(self, worktree: Worktree, tip: str) -> int:
         return await work.behind(worktree, tip)

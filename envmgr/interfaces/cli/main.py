@@ -18,6 +18,7 @@ _TYPES: dict[str, type] = {"string": str, "integer": int, "number": float, "bool
 _GROUPS = {
     "template": "Look at templates, check and explain them.",
     "snapshot": "Save an agent's files and volumes, and put them back.",
+    "archive": "What is kept of sessions that have ended.",
     "daemon": "The daemon of this user.",
 }
 _EPILOGUE = 'Every command takes --json. Completion: eval "$(_ENVMGR_COMPLETE=bash_source envmgr)"'
