@@ -87,7 +87,7 @@ def _numbers(unit: UnitHealth) -> list[str]:
     if unit.live_rate is not None:
         parts.append(f"live {_percent(unit.live_rate)}")
     if unit.latency_p50_s is not None and unit.latency_p95_s is not None:
-        parts.append(f"p50 {_ms(unit.latency_p50_s)}  p95 {_ms(unit.latency_p95_s)}")
+        parts.append(f"p50 {_ms(unit.latency_p50_s)}, p95 {_ms(unit.latency_p95_s)}")
     if unit.restarts:
         parts.append(counted(unit.restarts, "restart"))
     if not parts:

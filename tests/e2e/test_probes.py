@@ -77,3 +77,33 @@ def test_a_frozen_service_is_killed_and_comes_back(here: Host) -> None:
 
     assert len(patients.launches(tree)) == 2
     assert "no answer in time" in told(here, "service.restarting")[0]["why"]
+
+
+@proves("PROBE-009")
+def test_health_shows_how_a_service_is_and_has_been(here: Host) -> None:
+    tree = spawn(here)
+    eventually(lambda: len(looks(here, "probe.ready")) >= 5)
+    (tree / "no-ready").touch()
+    eventually(lambda: service(here, "otter", "web")["state"] == "failed")
+
+    shown = here.ok("health", "otter", "--json").json
+    (web,) = shown["services"]
+    assert (web["name"], web["state"], web["probes"]) == ("web", "failed", ["ready", "live"])
+    assert web["detail"] == "GET /ready answered 503"
+    assert 0 < web["ready_rate"] < 1 == web["live_rate"]
+    assert 0 < web["latency_p50_s"] <= web["latency_p95_s"] < 2
+    assert {one["metric"] for one in shown["series"]} == {"probe.ready", "probe.live", "probe.latency_s"}
+    assert all(shown["since_at"] <= one["at"] <= shown["at"] for one in shown["series"])
+
+    page = here.ok("health", "otter", "web", "--since", "5m").out
+    assert page.startswith("web  ✖ failed for ")
+    assert "█" in page
+    assert "(GET /ready answered 503)" in page
+
+
+@proves("PROBE-009")
+def test_health_of_what_is_not_there_says_what_is(here: Host) -> None:
+    spawn(here)
+    ran = here.run("health", "otter", "wed")
+    assert (ran.code, ran.err) == (4, "error: otter has no service wed\nhint:  There are: web.\n")
+    assert here.run("health", "otter", "--since", "soon").code == 2
