@@ -13,7 +13,7 @@ from pathlib import Path
 
 import anyio
 
-from envmgr.aio import blocking
+from envmgr.aio import blocking, oom
 from envmgr.app import client, paths, text, views
 from envmgr.app.agents import stop_agents
 from envmgr.app.context import App
@@ -353,6 +353,8 @@ async def _daemon_checks(app: App) -> AsyncIterator[views.CheckView]:
     yield views.CheckView(
         check="daemon", ok=same, found=found, fix="envmgr daemon stop; the next command starts this version"
     )
+    if status.running and status.pid is not None:
+        yield await anyio.to_thread.run_sync(_shield, status.pid)
     for trouble in status.troubles:
         yield views.CheckView(
             check="terminals", ok=False, found=trouble,
@@ -365,6 +367,19 @@ async def _daemon_checks(app: App) -> AsyncIterator[views.CheckView]:
             yield check
         for check in await _images(app):
             yield check
+
+
+def _shield(daemon: int) -> views.CheckView:
+    """Whether the kernel would end who supervises when memory runs out."""
+    score = oom.score(daemon) or 0
+    if score < 0:
+        found = f"the supervisor stays (score {score}); services go first, then assistants"
+    else:
+        found = (
+            f"the supervisor is not shielded (score {score}): that needs root or CAP_SYS_RESOURCE;"
+            " services go first, then assistants"
+        )
+    return views.CheckView(check="out of memory", ok=True, found=found)
 
 
 async def _images(app: App) -> list[views.CheckView]:

@@ -16,6 +16,7 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
+from envmgr.aio import oom
 from envmgr.errors import Unavailable, Unobservable
 
 # Threads, because asyncio's own subprocesses cost a watcher thread each on 3.11 and their wait() hangs
@@ -61,6 +62,7 @@ class _Call:
             if self.is_cancelled:
                 return Finished(argv=self.argv, code=-signal.SIGKILL, stdout="", stderr="cancelled")
             self.process = self._start()
+            oom.release(self.process.pid)
         if self.started is not None:
             self.started()
         try:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from envmgr.aio import oom
 from envmgr.config.variables import read_env_file
 from envmgr.errors import ConfigError
 from envmgr.model.spec import AgentSpec, SecretRef, SecretSource
@@ -133,6 +134,7 @@ def _from_command(ref: SecretRef, environment: Mapping[str, str], cwd: Path) -> 
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
+        oom.release(process.pid)
     except OSError as error:
         raise ConfigError(
             f"secret {ref.name}: its command cannot start: {error.strerror}", hint=hint

@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 
 import anyio
 
-from envmgr.aio import blocking
+from envmgr.aio import blocking, oom
 from envmgr.drivers.tmux.parser import Reply, ReplyParser, StreamError
 from envmgr.drivers.tmux.quoting import Command, control_line
 from envmgr.errors import Unavailable, Unobservable
@@ -224,7 +224,7 @@ async def _start(argv: Sequence[str], *, env: Mapping[str, str]) -> _Link:
 
 def _spawn(argv: Sequence[str], env: Mapping[str, str], end: socket.socket) -> subprocess.Popen[bytes]:
     try:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             argv,
             env=env,
             cwd="/",
@@ -237,3 +237,5 @@ def _spawn(argv: Sequence[str], env: Mapping[str, str], end: socket.socket) -> s
         raise Unavailable(
             f"cannot execute {argv[0]}: {error.strerror}", hint="Run `envmgr doctor`."
         ) from error
+    oom.release(process.pid)
+    return process

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import anyio
 
-from envmgr.aio import blocking
+from envmgr.aio import blocking, oom
 from envmgr.drivers import command
 from envmgr.drivers.tmux import config
 from envmgr.drivers.tmux.control import ControlDown, ControlLost, TmuxControl
@@ -67,6 +67,7 @@ class TmuxServer:
         self._control = TmuxControl((*self.client, "-u", "-C", *hub), env=self._env, deadline_s=deadline_s)
         self._starting = anyio.Lock()
         self._starts = 0
+        self._is_shielded = False
         self._attaching = anyio.Lock()
         self._building = 0
         self._slots = anyio.CapacityLimiter(_BUILDS_AT_ONCE)
@@ -144,6 +145,7 @@ class TmuxServer:
             # Its configuration is read when this is answered; until then a server without sessions ends by itself.
             await self.once(["show-options", "-s", "exit-empty"])
             self._control.forgive()
+            self._is_shielded = False
             await self._attach()
             self._starts += 1
 
@@ -174,6 +176,14 @@ class TmuxServer:
                 while self._building:  # noqa: ASYNC110 - milliseconds, and only while a connection is missing
                     await anyio.sleep(_QUIET_PAUSE_S)
                 await self._control.connect()
+                await self._shield()
+
+    async def _shield(self) -> None:
+        """When memory runs out, the server shall be there to tell which assistant was ended."""
+        if oom.is_shielded() and not self._is_shielded:
+            with contextlib.suppress(ControlDown, ControlLost, Unavailable, ValueError):
+                pid = int(await self._ask([["display-message", "-p", "#{pid}"]]))
+                self._is_shielded = await blocking.act("proc", oom.shield, pid)
 
     async def _ask(self, commands: Sequence[Command]) -> str:
         replies = await self._control.ask(commands)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import anyio
 
+from envmgr.aio import oom
 from envmgr.drivers.tmux import config, listing
 from envmgr.drivers.tmux.quoting import Command, arguments, clean, text_in_format
 from envmgr.drivers.tmux.server import PLACEHOLDER, NoServer, Refused, TmuxServer
@@ -128,7 +129,13 @@ class TmuxTerminals:
 
     async def furnish(self, terminal: Terminal, argv: Sequence[str]) -> None:
         await self._server.act(
-            ["set-option", "-t", f"{terminal.session}:", "default-command", f"exec {shlex.join(argv)}"]
+            [
+                "set-option",
+                "-t",
+                f"{terminal.session}:",
+                "default-command",
+                f"exec {shlex.join([*oom.released(), *argv])}",
+            ]
         )
 
     async def look(self, name: str, *, owner: str) -> Seen[Terminal]:
@@ -299,7 +306,7 @@ def _start(pane: str, argv: Sequence[str], *, cwd: Path) -> list[Command]:
         raise UsageError("a command is empty or has '=' in its program", hint="Name the program without '='.")
     # Through `env`: tmux gives a single word to a shell, and says nothing when there is no such program. The agent must
     # not see the server it lives in.
-    program = ["env", "-u", "TMUX", "-u", "TMUX_PANE", "--", *argv]
+    program = [*oom.released(), "env", "-u", "TMUX", "-u", "TMUX_PANE", "--", *argv]
     return [
         ["respawn-pane", "-k", "-t", pane, "-c", text_in_format(str(cwd)), "--", *program],
         ["set-option", "-p", "-t", pane, "@envmgr-started", "1"],

@@ -20,6 +20,7 @@ import anyio
 import uvicorn
 
 from envmgr import bootstrap
+from envmgr.aio import oom
 from envmgr.app import paths
 from envmgr.errors import EnvmgrError, Unavailable
 from envmgr.interfaces.http.server import application
@@ -53,6 +54,7 @@ def main() -> int:
     lock = _singleton(folder / paths.LOCK)
     if lock is None:
         return 0
+    oom.shield()
     try:
         anyio.run(_serve, folder, lock)
     except (EnvmgrError, BaseExceptionGroup) as error:
