@@ -194,6 +194,7 @@ async def daemon() -> AsyncIterator[App]:
             app.supervisor, app.stopping, app.started_at = supervisor, anyio.Event(), time.time()
             yield app
             bus.close()
+            app.recovery.rest()
             await _drain(supervisor)
             group.cancel_scope.cancel()
     finally:
@@ -221,16 +222,15 @@ def _prevention(settings: Settings) -> PreventionPolicy:
 
 
 def _recovery(settings: Settings) -> RecoveryLimits:
-    said = settings.recovery
     return RecoveryLimits(
-        is_on=said.enabled,
-        per_hour=said.per_hour,
-        look_s=said.look_s,
-        cool_down_s=said.cool_down_s,
-        close_after_s=said.close_after_s,
-        patience_s=said.patience_s,
-        canary_s=said.canary_s,
-        safe_mode_s=said.safe_mode_s,
+        is_on=settings.recovery.enabled,
+        per_hour=settings.recovery.per_hour,
+        look_s=settings.recovery.look_s,
+        cool_down_s=settings.recovery.cool_down_s,
+        close_after_s=settings.recovery.close_after_s,
+        patience_s=settings.recovery.patience_s,
+        canary_s=settings.recovery.canary_s,
+        safe_mode_s=settings.recovery.safe_mode_s,
     )
 
 

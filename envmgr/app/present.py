@@ -10,6 +10,7 @@ from envmgr.app import views
 from envmgr.model.agent import Activity, AgentState, Desired, Lifecycle
 from envmgr.model.event import Event
 from envmgr.model.ids import image_name
+from envmgr.model.incident import Rung
 from envmgr.model.observe import Present, Seen, Unknown
 from envmgr.model.service import ServiceSpec, ServiceState
 from envmgr.model.spec import AgentSpec
@@ -222,12 +223,19 @@ def what_next(state: AgentState) -> str:
             return "envmgr ends what is left, then verifies that nothing is."
         case Lifecycle.STOPPED:
             return f"nothing until you ask: `envmgr start {name}`, or `envmgr rm {name}`."
+        case Lifecycle.ERROR if state.rung is Rung.PERSON:
+            return (
+                f"nothing until you mend it, what is left of it runs: `envmgr incidents --show {state.incident}`,"
+                f" then `envmgr recover {name}`."
+            )
         case Lifecycle.ERROR if state.holds:
             return f"nothing until you ask: `envmgr stop {name}` releases what it still holds."
         case Lifecycle.ERROR:
             return (
                 f"nothing until you ask: mend the cause, then `envmgr start {name}`, or `envmgr rm {name}`."
             )
+        case Lifecycle.RUNNING if state.rung is not None:
+            return f"envmgr mends it: `envmgr incidents --show {state.incident}`; a stop comes first."
         case Lifecycle.RUNNING:
             return _running_next(state)
 

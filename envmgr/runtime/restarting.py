@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 _SURE = 0.9
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 2.0, 60.0
+_SAFE_LOOK_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +164,8 @@ class Restarts:
         await self._tell(case, "service.restarting", data)
         self._group.start_soon(self._note, case)
         await anyio.sleep(verdict.delay_s)
+        while self._supervisor.safe_mode:  # noqa: ASYNC110 - nobody tells of its end
+            await anyio.sleep(_SAFE_LOOK_S)
         return True
 
     async def _judge(self, case: _Case) -> Again | StaysDown | None:

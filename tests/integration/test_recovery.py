@@ -143,12 +143,7 @@ async def test_an_agent_that_waits_for_an_answer_keeps_its_session(tmp_path: Pat
         await lab.supervisor.apply(lab.actor, asks)
         lab.actor.services["api"] = Outcome(state=ServiceState.FAILED, detail="ended")
         lab.conductor.report(lab.actor, lab.failure("api", out_of_memory=True))
-
-        async def waits() -> bool:
-            found = await lab.incidents()
-            return bool(found) and [c.rung for c in found[0].climbs] == [Rung.WAIT]
-
-        await async_eventually(waits)
+        await lab.until_waiting()
         assert lab.measures.taken == []
 
 

@@ -13,7 +13,7 @@ from anyio.abc import TaskGroup
 from envmgr.errors import EnvmgrError
 from envmgr.model.agent import Desired, Lifecycle
 from envmgr.model.effect import EffectKind
-from envmgr.model.incident import Incident, Part, Rung, Symptom
+from envmgr.model.incident import ClimbOutcome, Incident, Part, Rung, Symptom
 from envmgr.model.recovery import RecoveryLimits, RecoveryPolicy, RungPolicy
 from envmgr.model.service import Rate, ServiceSpec
 from envmgr.model.stimulus import AssistantExited, SessionRestored
@@ -23,7 +23,6 @@ from envmgr.runtime.bus import Bus
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.recovery.conductor import Conductor
 from envmgr.runtime.recovery.measure import Measure
-from envmgr.runtime.recovery.records import is_under_way
 from envmgr.runtime.supervisor import Policy, Supervisor
 from tests.support.incarnations import incarnation
 from tests.support.wait import async_eventually
@@ -140,14 +139,23 @@ class Lab:
         return only
 
     async def until_calm(self) -> None:
-        """No recovery is under way any more, but there was one."""
+        """The last measure has held."""
 
         async def is_calm() -> bool:
             found = await self.incidents()
-            has_ended = bool(found and found[0].climbs) and not is_under_way(found[0])
-            return has_ended and self.actor.state.rung is None
+            has_held = bool(found and found[0].climbs) and found[0].climbs[-1].outcome is ClimbOutcome.HELD
+            return has_held and self.actor.state.rung is None
 
         await async_eventually(is_calm)
+
+    async def until_waiting(self) -> None:
+        """Nothing is done about it for now."""
+
+        async def waits() -> bool:
+            found = await self.incidents()
+            return bool(found) and [climb.rung for climb in found[0].climbs] == [Rung.WAIT]
+
+        await async_eventually(waits)
 
     async def until_rung(self, rung: Rung) -> None:
         await async_eventually(lambda: self.actor.state.rung is rung)

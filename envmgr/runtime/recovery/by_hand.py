@@ -74,8 +74,17 @@ class ByHand:
         foretold = await self.foretell(actor, rung)
         request = RecoverRequested(incident=1, rung=foretold.rung, reason=_ASKED)
         decide(actor.state, request, 0.0)  # refused before anything is written
-        await self._give_way(actor)
-        incident = foretold.incident or await self._begin(actor, foretold.rung)
+        self._climber.asked.add(actor.state.id)
+        try:
+            await self._give_way(actor)
+            return await self._begin_climb(actor, foretold, request, cause)
+        finally:
+            self._climber.asked.discard(actor.state.id)
+
+    async def _begin_climb(
+        self, actor: Actor, foretold: Foretold, request: RecoverRequested, cause: str
+    ) -> Incident:
+        incident = foretold.incident or await self._open(actor, foretold.rung)
         now = self._supervisor.systems.now()
         if is_under_way(incident):
             end = ended(ClimbOutcome.GIVEN_UP, at=now, result="a person's request came first")
@@ -113,7 +122,7 @@ class ByHand:
         pressing = [one for one in mine if self._chooser.is_pressing(one)]
         return next(iter(present or pressing[::-1]), None)
 
-    async def _begin(self, actor: Actor, rung: Rung) -> Incident:
+    async def _open(self, actor: Actor, rung: Rung) -> Incident:
         now = self._supervisor.systems.now()
         symptom = Symptom(part=_PARTS.get(rung, Part.WORKSPACE), words=_ASKED, at=now)
         diagnosis = Diagnosis(

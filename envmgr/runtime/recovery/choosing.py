@@ -26,11 +26,16 @@ from envmgr.runtime.supervisor import Supervisor
 CAUSE = "recovery"
 _ORDER = (Part.HOST, Part.ENGINE, Part.WORKSPACE, Part.SESSION, Part.ASSISTANT, Part.SERVICE)
 _UNKNOWN_AGAIN_S = 3600.0
+_FRESH_S = 60.0
 _UNSAFE = "the work could not be saved first"
 
 
 class Chooser:
-    """Knows what presses: incidents about which something is to be done."""
+    """Knows what presses: incidents about which something is to be done.
+
+    Attributes:
+        is_resting: The daemon is ending; the next one goes on.
+    """
 
     def __init__(
         self,
@@ -46,6 +51,7 @@ class Chooser:
         self._supervisor, self._incidents, self._gate = supervisor, incidents, gate
         self._climber, self._limits, self._reach = climber, limits, reach
         self._pressing: dict[int, Symptom | None] = {}
+        self.is_resting = False
 
     def load(self) -> None:
         """What earlier daemons had not mended presses still."""
@@ -96,14 +102,16 @@ class Chooser:
 
     async def _still_presses(self, actor: Actor, incident: Incident) -> bool:
         """What became well by itself, or by a person, needs nothing. What was not seen since a restart of the daemon waits for that."""
-        seen = is_down(actor, incident)
+        seen, now = is_down(actor, incident), self._supervisor.systems.now()
+        symptom = self._pressing[incident.id]
+        if seen is None and symptom is not None and now - symptom.at > _FRESH_S:
+            seen = False  # who reports such things says so again while it is so
         if seen is False:
             del self._pressing[incident.id]
-            now = self._supervisor.systems.now()
             end = ended(ClimbOutcome.HELD, at=now, result="it is well again")
             await self._incidents.amend(incident.id, end)
             return False
-        return seen is True or self._pressing[incident.id] is not None
+        return seen is True or symptom is not None
 
     async def _choose(self, actor: Actor, incident: Incident) -> None:
         choice = choose(await self.case(actor, incident))
@@ -132,6 +140,8 @@ class Chooser:
         )
 
     def _pause(self, incident: Incident) -> str:
+        if self.is_resting:
+            return "the daemon is ending"
         if not self._limits.is_on:
             return "recovery is switched off (`recovery.enabled`)"
         climbing_now = self._climber.acting

@@ -34,6 +34,7 @@ class Climber:
     Attributes:
         acting: Agents a measure is being taken for, or is about to be; what is noticed of them meanwhile says nothing.
         at_once: Agents for which a person asked: no delay.
+        asked: Agents for which a person's request is being prepared; nobody else begins anything.
         acted_at: When the last measure of an agent ended, in Unix time; what was seen before then is old.
     """
 
@@ -52,6 +53,7 @@ class Climber:
         self._limits, self._reach, self._taken = limits, reach, taken
         self.acting: set[str] = set()
         self.at_once: set[str] = set()
+        self.asked: set[str] = set()
         self.acted_at: dict[str, float] = {}
 
     async def climb(self, actor: Actor, owed: OwedEffect) -> None:

@@ -95,6 +95,10 @@ class Conductor:
         await self.gate.load()
         self._chooser.load()
 
+    def rest(self) -> None:
+        """Begin nothing any more."""
+        self._chooser.is_resting = True
+
     def start(self, group: TaskGroup) -> None:
         """Begin to look after agents."""
         group.start_soon(self.run)
@@ -190,7 +194,7 @@ class Conductor:
         state = actor.state
         if state.lifecycle is Lifecycle.ERROR and state.rung is None:
             await self._verifier.respawn_failed(actor)
-        if agent in self._climber.acting or not _is_alive(state):
+        if agent in self._climber.acting | self._climber.asked or not _is_alive(state):
             return
         await self._verifier.look(actor)
         if actor.state.lifecycle is Lifecycle.RUNNING:

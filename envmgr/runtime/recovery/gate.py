@@ -125,7 +125,7 @@ class Gate:
             reason=reason, since=self._supervisor.systems.now(), until=self._now() + self._limits.safe_mode_s
         )
         await self._put(replace(self._state, safe=safe))
-        await self._record("safe_mode.entered", {"reason": reason})
+        await self._record("host.safe_mode_entered", {"reason": reason})
         await self._record("notice", {"text": f"safe mode: {reason}; envmgr mends nothing by itself now"})
 
     async def leave_safe_mode(self, *, by: str) -> bool:
@@ -133,7 +133,7 @@ class Gate:
         was_on = self._state.safe is not None
         await self._put(HostState())
         if was_on:
-            await self._record("safe_mode.left", {"by": by})
+            await self._record("host.safe_mode_left", {"by": by})
         return was_on
 
     async def _put(self, state: HostState) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import anyio
 
 from envmgr.model.ids import AgentId
-from envmgr.model.incident import Climb, ClimbOutcome, Incident, Rung
+from envmgr.model.incident import Climb, ClimbOutcome, FailureClass, Incident, Rung
 from envmgr.model.observe import Absent, Present
 from envmgr.model.recovery import RecoveryLimits
 from envmgr.model.stimulus import RungFailed, RungHeld
@@ -110,9 +110,11 @@ class Verifier:
         await self._gate.was_lost(incident.agent, incident.diagnosis.failure)
 
     async def _look_again(self, actor: Actor, incident: Incident) -> None:
-        """A person may have mended it."""
-        now = anyio.current_time()
-        if now - self._looked_at.setdefault(actor.state.id, now) < self._limits.cool_down_s:
+        """A person may have mended it. What was misconfigured is well again only by a person, so that is not waited for."""
+        now, pause_s = anyio.current_time(), self._limits.cool_down_s
+        if incident.diagnosis.failure is FailureClass.CONFIGURATION:
+            pause_s = min(pause_s, actor.spec.recovery.stabilize_s)
+        if now - self._looked_at.setdefault(actor.state.id, now) < pause_s:
             return
         self._looked_at[actor.state.id] = now
         inc = await self._supervisor.incarnation(actor)
