@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,57 @@ def test_settings_in_the_arguments_would_silence_the_hooks_and_are_refused(env: 
 
     with pytest.raises(ConfigError):
         ClaudeCodeAssistant().check(spec, env)
+
+
+CONVERSATION = "11111111-2222-4333-8444-555555555555"
+
+
+def talking(folder: Path, env: Mapping[str, str]) -> Place:
+    return replace(place(folder, env), conversation=CONVERSATION)
+
+
+@proves("RESUME-001")
+def test_a_conversation_is_begun_under_its_id_and_gone_on_with_when_it_exists(
+    tmp_path: Path, env: dict[str, str]
+) -> None:
+    spec = AssistantSpec(kind="claude_code")
+    first = ClaudeCodeAssistant().prepare(spec, talking(tmp_path, env))
+    file = tmp_path / ".claude" / "projects" / "-tree" / f"{CONVERSATION}.jsonl"
+    file.parent.mkdir(parents=True)
+    file.touch()
+
+    again = ClaudeCodeAssistant().prepare(spec, talking(tmp_path, env))
+
+    assert first.argv[-2:] == ("--session-id", CONVERSATION)
+    assert again.argv[-2:] == ("--resume", CONVERSATION)
+
+
+@proves("RESUME-001")
+@pytest.mark.parametrize("word", ["--continue", "-c", "--resume=x", "-r", "--session-id"])
+def test_who_names_a_conversation_in_the_arguments_has_said_which(
+    tmp_path: Path, env: dict[str, str], word: str
+) -> None:
+    spec = AssistantSpec(kind="claude_code", args=(word,))
+
+    start = ClaudeCodeAssistant().prepare(spec, talking(tmp_path, env))
+
+    assert CONVERSATION not in start.argv
+
+
+@proves("RESPAWN-003")
+def test_a_hand_off_note_is_told_to_the_model_at_the_start(tmp_path: Path, env: dict[str, str]) -> None:
+    note = tmp_path / "it's a note.md"
+    note.write_text("you were started again", encoding="utf-8")
+    here = replace(place(tmp_path, env), handoff=note)
+
+    ClaudeCodeAssistant().prepare(AssistantSpec(kind="claude_code"), here)
+
+    settings = json.loads((tmp_path / "claude-settings.json").read_text(encoding="utf-8"))
+    _, told = settings["hooks"]["SessionStart"]
+    run = subprocess.run(
+        ["/bin/sh", "-c", told["hooks"][0]["command"]], capture_output=True, text=True, check=False
+    )
+    assert (run.returncode, run.stdout) == (0, "you were started again")
 
 
 @proves("ASSIST-013")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import time
 from collections.abc import Iterator
@@ -98,14 +99,12 @@ def free_index(worktree: Path) -> bool:
     return True
 
 
-def _open_files() -> set[str]:
-    found = set()
-    for folder in Path("/proc").glob("[0-9]*/fd"):
+def _open_files() -> Iterator[str]:
+    for entry in glob.iglob("/proc/[0-9]*/fd/*"):  # noqa: PTH207  thousands of them
         try:
-            found |= {os.readlink(entry.path) for entry in os.scandir(folder)}  # noqa: PTH115  thousands of them
+            yield os.readlink(entry)  # noqa: PTH115
         except OSError:
-            continue  # it has ended, or is another user's, who has no business in here
-    return found
+            continue  # closed meanwhile, or another user's, who has no business in here
 
 
 def _runs_git_in(worktree: Path) -> Iterator[int]:

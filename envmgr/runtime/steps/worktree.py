@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+import anyio
+
 from envmgr.core.counting import counted
 from envmgr.errors import ConfigError, Conflict, Unavailable
 from envmgr.model.observe import Absent, Present, Unknown
@@ -32,7 +34,7 @@ class AddWorktree(Step):
             inc.has_made(self.name)
             return _receipt(inc.prior, is_new=False)
         spec = inc.spec.workspace
-        inc.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        await anyio.Path(inc.path.parent).mkdir(parents=True, exist_ok=True, mode=0o700)
         if inc.spec.origin is not None and inc.prior is None:
             inc.worktree = await self._copy(inc.spec.origin)
         else:
