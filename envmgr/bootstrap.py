@@ -63,6 +63,8 @@ from envmgr.runtime.graves import Graves
 from envmgr.runtime.health import Health
 from envmgr.runtime.incarnation import Layout, Systems
 from envmgr.runtime.keeper_loss import KeeperLoss
+from envmgr.runtime.maintenance.maintenance import Maintenance
+from envmgr.runtime.maintenance.task import Limits
 from envmgr.runtime.prevention.prevention import Prevention, PreventionPolicy
 from envmgr.runtime.pulse import Pulse
 from envmgr.runtime.reaping.reaper import Reaper, Schedule
@@ -71,7 +73,6 @@ from envmgr.runtime.recovery.conductor import Conductor
 from envmgr.runtime.recovery.ground import GroundWatch
 from envmgr.runtime.recovery.rungs import Rungs
 from envmgr.runtime.restarting import Restarts
-from envmgr.runtime.retention import Retention
 from envmgr.runtime.room import HostLimits
 from envmgr.runtime.saga import never
 from envmgr.runtime.sampler import Sampler
@@ -174,7 +175,10 @@ async def daemon() -> AsyncIterator[App]:
             health.keepers = KeeperLoss(
                 supervisor, app.control, health, group, report=app.recovery.report
             )  # fmt: skip
-            await adopt(supervisor, performer, app.control, _rebooting(supervisor, settings), group=group)
+            await adopt(
+                supervisor, performer, app.control, _rebooting(supervisor, settings), group=group,
+                report=app.recovery.report,
+            )  # fmt: skip
             group.start_soon(restoring.finish_all, supervisor)
             app.recovery.start(group)
             group.start_soon(Sampler(supervisor, app.recovery.report).run)
@@ -186,11 +190,13 @@ async def daemon() -> AsyncIterator[App]:
             folders = FolderWatcher(polls=settings.watch.polling)
             group.start_soon(Watches(supervisor, app.control, folders).run)
             group.start_soon(Graves(systems).run)
-            group.start_soon(Retention(systems, layout).run)
             group.start_soon(Expiry(supervisor).run)
-            app.reaper = Reaper(supervisor, _reaping(settings))
-            group.start_soon(app.reaper.run)
             group.start_soon(archive.run)
+            app.maintenance = _maintenance(supervisor, settings)
+            app.reaper = Reaper(supervisor, _reaping(settings), app.maintenance)
+            group.start_soon(app.reaper.run)
+            if settings.maintenance.enabled:
+                group.start_soon(app.maintenance.run)
             app.supervisor, app.stopping, app.started_at = supervisor, anyio.Event(), time.time()
             yield app
             bus.close()
@@ -324,6 +330,11 @@ def _policy(settings: Settings) -> Policy:
     return Policy(limits=limits, ports=_pool(settings), validate=os.environ.get("ENVMGR_VALIDATE") == "1")
 
 
+def _maintenance(supervisor: Supervisor, settings: Settings) -> Maintenance:
+    said = settings.maintenance.model_dump(exclude={"enabled", "period_s"})
+    return Maintenance(supervisor, Limits(**said), period_s=settings.maintenance.period_s)
+
+
 def _reaping(settings: Settings) -> Schedule:
     said = settings.reaper
     policy = Spare(
@@ -339,6 +350,8 @@ def _reaping(settings: Settings) -> Schedule:
         period_s=said.period_s,
         again_s=said.again_s,
         call_s=said.call_s,
+        disk_percent=said.disk_percent,
+        inodes_percent=said.inodes_percent,
     )
 
 

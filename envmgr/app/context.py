@@ -14,7 +14,7 @@ from envmgr.protocols.scopes import Scopes
 from envmgr.protocols.templates import TemplateSource
 from envmgr.runtime.control import Control
 from envmgr.runtime.drift import DriftLoop
-from envmgr.runtime.recovery.conductor import Conductor
+from envmgr.runtime.maintenance.maintenance import Maintenance
 from envmgr.runtime.reaping.reaper import Reaper
 from envmgr.runtime.recovery.conductor import Conductor
 from envmgr.runtime.supervisor import Supervisor
@@ -29,6 +29,7 @@ class App:
         drift: Compares agents with their templates; None outside the daemon.
         recovery: Mends what fails; None outside the daemon.
         reaper: Finds and removes what nobody owns; None outside the daemon, and until adoption has finished.
+        maintenance: Keeps things from growing for ever; None outside the daemon.
         code: Fingerprint of the daemon's code as it was at its start.
         stopping: Set to end the daemon.
         worktree_root: Folder of all worktrees.
@@ -47,6 +48,7 @@ class App:
     drift: DriftLoop | None = None
     recovery: Conductor | None = None
     reaper: Reaper | None = None
+    maintenance: Maintenance | None = None
     stopping: anyio.Event | None = None
     started_at: float = 0.0
     code: str = ""
@@ -71,6 +73,13 @@ class App:
         if self.recovery is None:
             raise Unavailable("this needs the daemon", hint="Run `envmgr daemon start`.")
         return self.recovery
+
+    @property
+    def upkeep(self) -> Maintenance:
+        """Who does what is done now and then."""
+        if self.maintenance is None:
+            raise Unavailable("this needs the daemon", hint="Run `envmgr daemon start`.")
+        return self.maintenance
 
     @property
     def agents(self) -> Supervisor:

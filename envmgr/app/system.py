@@ -74,6 +74,7 @@ async def info(ask: Nothing, app: App) -> views.DaemonView:
         code=app.code,
         engine=await _whereabouts(app),
         engine_trouble=await _engine_trouble(app),
+        pressure=await app.reaper.trouble() if app.reaper else "",
     )
 
 
@@ -359,6 +360,11 @@ async def _daemon_checks(app: App) -> AsyncIterator[views.CheckView]:
         yield views.CheckView(
             check="terminals", ok=False, found=trouble,
             fix=f"look at the server: tmux -S {app.state_dir}/tmux.sock list-sessions; if it is stopped, `kill -CONT` its pid",
+        )  # fmt: skip
+    if status.pressure:
+        yield views.CheckView(
+            check="room", ok=False, found=status.pressure,
+            fix="envmgr audit-resources, envmgr reap, envmgr maintain; then envmgr rm NAME for agents that nobody needs",
         )  # fmt: skip
     for one in status.shared:
         yield _share(one)

@@ -308,6 +308,7 @@ class DaemonView(View):
         default="", description="Address of its container engine, and who says so; empty for none"
     )
     engine_trouble: str = Field(default="", description="Why that one cannot be used; empty when it can")
+    pressure: str = Field(default="", description="Which disk is too full; empty when none is")
 
 
 class VersionView(View):

@@ -179,6 +179,35 @@ class Reaper(Strict):
     """The same for inodes."""
 
 
+class Maintenance(Strict):
+    """How long things are kept, and how often what is older goes."""
+
+    enabled: bool = True
+    """Work by itself; `envmgr maintain` works in any case."""
+    period_s: Annotated[float, Field(ge=1)] = 3600.0
+    """Seconds between two rounds."""
+    events_days: Annotated[float, Field(gt=0)] = 30.0
+    """Days for which events are kept."""
+    events_keep: Annotated[int, Field(ge=1)] = 100_000
+    """So many events are kept, however old."""
+    incidents_days: Annotated[float, Field(gt=0)] = 90.0
+    """Days for which closed incidents and their bundles are kept."""
+    copies_days: Annotated[float, Field(gt=0)] = 7.0
+    """Days for which copies of volumes are kept that were made before a removal or a restore."""
+    logs_days: Annotated[float, Field(gt=0)] = 14.0
+    """Days for which rotated logs are kept."""
+    log_bytes: Annotated[int, Field(ge=1000)] = 10_000_000
+    """Size from which on the logs of the daemon and of keepers are rotated."""
+    logs_keep: Annotated[int, Field(ge=1, le=100)] = 3
+    """Rotated logs of the daemon, and of each keeper."""
+    temp_days: Annotated[float, Field(gt=0)] = 1.0
+    """Days after which half-written files go."""
+    ports_days: Annotated[float, Field(gt=0)] = 7.0
+    """Days for which a stopped agent's port numbers are kept for it."""
+    free_percent: Annotated[float, Field(gt=0, le=100)] = 20.0
+    """Share of free pages from which on the database gives them back."""
+
+
 class Log(Strict):
     """What envmgr writes about itself."""
 
@@ -222,6 +251,8 @@ class Settings(BaseSettings):
     """Files that are watched."""
     reaper: Reaper = Reaper()
     """Things that nobody owns any more."""
+    maintenance: Maintenance = Maintenance()
+    """How long things are kept."""
     log: Log = Log()
     """What envmgr writes about itself."""
 

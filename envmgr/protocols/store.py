@@ -123,6 +123,16 @@ class Snapshot:
         return sum(volume.bytes for volume in self.volumes)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """How full the database's file is; `can_shrink`: whether free pages can be given back while others write."""
+
+    pages: int
+    free_pages: int
+    page_bytes: int
+    can_shrink: bool
+
+
 class Transaction(Protocol):
     """Reads and writes of one change. Everything it does is kept, or none of it."""
 
@@ -157,8 +167,15 @@ class Transaction(Protocol):
     def last_events(self, *, agent: str, limit: int) -> Sequence[Event]:
         """The newest events of an agent, oldest first."""
 
-    def prune(self, *, before_at: float, keep: int) -> int:
-        """Drop events older than `before_at` except the newest `keep` (at least one); returns how many."""
+    def prune(self, *, before_at: float, keep: int, at_most: int | None = None) -> int:
+        """Drop events older than `before_at` except the newest `keep` (at least one), oldest first; returns how many.
+
+        Args:
+            at_most: So many at once, so that others need not wait for long.
+        """
+
+    def stale(self, *, before_at: float, keep: int) -> int:
+        """How many `prune` would drop."""
 
     def owe(self, agent: AgentId, effect: Effect, *, cause: str = "") -> int:
         """Record an effect as owed; returns its id."""
@@ -228,6 +245,12 @@ class Transaction(Protocol):
 
     def delete_incident(self, incident: int) -> None:
         """Forget it; forgetting twice is harmless."""
+
+    def room(self) -> Room:
+        """How full the file is."""
+
+    def shrink(self, *, pages: int) -> int:
+        """Give at most so many free pages back to the disk; returns how many are left."""
 
     def get(self, key: str) -> str | None:
         """A small setting of this installation, such as the instance id."""

@@ -82,7 +82,7 @@ def _parts(inc: Incarnation, record: Record) -> Sequence[Part]:
         ("release", lambda: _release(inc)),
         *([("post-stop", lambda: _hooks(inc, record, before=False))] if inc.spec.hooks.post_stop else []),
         *(
-            [("worktree", lambda: _remove_if_clean(inc))]
+            [("worktree", lambda: remove_if_clean(inc))]
             if inc.spec.retention.worktree == "remove-if-clean"
             else []
         ),
@@ -163,7 +163,8 @@ async def _release(inc: Incarnation) -> None:
     await inc.systems.store.write(release)
 
 
-async def _remove_if_clean(inc: Incarnation) -> None:
+async def remove_if_clean(inc: Incarnation) -> None:
+    """The worktree of a stopped agent, when git says that nothing is lost; its next start makes it again."""
     git = inc.systems.workspaces
     match await git.look(inc.repo, inc.path, inc.owner):
         case Present(worktree) if (await git.work(worktree)).is_safe_to_drop:

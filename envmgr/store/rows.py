@@ -17,6 +17,7 @@ from envmgr.model.lease import PortLease, StepRecord, Tombstone
 from envmgr.model.spec import AgentSpec
 from envmgr.protocols.store import AgentRecord, OwedEffect, Snapshot
 from envmgr.store.codec import Codec, read_json, write_json
+from envmgr.store.shrinking import Shrinking
 
 _STATE = Codec(AgentState)
 _SPEC = Codec(AgentSpec)
@@ -28,6 +29,8 @@ _INCIDENT = Codec(Incident)
 
 _AGENT = "SELECT state, spec, version, created_at FROM agent"
 _EVENT = "SELECT seq, at, kind, agent, generation, cause, data FROM event"
+# The newest one stays: the next number is counted from it.
+_STALE = "FROM event WHERE at < ? AND seq <= (SELECT seq FROM event ORDER BY seq DESC LIMIT 1 OFFSET ?)"
 _LEASE = "SELECT agent, service, name, port, block, held FROM lease"
 
 
@@ -35,7 +38,7 @@ _LEASE = "SELECT agent, service, name, port, block, held FROM lease"
 _spec = lru_cache(maxsize=256)(_SPEC.load)
 
 
-class SqliteTransaction:
+class SqliteTransaction(Shrinking):
     """`envmgr.protocols.store.Transaction` on a connection in which the caller has begun a transaction."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -111,11 +114,14 @@ class SqliteTransaction:
             newest = self._execute(f"{_EVENT} ORDER BY seq DESC LIMIT ?", (limit,))
         return _events(newest)[::-1]
 
-    def prune(self, *, before_at: float, keep: int) -> int:
-        # The newest one stays: the next number is counted from it.
+    def stale(self, *, before_at: float, keep: int) -> int:
+        return int(self._execute(f"SELECT count(*) {_STALE}", (before_at, max(keep, 1))).fetchone()[0])
+
+    def prune(self, *, before_at: float, keep: int, at_most: int | None = None) -> int:
+        limit = -1 if at_most is None else at_most
         removed = self._execute(
-            "DELETE FROM event WHERE at < ? AND seq <= (SELECT seq FROM event ORDER BY seq DESC LIMIT 1 OFFSET ?)",
-            (before_at, max(keep, 1)),
+            f"DELETE FROM event WHERE seq IN (SELECT seq {_STALE} ORDER BY seq LIMIT ?)",  # noqa: S608  our own words
+            (before_at, max(keep, 1), limit),
         )
         return removed.rowcount
 

@@ -13,6 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from envmgr.errors import Unavailable
+from envmgr.store import shrinking
 from envmgr.store.trouble import damaged, shown
 
 _BUSY_S = 5.0
@@ -47,6 +48,7 @@ def prepare(path: Path) -> None:
     try:
         _look_whole(connection, path)
         migrate(connection, migrations(), path=path)
+        shrinking.prepare(connection)
     finally:
         connection.close()
 
@@ -55,6 +57,8 @@ def connect(path: Path) -> sqlite3.Connection:
     """A connection that begins and ends its transactions itself, for use by one thread at a time."""
     connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
     try:
+        # Counts only while there is no table yet, and before the journal writes the first page.
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         # On macOS fsync(2) leaves data in the drive's cache; elsewhere this does nothing.

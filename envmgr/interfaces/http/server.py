@@ -10,7 +10,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
-from typing import Any
+from typing import Any, get_origin
 
 import anyio
 from pydantic import BaseModel
@@ -68,7 +68,9 @@ async def _ask(op: Operation, request: Request) -> BaseModel:
     """Path, query and body as the operation's model. Raises UsageError naming the field."""
     given: dict[str, Any] = {}
     for key, value in request.query_params.multi_items():
-        given[key] = [*given[key], value] if isinstance(given.get(key), list) else value
+        field = op.takes.model_fields.get(key)
+        is_list = field is not None and get_origin(field.annotation) is list
+        given[key] = [*given.get(key, []), value] if is_list else value
     if body := await request.body():
         try:
             parsed = json.loads(body)

@@ -6,8 +6,7 @@ A pass that a crash cuts off has at most left a thing half removed, which the ne
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import anyio
@@ -17,10 +16,12 @@ from envmgr.core.reaping import Policy
 from envmgr.errors import EnvmgrError
 from envmgr.model.event import NewEvent
 from envmgr.model.resource import Judged, Kind, Sighting, Verdict
+from envmgr.runtime.maintenance.maintenance import Maintenance
 from envmgr.runtime.reaping import engine
 from envmgr.runtime.reaping.files import Files
 from envmgr.runtime.reaping.ground import Ground, Sort, records, survey
 from envmgr.runtime.reaping.ports import Ports
+from envmgr.runtime.reaping.pressure import Relief
 from envmgr.runtime.reaping.processes import Processes
 from envmgr.runtime.reaping.sessions import Sessions
 from envmgr.runtime.reaping.worktrees import Worktrees
@@ -52,6 +53,7 @@ class Schedule:
         first_s: After the start of the daemon, and never less than the grace.
         again_s: Between the two looks of a pass that a person asked for.
         call_s: What one removal may take.
+        disk_percent, inodes_percent: In use, above which room is made.
     """
 
     policy: Policy = Policy()
@@ -60,6 +62,8 @@ class Schedule:
     period_s: float = 300.0
     again_s: float = 2.0
     call_s: float = 30.0
+    disk_percent: float = 80.0
+    inodes_percent: float = 70.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,18 +99,17 @@ class _Memory:
 
 
 class Reaper:
-    """The loop, and the doors for those who ask.
+    """The loop, and the doors for those who ask."""
 
-    Args:
-        clock: Steady: the grace between two looks does not shrink when somebody sets the clock.
-    """
-
-    def __init__(
-        self, supervisor: Supervisor, schedule: Schedule, *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, supervisor: Supervisor, schedule: Schedule, maintenance: Maintenance) -> None:
         self._supervisor = supervisor
         self._schedule = schedule
-        self._clock = clock
+        self._relief = Relief(
+            supervisor,
+            maintenance,
+            disk_percent=schedule.disk_percent,
+            inodes_percent=schedule.inodes_percent,
+        )
         self._sorts = {sort.kind: sort for sort in _sorts()}
         self._memory = _Memory()
         self._turn = anyio.Lock()
@@ -117,6 +120,8 @@ class Reaper:
         while True:
             try:
                 await self.work()
+                if self._schedule.is_on:
+                    await self._relief.make_room()
             except EnvmgrError as error:  # looked at again soon
                 log.warning("leftovers not looked for", extra={"why": error.message})
             except Exception:  # a loop of the daemon owns its boundary: one bad turn must not end it
@@ -127,7 +132,7 @@ class Reaper:
         """One pass of the loop: remove what an earlier one has seen, remember the rest, tell what a person must see to."""
         async with self._turn:
             judged = await self._look()
-            now = self._clock()
+            now = self._supervisor.systems.steady()  # the grace does not shrink when somebody sets the clock
             due = reaping.due(judged, self._memory.first_seen, now=now, policy=self._policy)
             self._memory.first_seen = reaping.again(judged, self._memory.first_seen, now=now)
             await self._tell(judged)
@@ -148,6 +153,15 @@ class Reaper:
             if is_dry:
                 return Reaped(judged=tuple(judged), left=tuple(reaping.leaked(judged)), removed=())
             return await self._remove(due, judged)
+
+    async def relieve(self) -> int:
+        """Somebody has run out of disk: remove orphans, then whatever may go early; returns the bytes that were freed."""
+        reaped = await self.reap()
+        return reaped.freed_bytes + await self._relief.make_room(is_asked=True)
+
+    async def trouble(self) -> str:
+        """Which disk is too full; empty when none is."""
+        return await self._relief.trouble()
 
     @property
     def _policy(self) -> Policy:
