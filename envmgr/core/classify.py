@@ -83,6 +83,11 @@ def _advice(symptom: Symptom, clues: list[_Clue]) -> str:
 
 
 def _clues(symptom: Symptom) -> Iterator[_Clue]:
+    if symptom.survivors:
+        advice = "See what it is, end it or move it away, then `envmgr recover` the agent."
+        yield _clue(
+            FailureClass.UNKNOWN, 0.99, symptom, "process", symptom.words, advice=advice, entry=Rung.PERSON
+        )
     match symptom.part:
         case Part.ASSISTANT:
             yield from _of_assistant(symptom)
@@ -114,13 +119,6 @@ def _clue(
 
 def _facts(symptom: Symptom) -> Iterator[_Clue]:
     """What envmgr, the kernel or the engine know, whatever the program wrote."""
-    if symptom.survivors:
-        advice = (
-            "See why they cannot end (`cat /proc/PID/status`), end them, then `envmgr recover` the agent."
-        )
-        yield _clue(
-            FailureClass.UNKNOWN, 0.99, symptom, "process", symptom.words, advice=advice, entry=Rung.PERSON
-        )
     if symptom.waits_for:
         text = f"{symptom.waits_for}, which it needs, was not ready"
         advice = f"Look at {symptom.waits_for} first."

@@ -89,7 +89,7 @@ class Symptom:
         waits_for: The dependency that was not ready when it failed.
         is_mid_edit: Its source changed within the last minute.
         is_exhausted: The rung below has been tried as often as it may: start above it.
-        survivors: Processes of it that cannot be ended: nothing may be started beside them.
+        survivors: What stands in its way and can be neither adopted nor ended: nothing may be started beside it.
         disk_is_full: The file system of the worktree or of the state folder has no room or no inodes left.
         host_is_strained: Overload, or the machine has just woken up.
     """

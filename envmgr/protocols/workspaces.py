@@ -87,6 +87,19 @@ class Commit:
     files: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reclaimed:
+    """What came of a worktree that git did not show as its owner's, for people.
+
+    Attributes:
+        mended: What was wrong and is not any more; empty: nothing that could be put right.
+        foreign: Why it is somebody else's, or elsewhere; empty: it is not.
+    """
+
+    mended: str = ""
+    foreign: str = ""
+
+
 class Workspaces(Protocol):
     """All calls have deadlines; none touches the main checkout's files, index or HEAD."""
 
@@ -161,6 +174,9 @@ class Workspaces(Protocol):
 
     async def claims(self, root: Path) -> Seen[Sequence[Claimed]]:
         """All folders where worktrees of this installation lie, whosever they are."""
+
+    async def reclaim(self, repo: Repository, worktree: Worktree, owner: str) -> Reclaimed:
+        """Put back what ties a worktree to its owner: git's lock with its name, and the link of its folder. Touches no other file."""
 
     async def work(self, worktree: Worktree) -> Work:
         """What would be lost with it. Raises Unobservable when git cannot tell."""

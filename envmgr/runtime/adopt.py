@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from functools import partial
 
 import anyio
@@ -19,6 +20,8 @@ from envmgr.runtime.effects import Performer
 from envmgr.runtime.missed import replay
 from envmgr.runtime.outcomes import Outcome
 from envmgr.runtime.rebooting import Rebooting
+from envmgr.runtime.reclaiming import reclaim
+from envmgr.runtime.reporting import Report, unheard
 from envmgr.runtime.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
@@ -27,14 +30,21 @@ _ROLL_BACK_S = 10.0
 
 
 async def adopt(
-    supervisor: Supervisor, performer: Performer, control: Control, rebooting: Rebooting, *, group: TaskGroup
+    supervisor: Supervisor,
+    performer: Performer,
+    control: Control,
+    rebooting: Rebooting,
+    *,
+    group: TaskGroup,
+    report: Report = unheard,
 ) -> None:
     """Take over this host's agents.
 
     Spawns that a crash cut off are rolled back side by side, before anything new is accepted if that takes less than
     10 s; stops, removals and changes of services go on. One agent's trouble keeps neither the others nor the daemon from
-    starting, and a silent engine neither: what waits for it goes on in `group`.
+    starting, and neither does a system that is silent: what needs keepers, git, tmux or the engine goes on in `group`.
     """
+    began = time.monotonic()
     store = supervisor.systems.store
     records = await store.read(lambda tx: tx.agents())
     owed = await store.read(lambda tx: tx.owed())
@@ -57,8 +67,10 @@ async def adopt(
         for actor in supervisor.actors():
             if _is_watched(actor):
                 looks.start_soon(_resume, supervisor, performer, control, actor)
+    log.info("agents adopted", extra={"agents": len(records), "took_s": round(time.monotonic() - began, 3)})
+    group.start_soon(_reclaim_all, supervisor, report)
     group.start_soon(rebooting.run)
-    await tidying.tidy_shared(supervisor, group)
+    await tidying.tidy_engine(supervisor, group)
 
 
 def _is_watched(actor: Actor) -> bool:
@@ -78,6 +90,13 @@ async def _resume(supervisor: Supervisor, performer: Performer, control: Control
         control.finish(actor)
     except Exception:  # one agent owns its boundary here
         log.exception("agent not adopted in full", extra={"agent": actor.state.id})
+
+
+async def _reclaim_all(supervisor: Supervisor, report: Report) -> None:
+    """One after the other: git's marks can wait, who asks something cannot."""
+    for actor in supervisor.actors():
+        if _is_watched(actor) and actor.incarnation is not None:
+            await reclaim(supervisor, actor, actor.incarnation, report=report)
 
 
 def _settle(tx: Transaction, effect: int) -> None:

@@ -107,7 +107,9 @@ class KeeperLoss:
         try:
             await keepers.end(inc.home, owner=owner)
         except EnvmgrError as error:  # nobody is signalled on suspicion
-            await quarantine.put_keeper(self._supervisor, actor, inc, error.message, report=self._report)
+            await quarantine.put_part(
+                self._supervisor, actor, inc, quarantine.KEEPER, error.message, report=self._report
+            )
 
     async def _follow(self, actor: Actor, inc: Incarnation) -> None:
         try:

@@ -14,8 +14,8 @@ from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.reporting import Report
 from envmgr.runtime.supervisor import Supervisor
 
-KEEPER = "keeper"
-"""Its subject when it is the keeper itself that can be neither asked nor ended."""
+KEEPER, WORKTREE = "keeper", "worktree"
+"""Subjects that are no services: a keeper that can be neither asked nor ended, a worktree that is somebody else's."""
 
 
 async def put(
@@ -26,23 +26,24 @@ async def put(
         words = f"{', '.join(survivors)} cannot be ended"
         fact = Quarantined(generation=inc.generation, subject=unit, reason=words)
         await supervisor.apply(actor, fact)
-        report(actor, _symptom(unit, f"{unit}: {words}", tuple(survivors), supervisor.systems.now()))
+        now = supervisor.systems.now()
+        symptom = Symptom(
+            part=Part.SERVICE, subject=unit, words=f"{unit}: {words}", at=now, survivors=tuple(survivors)
+        )
+        report(actor, symptom)
 
 
-async def put_keeper(
-    supervisor: Supervisor, actor: Actor, inc: Incarnation, reason: str, *, report: Report
+async def put_part(
+    supervisor: Supervisor, actor: Actor, inc: Incarnation, subject: str, reason: str, *, report: Report
 ) -> None:
-    """All that a keeper holds, which answers nobody and is not surely the one that may be ended."""
-    fact = Quarantined(generation=inc.generation, subject=KEEPER, reason=reason)
-    await supervisor.apply(actor, fact)
-    report(actor, _symptom("", f"its keeper: {reason}", (reason,), supervisor.systems.now()))
+    """A part that is no service: KEEPER or WORKTREE."""
+    await supervisor.apply(actor, Quarantined(generation=inc.generation, subject=subject, reason=reason))
+    part = Part.WORKSPACE if subject == WORKTREE else Part.SERVICE
+    now = supervisor.systems.now()
+    report(actor, Symptom(part=part, words=f"{subject}: {reason}", at=now, survivors=(reason,)))
 
 
 async def lift(supervisor: Supervisor, actor: Actor, inc: Incarnation, subject: str) -> None:
     """It is gone, or answers again. Costs nothing when nothing was in quarantine."""
     if any((c.type, c.subject) == ("Quarantined", subject) for c in actor.state.conditions):
         await supervisor.apply(actor, Quarantined(generation=inc.generation, subject=subject, reason=""))
-
-
-def _symptom(unit: str, words: str, survivors: tuple[str, ...], at: float) -> Symptom:
-    return Symptom(part=Part.SERVICE, subject=unit, words=words, at=at, survivors=survivors)

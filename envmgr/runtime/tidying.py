@@ -14,8 +14,9 @@ from anyio.abc import TaskGroup
 
 from envmgr.errors import EnvmgrError
 from envmgr.model.agent import Lifecycle
-from envmgr.model.ids import AgentId
-from envmgr.model.observe import Absent
+from envmgr.model.ids import LABEL_AGENT, LABEL_GENERATION, LABEL_INSTANCE, AgentId
+from envmgr.model.observe import Absent, Present, Unknown
+from envmgr.protocols.engine import Container
 from envmgr.runtime import engine_use, saving
 from envmgr.runtime.incarnation import Systems
 from envmgr.runtime.steps import shared
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 
 _RETRY_S, _CALM_S = 2.0, 60.0
 _WAIT_S = 3.0
+_GRACE_S = 10.0
 _OVER = (Lifecycle.STOPPED, Lifecycle.ERROR)
 
 Work = Callable[[], Awaitable[bool]]
@@ -38,11 +40,40 @@ async def tidy_copies(supervisor: Supervisor, group: TaskGroup) -> None:
     await _begin(group, parts)
 
 
-async def tidy_shared(supervisor: Supervisor, group: TaskGroup) -> None:
-    """Shared services that nobody holds any more."""
+async def tidy_engine(supervisor: Supervisor, group: TaskGroup) -> None:
+    """Shared services that nobody holds any more, and containers of an earlier generation of an agent that runs."""
     is_alive = partial(_is_alive, supervisor)
     work = partial(shared.tidy, supervisor.systems, supervisor.layout, supervisor.instance, is_alive=is_alive)
-    await _begin(group, (work,))
+    await _begin(group, (work, partial(_older, supervisor)))
+
+
+async def _older(supervisor: Supervisor) -> bool:
+    systems = supervisor.systems
+    if systems.engine is None or not await systems.store.read(engine_use.anybody):
+        return True
+    match await systems.engine.containers({LABEL_INSTANCE: supervisor.instance}):
+        case Unknown():
+            return False
+        case Absent():
+            return True
+        case Present(found):
+            try:
+                for container in (one for one in found if _is_older(supervisor, one)):
+                    await systems.engine.stop(container.id, signal="SIGTERM", grace_s=_GRACE_S)
+                    await systems.engine.remove(container.id)
+            except EnvmgrError as error:
+                log.warning("old container not ended", extra={"why": error.message})
+                return False
+    return True
+
+
+def _is_older(supervisor: Supervisor, container: Container) -> bool:
+    """Only of an agent that runs: what others have left is judged by the reaper."""
+    actor = supervisor.actor(AgentId(container.labels.get(LABEL_AGENT, "")))
+    generation = container.labels.get(LABEL_GENERATION, "")
+    if actor is None or actor.state.lifecycle is not Lifecycle.RUNNING or not generation.isdigit():
+        return False
+    return int(generation) < actor.state.generation
 
 
 def _is_alive(supervisor: Supervisor, holder: str) -> bool:

@@ -97,6 +97,12 @@ def find_entry(repo: Repository, path: Path, *, owner: str | None = None) -> Ent
     return None
 
 
+def entries(repo: Repository) -> list[Entry]:
+    """All of a repository."""
+    home = repo.common_dir / "worktrees"
+    return [_entry(admin) for admin in sorted(home.iterdir())] if home.is_dir() else []
+
+
 def claims(root: Path) -> list[Claimed]:
     """See `Workspaces.claims`: worktrees lie two levels below the root. Blocking."""
     if not root.is_dir():

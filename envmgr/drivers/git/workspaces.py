@@ -14,6 +14,7 @@ from envmgr.drivers.git import (
     checkout,
     cloning,
     copying,
+    reclaiming,
     removal,
     repository,
     rewinding,
@@ -26,7 +27,7 @@ from envmgr.drivers.git.invoke import must
 from envmgr.drivers.git.locking import Locks
 from envmgr.errors import Conflict, EnvmgrError, UsageError
 from envmgr.model.observe import Absent, Present, Seen, Unknown
-from envmgr.protocols.workspaces import Claimed, Commit, Repository, Work, Worktree
+from envmgr.protocols.workspaces import Claimed, Commit, Reclaimed, Repository, Work, Worktree
 
 
 class GitWorkspaces:
@@ -131,6 +132,10 @@ class GitWorkspaces:
 
     async def history(self, worktree: Worktree) -> Sequence[Commit]:
         return await work.history(worktree)
+
+    async def reclaim(self, repo: Repository, worktree: Worktree, owner: str) -> Reclaimed:
+        async with self._repository(repo):
+            return await act("file", reclaiming.reclaim, repo, worktree, owner)
 
     async def behind(self, worktree: Worktree, tip: str) -> int:
         return await work.behind(worktree, tip)
