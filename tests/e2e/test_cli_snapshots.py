@@ -12,7 +12,7 @@ from tests.e2e.test_cli_remove import contents
 from tests.support.host import Host, git, host
 from tests.support.requirements import proves
 
-_SERVING = """\
+SERVING = """\
 envmgr: 1
 services:
   web: {command: "exec python3 -m http.server $PORT --bind 127.0.0.1", ports: [http], ready: {tcp: {port: http}}}
@@ -29,7 +29,7 @@ agent: {kind: command, command: [sleep, '1000']}
 def shared() -> Iterator[Host]:
     with host() as here:
         here.sleeper()
-        here.template("serving", _SERVING)
+        here.template("serving", SERVING)
         (here.repo / ".gitignore").write_text("*.log\n")
         git(here.repo, "add", ".gitignore")
         git(here.repo, "commit", "-q", "-m", "ignore")

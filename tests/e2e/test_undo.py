@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from tests.e2e.test_cli_snapshots import seen, snapshots, spawned, worked_on
+from tests.e2e.test_cli_snapshots import SERVING, seen, snapshots, spawned, worked_on
 from tests.support.git import script
 from tests.support.host import Host, git, host
 from tests.support.requirements import proves
+from tests.support.survive import agent_when
 
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Host]:
     with host() as here:
         here.sleeper()
+        here.template("serving", SERVING)
         (here.repo / ".gitignore").write_text("*.log\n")
         git(here.repo, "add", ".gitignore")
         git(here.repo, "commit", "-q", "-m", "ignore")
@@ -124,3 +127,56 @@ def test_snapshots_tell_why_they_were_taken_and_what_undo_would_do(shared: Host)
     assert ("before rm" in shown, "mine" in shown) == (True, True)
     assert ("before rm" in listed, "mine" in listed) == (True, False)
     assert shared.ok("snapshots", "mole", "--json").json["snapshots"] == gone
+
+
+def _is_mended(here: Host, agent: Any, rung: str, generation: int) -> bool:
+    """A respawn is over when the next generation runs; other measures when what was asked for is up again."""
+    is_saved = any(s["kind"] == "checkpoint" for s in snapshots(here, agent["name"]))
+    is_up = all(service["state"] == "ready" for service in agent["services"])
+    is_new = agent["generation"] == generation + (rung == "respawn")
+    return is_saved and is_up and is_new and agent["lifecycle"] == "running"
+
+
+@proves("UNDO-005", "CHECKPOINT-005")
+@pytest.mark.parametrize(("rung", "reason"), [("respawn", "respawn"), ("realloc", "reallocation")])
+def test_undo_puts_the_files_back_that_an_agent_had_before_a_measure_of_recovery(
+    shared: Host, rung: str, reason: str
+) -> None:
+    name = f"mended-{rung}"
+    place = worked_on(shared, name, "serving")
+    before = seen(place)
+    generation = shared.agent(name)["generation"]
+    shared.ok("recover", name, "--from", rung)
+    agent_when(shared, name, lambda agent: _is_mended(shared, agent, rung, generation), within_s=30)
+    (place / "index.html").write_text("what came after\n")
+    git(place, "add", "--all")
+    git(place, "commit", "-q", "-m", "after")
+    after = seen(place)
+
+    listed = [s for s in snapshots(shared, name) if s["kind"] == "checkpoint"]
+    said = shared.ok("undo", name, "--restart").out
+    back = seen(place)
+    shared.ok("undo", name, "--restart")
+
+    assert [(s["reason"], s["undo"]) for s in listed] == [(reason, "puts its files back")]
+    assert f"{name} has its files of before {reason}" in said
+    assert (back, seen(place)) == (before, after)
+    assert shared.agent(name)["lifecycle"] == "running"
+    shared.ok("stop", name)
+
+
+@proves("CHECKPOINT-005")
+def test_a_measure_whose_checkpoint_cannot_be_taken_is_not_taken(shared: Host) -> None:
+    place = spawned(shared, "unsaved")
+    git(place, "init", "-q", "inner")
+    (place / "inner" / "work").write_text("only here\n")
+
+    shared.ok("recover", "unsaved", "--from", "respawn")
+    agent = agent_when(shared, "unsaved", lambda agent: agent["lifecycle"] == "error", within_s=30)
+
+    (incident,) = shared.ok("incidents", "unsaved", "--json").json["incidents"]
+    why = "the work of unsaved could not be saved first: inner is a repository of its own"
+    assert incident["climbs"][0]["result"].startswith(why)
+    assert agent["generation"] == 1
+    assert (place / "inner" / "work").read_text() == "only here\n"
+    shared.ok("stop", "unsaved")

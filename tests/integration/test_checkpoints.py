@@ -11,7 +11,7 @@ import pytest
 
 from envmgr.errors import Conflict, Unavailable
 from envmgr.protocols.store import Snapshot, SnapshotKind
-from envmgr.runtime import saving
+from envmgr.runtime import removal, saving
 from envmgr.runtime.checkpoints import KEPT, checkpoint
 from envmgr.runtime.incarnation import Incarnation
 from tests.support.git import files_in, git, make_repository, script, wrap, write
@@ -165,6 +165,22 @@ async def test_a_full_disk_fails_the_checkpoint_and_loses_nothing(tmp_path: Path
             await checkpoint(inc, "a respawn")
 
         assert (everything(inc), refs(inc), await checkpoints(inc)) == (before, [], [])
+
+
+@proves("CHECKPOINT-005", "R-1")
+async def test_a_removal_that_cannot_be_saved_first_does_not_happen(tmp_path: Path, small_disk: Path) -> None:
+    main = make_repository(small_disk / "project")
+    async with with_worktree(tmp_path, main=main) as inc:
+        (inc.path / "big").write_bytes(os.urandom(3 * 2**20))
+        write(inc.home, {"logs/web.log": "said\n"})
+        before = everything(inc)
+
+        with pytest.raises(Unavailable, match="is full"):
+            await removal.remove(inc, reason="rm")
+
+        assert (everything(inc), refs(inc)) == (before, [])
+        assert (inc.home / "logs" / "web.log").read_text() == "said\n"
+        assert git(main, "rev-parse", "--verify", "otter")
 
 
 @proves("CHECKPOINT-004")
