@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -107,3 +110,52 @@ def test_health_of_what_is_not_there_says_what_is(here: Host) -> None:
     ran = here.run("health", "otter", "wed")
     assert (ran.code, ran.err) == (4, "error: otter has no service wed\nhint:  There are: web.\n")
     assert here.run("health", "otter", "--since", "soon").code == 2
+
+
+# Its listener is a child whose end it does not notice.
+WRAPPED = f"""
+web:
+  command: "{sys.executable} patient.py & echo $! > no-listener; wait; exec sleep 1000"
+  ports: [http]
+  ready: {{http: /ready, period: 100ms}}
+  stop: {{grace: 200ms}}
+"""
+
+
+@proves("PROBE-005")
+def test_a_squatter_who_answers_200_enters_at_rung_3_and_is_left_alone(here: Host) -> None:
+    tree = spawn(here, WRAPPED)
+    port = service(here, "otter", "web")["ports"]["http"]
+    os.kill(int((tree / "no-listener").read_text()), signal.SIGKILL)
+    with answering(port) as stranger:
+        (incident,) = eventually(lambda: here.ok("incidents", "--json").json["incidents"], within_s=20)
+        assert (incident["failure"], incident["service"]) == ("port_conflict", "web")
+        assert f"pid {stranger}" in str(incident)
+        moved = eventually(lambda: other_port(here, port), within_s=30)
+        assert moved != port
+        (incident,) = here.ok("incidents", "--json").json["incidents"]
+        assert [climb["rung"] for climb in incident["climbs"]] == ["realloc"]
+        assert patients.is_alive(stranger)
+    assert told(here, "service.restarting") == []
+
+
+def other_port(here: Host, port: int) -> int:
+    """The port of web, once it is ready at another one than this; 0 until then."""
+    web = service(here, "otter", "web")
+    now = int(web["ports"].get("http", port))
+    return now if web["state"] == "ready" and now != port else 0
+
+
+@contextmanager
+def answering(port: int) -> Iterator[int]:
+    """Pid of a server of somebody else's, which answers 200 there."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "ready").touch()
+        argv = [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1", "--directory", folder]
+        with subprocess.Popen(
+            argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder
+        ) as server:
+            try:
+                yield server.pid
+            finally:
+                server.kill()
