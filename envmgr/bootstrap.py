@@ -241,23 +241,11 @@ def _recovery(settings: Settings) -> RecoveryLimits:
 
 
 def _series(path: Path, settings: Settings) -> SqliteSeries:
-    kept = settings.prevention
     return SqliteSeries(
         path,
-        raw_s=kept.raw_hours * 3600,
-        minutes_s=kept.minute_days * 86_400,
-        max_bytes=kept.max_history_bytes,
-    )
-
-
-def _rebooting(supervisor: Supervisor, settings: Settings) -> Rebooting:
-    said = settings.recovery
-    return Rebooting(
-        supervisor,
-        boot=boot_id(),
-        restores=said.after_reboot == "restore",
-        at_once=said.restore_at_once,
-        reach=supervisor.reach,
+        raw_s=settings.prevention.raw_hours * 3600,
+        minutes_s=settings.prevention.minute_days * 86_400,
+        max_bytes=settings.prevention.max_history_bytes,
     )
 
 
