@@ -16,11 +16,13 @@ import pytest
 from envmgr.drivers.keeper.logfile import LogFile
 from envmgr.errors import Unavailable
 from envmgr.model.agent import AgentState, Lifecycle
+from envmgr.model.ids import AgentId
 from envmgr.runtime import saving
 from envmgr.runtime.archiving import keeping, packing, reading
 from envmgr.runtime.archiving.gathering import archive
 from envmgr.runtime.archiving.keeping import Archive, Keep
 from envmgr.runtime.archiving.packing import Log, Packer, mark
+from envmgr.runtime.checkpoints import checkpoint
 from envmgr.runtime.incarnation import Incarnation
 from tests.support.git import git, make_repository, write
 from tests.support.requirements import proves
@@ -90,6 +92,22 @@ async def test_entries_go_when_they_are_too_old_and_pinned_ones_stay(tmp_path: P
         assert folders(inc) == sorted([pinned.folder, young.folder])
         assert refs(inc) == sorted([pinned.ref, young.ref])
         assert old.ref not in refs(inc)
+
+
+@proves("CHECKPOINT-002")
+async def test_checkpoints_of_agents_that_are_gone_go_with_time_and_those_of_others_stay(
+    tmp_path: Path,
+) -> None:
+    async with ended(tmp_path) as (inc, clock):
+        mine = await checkpoint(inc, "respawn")
+        gone = replace(mine, agent=AgentId("0tter001"), ref="refs/envmgr/0tter001/1-1")
+        git(inc.repo.root, "update-ref", gone.ref, mine.ref)
+        await inc.systems.store.write(lambda tx: tx.add_snapshot(gone))
+        clock.at += 40 * DAY_S
+
+        await tidy(inc, Keep(age_s=30 * DAY_S))
+
+        assert refs(inc) == [mine.ref]
 
 
 @proves("ARCHIVE-006")

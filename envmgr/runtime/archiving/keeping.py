@@ -115,10 +115,19 @@ class Archive:
             "archive", _sweep, layout, frozenset(s.folder for s in known), await _begun(systems)
         )
         total, before_at = 0, systems.now() - self._keep.age_s
+        await self._forget_checkpoints(before_at)
         for snapshot in known:
             total += (await _entry(layout, snapshot)).manifest.bytes
             if not snapshot.is_pinned and (snapshot.at < before_at or total > self._keep.max_bytes):
                 await discard(systems, layout, snapshot)
+
+    async def _forget_checkpoints(self, before_at: float) -> None:
+        """Of agents that are gone, and have not come back by `undo` in all this time."""
+        systems = self._supervisor.systems
+        for snapshot in await systems.store.read(lambda tx: tx.snapshots()):
+            is_old = snapshot.kind is SnapshotKind.CHECKPOINT and snapshot.at < before_at
+            if is_old and self._supervisor.actor(snapshot.agent) is None:
+                await saving.discard(systems, self._supervisor.layout, snapshot)
 
 
 def _is_over(actor: Actor) -> bool:
