@@ -86,3 +86,20 @@ def never_ready(
         hint=f"Look at `envmgr logs {agent} {service.name}`; mend it, or raise `{key}.deadline`.",
         details={"log": log},
     )
+
+
+def never_ended(task: ServiceSpec, log: str) -> ServiceFailed:
+    """The error for a task that takes too long."""
+    return ServiceFailed(
+        f"task {task.name} did not end within {task.timeout_s:g} s",
+        hint="Raise its `timeout`.",
+        details={"log": log},
+    )
+
+
+def unexecuted(service: ServiceSpec, held: Held) -> ServiceFailed:
+    """The error for a unit whose program could not be started."""
+    return ServiceFailed(
+        f"{service.name} could not be executed: {held.error}",
+        hint="Install the program, or mend `command` and `cwd` in the template.",
+    )

@@ -12,16 +12,17 @@ import anyio
 from envmgr.core.counting import counted
 from envmgr.core.hysteresis import Streak
 from envmgr.core.replicas import FRONTS
+from envmgr.core.waiting import settled
 from envmgr.errors import EnvmgrError, PortTaken, Unavailable
 from envmgr.model.probe import Readiness, Startup
 from envmgr.model.service import Condition, Dependency, ServiceKind, ServiceSpec, ServiceState
 from envmgr.protocols.keepers import Held
-from envmgr.runtime import balancing, notify, probes, rendering, run_when, tenancy
+from envmgr.runtime import balancing, notify, outcomes, probes, rendering, run_when, tenancy
 from envmgr.runtime.answers import Subject
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.leasing import claim_ports, may_move
 from envmgr.runtime.notify import Notified
-from envmgr.runtime.outcomes import Outcome, ServiceFailed, ended, never_ready, start_deadline
+from envmgr.runtime.outcomes import Outcome, ServiceFailed
 from envmgr.runtime.progress import sparing
 from envmgr.runtime.runners import Runner, Runners, SharedRunner
 from envmgr.runtime.subjects import excerpt, port_thief, subject
@@ -147,15 +148,15 @@ class ServiceRun:
     async def _await_edge(self, service: ServiceSpec, edge: Dependency) -> None:
         upstream = self._inc.service(edge.service)
         begun_at = time.monotonic()
-        while not (settled := self._settled(edge.condition, upstream)):
+        while not (outcome := self._settled(edge.condition, upstream)):
             left_s = self._patience(edge, upstream, begun_at)
             if left_s <= 0:
                 break
             with anyio.move_on_after(min(left_s, self._until_started(upstream))):
                 await self._changed.wait()
-        if settled == "met" or not edge.required:
+        if outcome == "met" or not edge.required:
             return
-        if settled:
+        if outcome:
             raise ServiceFailed(
                 f"{service.name} cannot start: {edge.service} is {self._state(edge.service).value},"
                 f" not {edge.condition.value}",
@@ -172,7 +173,7 @@ class ServiceRun:
         if edge.timeout_s is not None:
             return begun_at + edge.timeout_s - time.monotonic()
         launched_at = self._launched.get(upstream.name, math.inf)
-        return launched_at + start_deadline(upstream) + _LENIENCE_S - time.monotonic()
+        return launched_at + outcomes.start_deadline(upstream) + _LENIENCE_S - time.monotonic()
 
     async def _await_instance(self, front: ServiceSpec) -> None:
         """Until one instance is ready, or none can become so; each has a deadline of its own."""
@@ -186,19 +187,8 @@ class ServiceRun:
             await self._changed.wait()
 
     def _settled(self, condition: Condition, upstream: ServiceSpec) -> str:
-        """`met`, `failed`, or empty while it can still become either."""
-        state = self._state(upstream.name)
-        if state in (ServiceState.FAILED, ServiceState.STOPPED):
-            return (
-                "met" if condition is Condition.COMPLETED and upstream.kind is ServiceKind.TASK else "failed"
-            )
-        if state is ServiceState.DONE:
-            return "met"
-        # Nobody can tell right after a restart of the daemon: the dependant finds out by itself.
-        is_up = state in (ServiceState.READY, ServiceState.UNKNOWN) or (
-            condition is Condition.STARTED and not self._until_started(upstream)
-        )
-        return "met" if is_up and condition in (Condition.STARTED, Condition.READY) else ""
+        is_started = not self._until_started(upstream)
+        return settled(condition, upstream.kind, self._state(upstream.name), is_started=is_started)
 
     def _state(self, unit: str) -> ServiceState:
         return self._outcomes[unit].state if unit in self._outcomes else ServiceState.STOPPED
@@ -235,10 +225,7 @@ class ServiceRun:
         self._launched[service.name] = time.monotonic()
         self._wake()
         if held.error:
-            raise ServiceFailed(
-                f"{service.name} could not be executed: {held.error}",
-                hint="Install the program, or mend `command` and `cwd` in the template.",
-            )
+            raise outcomes.unexecuted(service, held)
         if service.kind is ServiceKind.TASK:
             await self._await_task(service)
         else:
@@ -251,13 +238,9 @@ class ServiceRun:
         held = self._held[service.name]
         if allowed.cancelled_caught:
             await self._runners.of(service).stop(service.name, grace_s=service.stop.grace_s)
-            raise ServiceFailed(
-                f"task {service.name} did not end within {service.timeout_s:g} s",
-                hint="Raise its `timeout`.",
-                details={"log": await excerpt(held)},
-            )
+            raise outcomes.never_ended(service, await excerpt(held))
         if held.exit_code not in service.success_exit_codes:
-            raise ended(self._inc.name, service, held, await excerpt(held))
+            raise outcomes.ended(self._inc.name, service, held, await excerpt(held))
 
     async def _await_ready(self, service: ServiceSpec, held: Held | None) -> None:
         """Until its probes say so, the one of its startup first; without any, alive for 250 ms."""
@@ -287,7 +270,7 @@ class ServiceRun:
             elapsed = time.monotonic() - started
             if elapsed > look.deadline_s:
                 words = await excerpt(self._held.get(service.name))
-                raise never_ready(self._inc.name, service, look, why, words)
+                raise outcomes.never_ready(self._inc.name, service, look, why, words)
             # 4 % of the time it has taken so far, so that the last look comes soon after it listens
             await self._sleep_alive(service, min(slowest_s, max(_FIRST_DELAY_S, elapsed * _SLOPE)), held)
 
@@ -300,7 +283,7 @@ class ServiceRun:
             if taken is not None:
                 raise taken
             held = self._held[service.name]
-            raise ended(self._inc.name, service, held, await excerpt(held))
+            raise outcomes.ended(self._inc.name, service, held, await excerpt(held))
 
     def _subject(self, service: ServiceSpec, *, checks_owner: bool | None = None) -> Subject:
         held, notified = self._held.get(service.name), self._notified.get(service.name)
