@@ -53,6 +53,7 @@ from envmgr.protocols.store import Store, Transaction
 from envmgr.runtime import restoring
 from envmgr.runtime.adopt import adopt
 from envmgr.runtime.archiving.keeping import Archive, Keep
+from envmgr.runtime.bundle import Bundles
 from envmgr.runtime.bus import Bus
 from envmgr.runtime.container_watch import ContainerWatch
 from envmgr.runtime.control import Control
@@ -166,6 +167,7 @@ async def daemon() -> AsyncIterator[App]:
             )
             app.recovery = Conductor(supervisor, measures, _recovery(settings), reach=reach)
             performer.attach(supervisor, health, app.recovery.climb, archive)
+            app.recovery.on_opened = Bundles(supervisor, group).begin
             await app.recovery.load()
             restarts = Restarts(
                 supervisor, app.control, group, report=app.recovery.report, restarted=app.recovery.restarted
