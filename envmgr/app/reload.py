@@ -127,7 +127,7 @@ async def apply(ask: Apply, app: App) -> AppliedView:
     steps: tuple[applying.Step, ...] = ()
     if not found.plan.is_empty:
         steps = await applying.carry_out(app.agents, app.services, actor, found, environment=ask.environment)
-    if actor.state.lifecycle is Lifecycle.RUNNING:
+    if actor.state.is_alive:
         await footing.record(inc)  # what it stands on now counts
         await app.drifts.look(actor)
     _refuse_failed(actor.state.name, steps)
@@ -178,7 +178,7 @@ def _refuse_failed(name: str, steps: Sequence[applying.Step]) -> None:
 def _message(found: Plan, steps: Sequence[applying.Step], actor: Actor) -> str:
     if found.is_empty:
         return "no difference"
-    if actor.state.lifecycle is not Lifecycle.RUNNING:
+    if not actor.state.is_alive:
         return "it starts with the new configuration"
     return "done" if steps else "taken over; no process was touched"
 
@@ -229,7 +229,7 @@ async def drift(ask: OneOrAll, app: App) -> DriftListView:
         refuse_moving(actors[0])
     else:
         actors = list(app.agents.actors())
-    running = [actor for actor in actors if actor.state.lifecycle is Lifecycle.RUNNING]
+    running = [actor for actor in actors if actor.state.is_alive]
     return DriftListView(
         drifts=[
             DriftView(agent=actor.state.name, drift=found.drift.value, reason=found.reason, next=found.next)

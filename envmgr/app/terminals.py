@@ -155,7 +155,7 @@ async def send(ask: Send, app: App) -> views.Done:
 def _refuse_unready(actor: Actor, *, is_forced: bool) -> None:
     """A prompt sent into a dialog could approve something; one sent to a busy assistant is queued by chance."""
     name, state = actor.state.name, actor.state
-    if state.lifecycle is not Lifecycle.RUNNING:
+    if not state.is_alive:
         raise IllegalTransition(
             f"{name} is {state.lifecycle.value}", hint=f"Start it with `envmgr start {name}`."
         )

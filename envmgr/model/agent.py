@@ -105,6 +105,11 @@ class AgentState:
     rung: Rung | None = None
     incident: int = 0
 
+    @property
+    def is_alive(self) -> bool:
+        """It runs, or all that is left of it does while a person is asked."""
+        return self.lifecycle is Lifecycle.RUNNING or self.rung is Rung.PERSON
+
     def with_condition(self, condition: Condition) -> AgentState:
         """Add it, or refresh its reason; an existing one of same type and subject keeps its `since`."""
         old = next(

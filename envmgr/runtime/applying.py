@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from envmgr.model.agent import Lifecycle
 from envmgr.model.change import Fate, Impact, Plan
 from envmgr.model.event import NewEvent
 from envmgr.runtime.actor import Actor
@@ -45,7 +44,7 @@ async def carry_out(
         Conflict: The agent has changed meanwhile, is neither running nor at rest, or a port cannot be had.
     """
     inc = await supervisor.incarnation(actor)
-    if actor.state.lifecycle is Lifecycle.RUNNING:
+    if actor.state.is_alive:
         steps = await _while_running(control, actor, inc, found, environment)
     else:
         await control.keep(actor, found.spec, cause="apply")

@@ -234,7 +234,7 @@ class Control:
                 f"{state.name} is being brought back after the restart of the machine: it {actor.restoring}",
                 hint=f"Wait until it runs: `envmgr show {state.name}`.",
             )
-        if state.lifecycle is not Lifecycle.RUNNING:
+        if not state.is_alive:
             hint = {
                 Lifecycle.STOPPED: f"Start it first: `envmgr start {state.name}`.",
                 Lifecycle.ERROR: f"See `envmgr why {state.name}`.",

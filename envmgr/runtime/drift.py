@@ -18,7 +18,6 @@ import anyio
 
 from envmgr.aio import blocking
 from envmgr.errors import ConfigError, EnvmgrError, NotFound, UsageError
-from envmgr.model.agent import Lifecycle
 from envmgr.model.change import Drift, Impact
 from envmgr.model.ids import LABEL_AGENT, LABEL_INSTANCE, AgentId
 from envmgr.model.observe import Absent, Present
@@ -84,7 +83,7 @@ class DriftLoop:
                 await anyio.sleep(_EVERY_S)
 
     def _running(self) -> Sequence[Actor]:
-        return [a for a in self._supervisor.actors() if a.state.lifecycle is Lifecycle.RUNNING]
+        return [a for a in self._supervisor.actors() if a.state.is_alive]
 
     async def _guarded(self, actors: Sequence[Actor]) -> None:
         """A loop of the daemon owns its boundary, and one agent's trouble is not another's."""

@@ -61,7 +61,7 @@ class Guard:
         """Who is to be looked at now, by a key of its own; nobody who has no limits that only the guard sees to."""
         wards: dict[str, Ward] = {}
         for actor in self._supervisor.actors():
-            if actor.state.lifecycle in (Lifecycle.SPAWNING, Lifecycle.RUNNING) and actor.incarnation:
+            if (actor.state.lifecycle is Lifecycle.SPAWNING or actor.state.is_alive) and actor.incarnation:
                 wards |= {ward.key: ward for ward in await self._wards(actor, actor.incarnation)}
         self._forget_others(wards)
         return wards

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 from envmgr.aio import blocking
 from envmgr.core import change, raised, scaled
-from envmgr.model.agent import Lifecycle
 from envmgr.model.change import Fate, Impact, Plan
 from envmgr.model.spec import AgentSpec
 from envmgr.protocols.templates import TemplateSource
@@ -46,7 +45,7 @@ async def propose(
     new = raised.restore(scaled.restore(new))
     builds = await footing.builds(inc)
     plan = change.plan(actor.spec, new, builds=builds)
-    if actor.state.lifecycle is Lifecycle.RUNNING:
+    if actor.state.is_alive:
         refusals = await shared.obstacles(replace(inc, spec=new))
         plan = replace(plan, obstacles=tuple(f"{each.message}. {each.hint}" for each in refusals))
     return Proposal(plan=plan, spec=new)

@@ -17,7 +17,6 @@ from anyio.abc import TaskGroup
 from envmgr.core import graph, relevance
 from envmgr.core.replicas import members
 from envmgr.errors import Conflict, EnvmgrError
-from envmgr.model.agent import Lifecycle
 from envmgr.model.event import NewEvent
 from envmgr.model.ids import AgentId
 from envmgr.model.service import ChangeAction, ServiceSpec, WatchSpec
@@ -191,7 +190,7 @@ def _key(actor: Actor) -> Key:
 
 def _rules(actor: Actor) -> tuple[Rule, ...]:
     """What is followed in this agent now. Shared services work in the main checkout, which is the person's to rewrite."""
-    if actor.state.lifecycle is not Lifecycle.RUNNING:
+    if not actor.state.is_alive:
         return ()
     own = (service for service in actor.spec.services if not service.is_shared)
     return tuple((service.name, watch) for service in own for watch in service.watch)
