@@ -163,6 +163,7 @@ async def daemon() -> AsyncIterator[App]:
                 supervisor,
                 app.control,
                 keep_memory_bytes=settings.host.min_free_memory_bytes,
+                relieve=lambda: app.leftovers.relieve(),
                 reach=reach,
             )
             app.recovery = Conductor(supervisor, measures, _recovery(settings), reach=reach)
@@ -318,6 +319,17 @@ def _policy(settings: Settings) -> Policy:
         min_free_disk_bytes=settings.host.min_free_disk_bytes,
     )
     return Policy(limits=limits, ports=_pool(settings), validate=os.environ.get("ENVMGR_VALIDATE") == "1")
+
+
+def _rebooting(supervisor: Supervisor, settings: Settings) -> Rebooting:
+    said = settings.recovery
+    return Rebooting(
+        supervisor,
+        boot=boot_id(),
+        restores=said.after_reboot == "restore",
+        at_once=said.restore_at_once,
+        reach=supervisor.reach,
+    )
 
 
 def _maintenance(supervisor: Supervisor, settings: Settings) -> Maintenance:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from envmgr.aio import blocking
 from envmgr.errors import Conflict, EnvmgrError, Unavailable, UsageError
-from envmgr.model.incident import Rung
+from envmgr.model.incident import FailureClass, Rung
 from envmgr.protocols.store import Snapshot
 from envmgr.runtime import checkpoints
 from envmgr.runtime.actor import Actor
@@ -22,6 +22,7 @@ from envmgr.runtime.recovery.session import SessionRung
 from envmgr.runtime.saga import never
 from envmgr.runtime.settling import Act, Done
 from envmgr.runtime.supervisor import Supervisor
+from envmgr.runtime.tiers import megabytes
 
 
 class Rungs:
@@ -36,10 +37,15 @@ class Rungs:
         control: Control,
         *,
         keep_memory_bytes: int = 0,
+        relieve: Callable[[], Awaitable[int]] | None = None,
         reach: Callable[[str], None] = never,
     ) -> None:
-        """`keep_memory_bytes`: what must stay free on this host. `reach` is called at each named crash point."""
-        self._control, self._reach = control, reach
+        """`keep_memory_bytes`: what must stay free on this host. `reach` is called at each named crash point.
+
+        Args:
+            relieve: Makes room on a full disk; returns the bytes that were freed.
+        """
+        self._control, self._reach, self._relieve = control, reach, relieve
         self._session = SessionRung(supervisor, reach=reach)
         self._reallocation = ReallocationRung(
             supervisor, control, keep_memory_bytes=keep_memory_bytes, reach=reach
@@ -63,13 +69,21 @@ class Rungs:
                     actor, measure, lambda inc, _: self._session.act(actor, inc, measure)
                 )
             case Rung.REALLOCATE:
-                return await self._saved_first(
+                room = await self._make_room(measure)
+                said = await self._saved_first(
                     actor, measure, lambda inc, _: self._reallocation.act(actor, inc, measure)
                 )
+                return f"{room}{said}"
             case Rung.RESPAWN:
                 return await self._prepare(actor, measure)
             case Rung.WAIT | Rung.PERSON:
                 raise UsageError(f"rung {measure.rung.value} is no act", hint="Look with `envmgr why`.")
+
+    async def _make_room(self, measure: Measure) -> str:
+        """First of all: on a full disk nothing can be saved."""
+        if measure.failure is not FailureClass.DISK or self._relieve is None:
+            return ""
+        return f"{megabytes(await self._relieve())} of disk freed; "
 
     async def _restart(self, actor: Actor, measure: Measure) -> str:
         """Stop, with KILL for what hangs, and start again with the dependants that follow; the budget stays as it is."""
