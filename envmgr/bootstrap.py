@@ -64,6 +64,7 @@ from envmgr.runtime.graves import Graves
 from envmgr.runtime.health import Health
 from envmgr.runtime.incarnation import Layout, Systems
 from envmgr.runtime.keeper_loss import KeeperLoss
+from envmgr.runtime.maintenance.archives import Archives
 from envmgr.runtime.maintenance.maintenance import Maintenance
 from envmgr.runtime.maintenance.task import Limits
 from envmgr.runtime.prevention.prevention import Prevention, PreventionPolicy
@@ -195,7 +196,7 @@ async def daemon() -> AsyncIterator[App]:
             group.start_soon(Graves(systems).run)
             group.start_soon(Expiry(supervisor).run)
             group.start_soon(archive.run)
-            app.maintenance = _maintenance(supervisor, settings)
+            app.maintenance = _maintenance(supervisor, settings, archive)
             app.reaper = Reaper(supervisor, _reaping(settings), app.maintenance)
             group.start_soon(app.reaper.run)
             if settings.maintenance.enabled:
@@ -332,9 +333,10 @@ def _rebooting(supervisor: Supervisor, settings: Settings) -> Rebooting:
     )
 
 
-def _maintenance(supervisor: Supervisor, settings: Settings) -> Maintenance:
-    said = settings.maintenance.model_dump(exclude={"enabled", "period_s"})
-    return Maintenance(supervisor, Limits(**said), period_s=settings.maintenance.period_s)
+def _maintenance(supervisor: Supervisor, settings: Settings, archive: Archive) -> Maintenance:
+    limits = Limits(**settings.maintenance.model_dump(exclude={"enabled", "period_s"}))
+    more = (Archives(archive),)
+    return Maintenance(supervisor, limits, period_s=settings.maintenance.period_s, more=more)
 
 
 def _reaping(settings: Settings) -> Schedule:

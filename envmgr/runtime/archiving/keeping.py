@@ -107,19 +107,27 @@ class Archive:
                 NewEvent(kind="notice", agent=inc.id, generation=inc.generation, data={"text": text})
             )
 
-    async def tidy(self) -> None:
-        """Remove entries that are too old or too many, and what a crash left of others."""
+    async def tidy(self, *, share: float = 1.0) -> tuple[int, int]:
+        """Remove entries that are too old or too many, and what a crash left of others; how many went, and their bytes.
+
+        Args:
+            share: Of the usual age and size, when the disk is full.
+        """
         systems, layout = self._supervisor.systems, self._supervisor.layout
         known = sorted(await entries_of(systems), key=lambda s: s.at, reverse=True)
         await blocking.act(
             "archive", _sweep, layout, frozenset(s.folder for s in known), await _begun(systems)
         )
-        total, before_at = 0, systems.now() - self._keep.age_s
+        total, before_at = 0, systems.now() - self._keep.age_s * share
         await self._forget_checkpoints(before_at)
+        gone = gone_bytes = 0
         for snapshot in known:
-            total += (await _entry(layout, snapshot)).manifest.bytes
-            if not snapshot.is_pinned and (snapshot.at < before_at or total > self._keep.max_bytes):
+            size = (await _entry(layout, snapshot)).manifest.bytes
+            total += size
+            if not snapshot.is_pinned and (snapshot.at < before_at or total > self._keep.max_bytes * share):
                 await discard(systems, layout, snapshot)
+                gone, gone_bytes = gone + 1, gone_bytes + size
+        return gone, gone_bytes
 
     async def _forget_checkpoints(self, before_at: float) -> None:
         """Of agents that are gone, and have not come back by `undo` in all this time."""

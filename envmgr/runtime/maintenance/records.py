@@ -137,6 +137,6 @@ class Measurements:
 
     async def do(self, order: Order) -> Done:
         if order.is_dry:
-            return Done(detail="not counted beforehand")
+            return Done(detail="(not counted beforehand)")
         systems = order.supervisor.systems
         return Done(count=await systems.series.tidy(systems.now()))

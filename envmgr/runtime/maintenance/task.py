@@ -12,7 +12,11 @@ DAY_S = 86_400.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How much is kept, and for how long."""
+    """How much is kept, and for how long.
+
+    Attributes:
+        archive_share: Of what the archive usually keeps; less than 1 when the disk is full.
+    """
 
     events_days: float = 30.0
     events_keep: int = 100_000
@@ -24,6 +28,7 @@ class Limits:
     temp_days: float = 1.0
     ports_days: float = 7.0
     free_percent: float = 20.0
+    archive_share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

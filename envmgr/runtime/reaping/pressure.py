@@ -33,6 +33,7 @@ _TIGHT = Limits(
     log_bytes=1_000_000,
     temp_days=_HOUR,
     free_percent=1.0,
+    archive_share=0.25,
 )
 """What is kept when there is no room for more."""
 
