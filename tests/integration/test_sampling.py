@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from envmgr.drivers.gauges import LinuxGauges
 from envmgr.model.service import ProcessLimits, ServiceKind, ServiceSpec
+from envmgr.protocols.gauges import FolderSize
 from envmgr.protocols.series import HOST
+from envmgr.runtime.prevention.walking import Walks
 from tests.support.prevented import Prevented, prevented
 from tests.support.requirements import proves
 from tests.support.wait import async_eventually
@@ -116,3 +119,39 @@ async def test_a_new_generation_begins_with_nothing(tmp_path: Path) -> None:
         measures.take({here.inc.id: 2}, {})
 
         assert measures.agents[here.inc.id].peaks == {}
+
+
+class Counting(LinuxGauges):
+    """Counts walks."""
+
+    walks = 0
+
+    async def size(self, folder: Path) -> FolderSize:
+        self.walks += 1
+        return await super().size(folder)
+
+
+@proves("PREVENT-004")
+async def test_worktrees_are_walked_again_only_when_their_agent_has_worked(tmp_path: Path) -> None:
+    gauges = Counting()
+    async with prevented(tmp_path, gauges=gauges) as here:
+        walks = Walks(here.supervisor, gauges, here.supervisor.measures, period_s=0.0)
+        (here.inc.path / "large").write_bytes(b"x" * 100_000)
+        with here.child(SITS, "assistant"):
+            await here.look()
+            await walks.walk()
+            use = here.supervisor.measures.agents[here.inc.id]
+            assert use.size is not None
+            assert (use.size.files, use.size.bytes >= 100_000) == (1, True)
+            await walks.walk()
+            assert gauges.walks == 1
+
+        (here.inc.path / "another").touch()
+        with here.child(BUSY, "assistant"):
+
+            async def is_walked_again() -> bool:
+                await here.look()
+                await walks.walk()
+                return use.size is not None and use.size.files == 2
+
+            await async_eventually(is_walked_again, every_s=0.1)
