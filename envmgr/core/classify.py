@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from envmgr.core import signs
-from envmgr.core.fingerprints import error_lines, fingerprint, plain
+from envmgr.core.fingerprints import error_lines, fingerprint, normal, plain
 from envmgr.model.incident import Diagnosis, Evidence, FailureClass, Part, Rung, Symptom
 
 _MOST = 0.99
@@ -63,7 +63,7 @@ def diagnose(symptom: Symptom) -> Diagnosis:
         entry=first.entry if first.entry is not None else ENTRIES[first.failure],
         confidence=_confidence(agreeing),
         evidence=tuple(clue.evidence for clue in clues),
-        fingerprint=fingerprint(symptom.output, symptom.part.value, _end(symptom) or symptom.error),
+        fingerprint=fingerprint(symptom.output, symptom.part.value, _end(symptom) or normal(symptom.error)),
         advice=_advice(symptom, agreeing),
     )
 

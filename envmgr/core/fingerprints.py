@@ -40,6 +40,6 @@ def normal(line: str) -> str:
 
 
 def fingerprint(output: Sequence[str], *more: str) -> str:
-    """Twelve characters; `more` is what is known beside the output, such as how it ended."""
-    text = "\n".join(normal(line) for line in (*more, *error_lines(output)))
+    """Twelve characters; `more` is what is known beside the output, such as how it ended, taken as it is."""
+    text = "\n".join((*more, *(normal(line) for line in error_lines(output))))
     return blake2s(text.encode(), digest_size=6).hexdigest()
