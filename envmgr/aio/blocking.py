@@ -14,7 +14,7 @@ from envmgr.errors import Unobservable
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_LIMITS = {"tmux": 4, "git": 8, "proc": 2, "file": 4, "archive": 1}
+_LIMITS = {"tmux": 4, "git": 8, "proc": 2, "file": 4, "archive": 1, "probe": 32}
 _limiters: dict[str, anyio.CapacityLimiter] = {}
 
 

@@ -31,38 +31,30 @@ def _words(error: Exception) -> str:
     return error.message if isinstance(error, EnvmgrError) else f"{type(error).__name__}: {error}"
 
 
-async def tcp(probe: TcpProbe, subject: Subject, timeout_s: float) -> Answer:
-    """Connect."""
-
-    def call() -> Answer:
-        inside = subject.container
-        place = inside.address(probe.port) if inside else (probe.host, subject.number(probe.port))
-        socket.create_connection(place, timeout_s).close()
-        return Answer(is_ready=True)
-
-    return await guarded(call, timeout_s)
+def tcp(probe: TcpProbe, subject: Subject, timeout_s: float) -> Answer:
+    """Connect. Blocking."""
+    inside = subject.container
+    place = inside.address(probe.port) if inside else (probe.host, subject.number(probe.port))
+    socket.create_connection(place, timeout_s).close()
+    return Answer(is_ready=True)
 
 
-async def http_get(probe: HttpProbe, subject: Subject, timeout_s: float) -> Answer:
-    """GET."""
+def http_get(probe: HttpProbe, subject: Subject, timeout_s: float) -> Answer:
+    """GET. Blocking."""
     kind = http.client.HTTPSConnection if probe.scheme == "https" else http.client.HTTPConnection
-
-    def call() -> Answer:
-        # A published port is fine here: an answer is more than a connection.
-        is_unpublished = subject.container is not None and probe.port not in subject.ports
-        host, port = probe.host, 0
-        if subject.container is not None and is_unpublished:
-            host, port = subject.container.address(probe.port)
-        connection = kind(host, port or subject.number(probe.port), timeout=timeout_s)
-        try:
-            connection.request("GET", probe.path, headers={**probe.headers, "Connection": "close"})
-            response = connection.getresponse()
-            body = response.read(_BODY_BYTES) if probe.body is not None else b""
-        finally:
-            connection.close()
-        return _judge(probe, response.status, body.decode("utf-8", "replace"))
-
-    return await guarded(call, timeout_s)
+    # A published port is fine here: an answer is more than a connection.
+    is_unpublished = subject.container is not None and probe.port not in subject.ports
+    host, port = probe.host, 0
+    if subject.container is not None and is_unpublished:
+        host, port = subject.container.address(probe.port)
+    connection = kind(host, port or subject.number(probe.port), timeout=timeout_s)
+    try:
+        connection.request("GET", probe.path, headers={**probe.headers, "Connection": "close"})
+        response = connection.getresponse()
+        body = response.read(_BODY_BYTES) if probe.body is not None else b""
+    finally:
+        connection.close()
+    return _judge(probe, response.status, body.decode("utf-8", "replace"))
 
 
 def _judge(probe: HttpProbe, status: int, body: str) -> Answer:

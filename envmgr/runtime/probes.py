@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from envmgr.aio import blocking
 from envmgr.errors import EnvmgrError, PortTaken, Unobservable
@@ -22,7 +23,7 @@ from envmgr.model.probe import (
 )
 from envmgr.runtime.answers import Answer, Execute, Inside, Subject, Use
 from envmgr.runtime.connecting import guarded, http_get, tcp
-from envmgr.runtime.ownership import Owner
+from envmgr.runtime.ownership import Owner, Ownership
 
 _NOT_A_CONTAINER = Answer(is_ready=False, why="it runs in no container")
 _NO_PROCESSES = Answer(is_ready=False, why="it has no processes here")
@@ -43,9 +44,9 @@ async def look(probe: Probe, subject: Subject, *, timeout_s: float) -> Answer:
             answers = [await look(each, subject, timeout_s=timeout_s) for each in probes]
             return next((a for a in answers if not (a.is_ready or a.is_unknown)), _least_sure(answers))
         case HttpProbe():
-            return await _owned(http_get(probe, subject, timeout_s), probe.port, subject)
+            return await _owned(partial(http_get, probe, subject, timeout_s), probe.port, subject, timeout_s)
         case TcpProbe():
-            return await _owned(tcp(probe, subject, timeout_s), probe.port, subject)
+            return await _owned(partial(tcp, probe, subject, timeout_s), probe.port, subject, timeout_s)
     return await _its_own_word(probe, subject, timeout_s)
 
 
@@ -76,13 +77,22 @@ def _least_sure(answers: Sequence[Answer]) -> Answer:
     return next((a for a in answers if a.is_unknown), answers[-1])
 
 
-async def _owned(attempt: Awaitable[Answer], port: str, subject: Subject) -> Answer:
-    answer = await attempt
-    if subject.owner_of is not None and (answer.is_ready or "refused" not in answer.why):
-        number = subject.number(port)
-        found = await blocking.look("proc", 5.0, subject.owner_of, number)
-        if found.owner is Owner.FOREIGN:
-            raise PortTaken.by(found.who, port=number)
+async def _owned(attempt: Callable[[], Answer], port: str, subject: Subject, timeout_s: float) -> Answer:
+    """An answer, and whose it is: of a good one in the same thread, since the way there is dear."""
+    found: list[Ownership] = []
+
+    def call() -> Answer:
+        answer = attempt()
+        if answer.is_ready and subject.owner_of is not None:
+            found.append(subject.owner_of(subject.number(port)))
+        return answer
+
+    answer = await guarded(call, timeout_s)
+    if not found and subject.owner_of is not None and "refused" not in answer.why:
+        found.append(await blocking.look("proc", 5.0, subject.owner_of, subject.number(port)))
+    for one in found:
+        if one.owner is Owner.FOREIGN:
+            raise PortTaken.by(one.who, port=subject.number(port))
     return answer
 
 

@@ -83,7 +83,8 @@ def probe(look: Probe, known: Mapping[str, str], inside: Mapping[str, str] | Non
 def probe_of(inc: Incarnation, service: ServiceSpec, look: Probe, secrets: Mapping[str, str]) -> Probe:
     """A probe of a service: as the host sees the world, and as its container does where it runs inside."""
     outside = values(inc, secrets, service.name)
-    return probe(look, outside, values(inc, secrets, service.name, viewer=service))
+    inside = values(inc, secrets, service.name, viewer=service) if service.container is not None else None
+    return probe(look, outside, inside)
 
 
 def variable(service: str, port: str) -> str:
