@@ -63,6 +63,7 @@ class CapacityView(View):
     fits: int | None = Field(description="Null: nothing that was looked at bounds it")
     first: str = Field(description="What runs out first; empty when nothing does")
     remedy: str
+    short: dict[str, str] = Field(description="What the host is short of just now, and why")
     supplies: list[SupplyView]
 
 
@@ -78,7 +79,10 @@ def _text(result: CapacityView, style: text.Style) -> str:
     rows = [_row(one, result.first) for one in result.supplies]
     colours = ["amber" if one.name == result.first else "" for one in result.supplies]
     table = text.table(["WHAT", "FITS", "FREE", "KEPT", "RESERVED", "EACH", "FROM"], rows, style, colours)
-    return f"{fits} {what} {verb}{first}\n\n{table}" + (f"\n{result.remedy}\n" if result.remedy else "")
+    short = "".join(f"! just now: {reason}\n" for reason in result.short.values())
+    return f"{fits} {what} {verb}{first}\n{short}\n{table}" + (
+        f"\n{result.remedy}\n" if result.remedy else ""
+    )
 
 
 def _row(one: SupplyView, first: str) -> list[str]:
@@ -111,6 +115,7 @@ async def capacity(ask: Capacity, app: App) -> CapacityView:
         fits=told.fits,
         first=told.first.name if told.first else "",
         remedy=told.first.remedy if told.first else "",
+        short=dict(supervisor.measures.short),
         supplies=[_view(one) for one in told.supplies],
     )
 

@@ -47,7 +47,6 @@ class Registrar:
         return Census(
             parts={owner: usage.total(members) for owner, members in parts.items()},
             sets=usage.among(rows, sets) if sets else {},
-            processes=len(rows),
         )
 
     def _settle(

@@ -19,12 +19,10 @@ class Census:
     Attributes:
         parts: By the marker that processes carry or inherit from an ancestor; keepers are not among them.
         sets: What was asked for by marks, as `Processes.usage` tells it.
-        processes: All of the host.
     """
 
     parts: Mapping[PartKey, Usage] = field(default_factory=dict)
     sets: Mapping[str, Usage] = field(default_factory=dict)
-    processes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -105,7 +105,7 @@ class Measures:
     Attributes:
         host: None until the first look.
         free_blocks, blocks: Port blocks of the pool that nobody holds, and all.
-        looked_at: When agents were looked at last (monotonic).
+        short: What the host is short of just now (`memory`, `disk`, `inodes`, `io`), and why.
     """
 
     def __init__(self) -> None:
@@ -113,11 +113,11 @@ class Measures:
         self.agents: dict[AgentId, AgentUse] = {}
         self.free_blocks: int | None = None
         self.blocks = 0
-        self.looked_at = 0.0
+        self.short: Mapping[str, str] = {}
 
     def take(self, generations: Mapping[AgentId, int], parts: Mapping[tuple[str, str], Usage]) -> bool:
         """The census of these agents; whether anything has moved. Others are forgotten."""
-        now = self.looked_at = time.monotonic()
+        now = time.monotonic()
         stirred = self.agents.keys() != generations.keys()
         seen: dict[str, dict[str, Usage]] = {agent: {} for agent in generations}
         for (owner, part), usage in parts.items():

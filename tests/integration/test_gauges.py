@@ -88,7 +88,6 @@ async def test_processes_are_counted_to_whom_they_or_their_ancestors_say() -> No
     assert 50_000_000 < api.resident_bytes < 150_000_000
     assert api.tasks == 2
     assert api.cpu_s > 0
-    assert census.processes > 3
 
 
 async def test_processes_in_a_container_are_counted_by_its_first_one() -> None:

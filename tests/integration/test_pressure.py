@@ -54,7 +54,7 @@ async def test_pressure_is_told_once_and_once_when_it_is_over(
         assert await here.told("host.pressure") == [], "a burst is none"
 
         await _goes_on(pressure, here, short, short, short)
-        assert pressure.on == {subject}
+        assert here.supervisor.measures.short.keys() == {subject}
         await _goes_on(pressure, here, WELL, WELL, short, WELL, WELL)
         assert await here.told("host.relieved") == [], "not surely over"
         await _goes_on(pressure, here, WELL)
@@ -63,7 +63,7 @@ async def test_pressure_is_told_once_and_once_when_it_is_over(
         (ended,) = await here.told("host.relieved")
         assert (began.data["subject"], ended.data["subject"]) == (subject, subject)
         assert began.data["reason"]
-        assert pressure.on == frozenset()
+        assert here.supervisor.measures.short == {}
 
 
 async def _restart(here: Prevented, at: float) -> None:

@@ -19,7 +19,7 @@ _LOW_DISK = 0.05
 
 
 class Pressure:
-    """Goes on after each look of the sampling loop.
+    """Goes on after each look of the sampling loop; what is short is in the measures.
 
     Args:
         keep_memory_bytes, keep_disk_bytes: What must remain for new agents; with less there is pressure.
@@ -34,11 +34,6 @@ class Pressure:
         self._keep_disk_bytes = keep_disk_bytes
         self._seen: dict[str, int] = {}
         self._calm: dict[str, int] = {}
-
-    @property
-    def on(self) -> frozenset[str]:
-        """What is short: `memory`, `disk`, `inodes`, `io`."""
-        return frozenset(self._calm)
 
     async def go_on(self) -> None:
         """Judge the host's figures."""
@@ -58,6 +53,7 @@ class Pressure:
             if self._calm[what] >= _CALM_LOOKS:
                 del self._calm[what]
                 await self._supervisor.record(NewEvent(kind="host.relieved", data={"subject": what}))
+        self._measures.short = {what: short.get(what, still.get(what, "")) for what in self._calm}
 
     def reasons(self, host: HostFigures, *, part: float = 1.0) -> Mapping[str, str]:
         """What is short, and why; with a smaller `part` sooner, for who waits until it is surely over."""

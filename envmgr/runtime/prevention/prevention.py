@@ -44,11 +44,7 @@ class PreventionPolicy:
 
 
 class Prevention:
-    """Belongs to the daemon.
-
-    Attributes:
-        pressure: What the host is short of just now.
-    """
+    """Belongs to the daemon."""
 
     def __init__(self, supervisor: Supervisor, policy: PreventionPolicy) -> None:
         self._supervisor = supervisor
@@ -60,13 +56,13 @@ class Prevention:
         forecasts = Forecasts(
             supervisor, measures, period_s=period_s, keep_memory_bytes=policy.keep_memory_bytes
         )
-        self.pressure = Pressure(
+        pressure = Pressure(
             supervisor,
             measures,
             keep_memory_bytes=policy.keep_memory_bytes,
             keep_disk_bytes=policy.keep_disk_bytes,
         )
-        self._sampling.after = (forecasts.go_on, self.pressure.go_on)
+        self._sampling.after = (forecasts.go_on, pressure.go_on)
         self._stability = Stability(supervisor, every_s=_COMPARES * period_s)
         self._walks = Walks(supervisor, gauges, measures, period_s=_WALKS * period_s)
 
