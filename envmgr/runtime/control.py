@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
+from typing import Any, Generic, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
@@ -28,6 +28,16 @@ from envmgr.runtime.supervisor import Supervisor
 T = TypeVar("T")
 
 
+class _Turn(Generic[T]):
+    """One change and how it went, for everybody who asked for it."""
+
+    def __init__(self, key: Hashable) -> None:
+        self.key = key
+        self.result: list[T] = []
+        self.failure: Exception | None = None
+        self.is_over = anyio.Event()
+
+
 class Control:
     """All changes go through here; what is begun goes on when the asker has gone away."""
 
@@ -43,6 +53,7 @@ class Control:
         self._supervisor = supervisor
         self._mover = Mover(supervisor, health, reach=reach)
         self._group = group
+        self._waiting: dict[Hashable, _Turn[Any]] = {}  # each key has its own type of result
 
     async def restart(
         self,
@@ -54,6 +65,8 @@ class Control:
         cause: str = "restart",
     ) -> tuple[Done, ...]:
         """Stop and start units, containers staying the same; a service stands for its instances.
+
+        The same, asked for by many at once, is done once more at most.
 
         Args:
             with_followers: Whether dependants by edges with `restart` follow.
@@ -72,7 +85,9 @@ class Control:
             again = tuple(unit.name for unit in inc.services if unit.name in chosen | more)
             return await self._mover.carry_out(actor, inc, None, Moves(restart=again), cause)
 
-        return await self._alone(actor, act, environment)
+        known = frozenset(environment.items()) if environment else None
+        key = (actor.state.id, frozenset(names), with_followers, cause, known)
+        return await self._alone(actor, act, environment, key=key)
 
     async def revive(self, actor: Actor, *units: str) -> tuple[Done, ...]:
         """Start units again that ended by themselves, in one move, with their followers; their restart policies have said so.
@@ -197,35 +212,49 @@ class Control:
         actor: Actor,
         act: Callable[[Incarnation], Awaitable[T]],
         environment: Mapping[str, str] | None,
+        *,
+        key: Hashable = None,
     ) -> T:
-        """Run a change in a task of its own: who asked may go away, and a stop of the agent ends it."""
-        result: list[T] = []
-        failure: list[BaseException] = []
-        is_over = anyio.Event()
+        """Run a change in a task of its own: who asked may go away, and a stop of the agent ends it.
 
-        async def run() -> None:
-            try:
-                async with actor.busy:
-                    self._refuse_unless_running(actor)
-                    inc = await self._supervisor.incarnation(actor)
-                    if environment and not inc.environment:  # as after a restart of the daemon
-                        actor.environment = inc.environment = environment
-                    with anyio.CancelScope() as actor.changing:
-                        result.append(await act(inc))
-                    actor.changing = None
-            except Exception as error:  # noqa: BLE001  raised again where it was asked for
-                failure.append(error)
-            finally:
-                is_over.set()
-
-        self._group.start_soon(run)
-        await is_over.wait()
-        if failure:
-            raise failure[0]
-        if not result:
+        Args:
+            key: Equal keys ask for the same; while none of them has begun they become one.
+        """
+        turn: _Turn[T] | None = self._waiting.get(key)
+        if turn is None:
+            turn = _Turn(key)
+            if key is not None:
+                self._waiting[key] = turn
+            self._group.start_soon(self._run, actor, act, environment, turn)
+        await turn.is_over.wait()
+        if turn.failure is not None:
+            raise turn.failure
+        if not turn.result:
             self._refuse_unless_running(actor)
             raise Conflict(f"the change of {actor.state.name} was given up", hint="Ask again.")
-        return result[0]
+        return turn.result[0]
+
+    async def _run(
+        self,
+        actor: Actor,
+        act: Callable[[Incarnation], Awaitable[T]],
+        environment: Mapping[str, str] | None,
+        turn: _Turn[T],
+    ) -> None:
+        try:
+            async with actor.busy:
+                self._waiting.pop(turn.key, None)  # who asks from now on wants another one
+                self._refuse_unless_running(actor)
+                inc = await self._supervisor.incarnation(actor)
+                if environment and not inc.environment:  # as after a restart of the daemon
+                    actor.environment = inc.environment = environment
+                with anyio.CancelScope() as actor.changing:
+                    turn.result.append(await act(inc))
+                actor.changing = None
+        except Exception as error:  # noqa: BLE001  raised again where it was asked for
+            turn.failure = error
+        finally:
+            turn.is_over.set()
 
     def _refuse_unless_running(self, actor: Actor) -> None:
         state = actor.state
