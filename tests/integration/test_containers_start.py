@@ -17,7 +17,17 @@ import pytest
 from envmgr.errors import ConfigError, EnvmgrError, PortTaken, Unavailable
 from envmgr.model.container import BuildSpec, ContainerSpec, MountKind, MountSpec, PullPolicy, VolumeSpec
 from envmgr.model.ids import LABEL_AGENT, LABEL_INSTANCE
-from envmgr.model.probe import ExecProbe, HttpProbe, ImageHealth, LogProbe, Probe, Readiness, TcpProbe
+from envmgr.model.probe import (
+    ExecProbe,
+    HttpProbe,
+    ImageHealth,
+    LogProbe,
+    Probe,
+    ProcessProbe,
+    Readiness,
+    ResourceProbe,
+    TcpProbe,
+)
 from envmgr.model.service import (
     Condition,
     Dependency,
@@ -258,7 +268,7 @@ async def test_mounts_limits_and_builds_are_as_the_template_says(make: Make, tol
 # --- readiness -----------------------------------------------------------------------------------------------------
 
 
-@proves("CONT-004")
+@proves("CONT-004", "PROBE-008")
 @pytest.mark.parametrize(
     ("line", "image", "probe"),
     [
@@ -268,8 +278,10 @@ async def test_mounts_limits_and_builds_are_as_the_template_says(make: Make, tol
         ("sleep 600", "envmgr-test/base", ExecProbe(command="test -d /proc", inside=True)),
         ("sleep 600", "envmgr-test/base", ExecProbe(command='test "$HTTP" != 80')),
         ("", WEB_CHECKED, ImageHealth()),
+        ("sleep 600 & sleep 600", "envmgr-test/base", ProcessProbe(pattern="sleep 600", count=2)),
+        ("sleep 600", "envmgr-test/base", ResourceProbe(memory_bytes=10**8, open_files=100)),
     ],
-    ids=["tcp", "http", "log", "inside", "beside", "image"],
+    ids=["tcp", "http", "log", "inside", "beside", "image", "processes", "resources"],
 )
 async def test_each_kind_of_probe_tells_when_a_container_is_ready(
     make: Make, told: Told, line: str, image: str, probe: Probe
