@@ -32,7 +32,7 @@ def figures(folders: Mapping[str, Path]) -> HostFigures:
         max_processes=min(_number("kernel/pid_max"), _number("kernel/threads-max")),
         max_watchers=_number("fs/inotify/max_user_instances"),
         max_watches=_number("fs/inotify/max_user_watches"),
-        systems={label: _file_system(_existing(folder)) for label, folder in folders.items()},
+        systems=_file_systems(folders),
     )
 
 
@@ -44,6 +44,15 @@ def _pressure() -> dict[str, float]:
             kind, average, *_ = line.split()
             found[f"{name}.{kind}"] = float(average.removeprefix("avg10="))
     return found
+
+
+def _file_systems(folders: Mapping[str, Path]) -> dict[str, FileSystem]:
+    """Each file system once, by the first label that leads to it."""
+    by_device: dict[int, tuple[str, Path]] = {}
+    for label, folder in folders.items():
+        place = _existing(folder)
+        by_device.setdefault(place.stat().st_dev, (label, place))
+    return {label: _file_system(place) for label, place in by_device.values()}
 
 
 def _file_system(folder: Path) -> FileSystem:

@@ -63,7 +63,7 @@ class HostFigures:
         open_files, max_open_files: Of the kernel.
         max_processes: Processes and threads.
         max_watchers, max_watches: inotify instances and watched files of one user.
-        systems: File systems by the label they were asked for with.
+        systems: Each file system once, by the first label that it was asked for with.
     """
 
     processors: int = 1

@@ -152,6 +152,14 @@ async def test_watchers_and_what_they_watch_are_counted() -> None:
             assert (held.watchers, held.watches) == (1, 3)
 
 
+async def test_a_file_system_is_told_once(tmp_path: Path) -> None:
+    folders = {"worktrees": tmp_path, "state": tmp_path / "state", "memory": Path("/dev/shm")}
+
+    systems = (await LinuxGauges().host(folders)).systems
+
+    assert list(systems) == ["worktrees", "memory"]
+
+
 async def test_who_has_ended_holds_nothing() -> None:
     with _running(_SAY) as pid:
         pass

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from envmgr.core.lifecycle import decide
 from envmgr.core.trend import Forecast
+from envmgr.model.agent import AgentState, Lifecycle
 from envmgr.model.ids import AgentId
 from envmgr.model.spec import AgentSpec, Limits
+from envmgr.model.stimulus import LimitSeen
 from envmgr.protocols.gauges import FileSystem, FolderSize, Handles, HostFigures
 from envmgr.protocols.processes import Usage
 from envmgr.protocols.series import Sample
@@ -186,3 +189,39 @@ def test_disk_counts_when_it_was_walked() -> None:
     use.size = FolderSize(bytes=7, files=2)
 
     assert (use.totals()["disk_bytes"], use.totals()["disk_files"]) == (7, 2)
+
+
+# --- the remark --------------------------------------------------------------------------------------------------------
+
+
+@proves("PREVENT-006")
+def test_a_forecast_is_a_remark_of_its_own_beside_a_limit_that_is_exceeded() -> None:
+    state = AgentState(id=AgentId("a"), name="a", lifecycle=Lifecycle.RUNNING, generation=1)
+
+    def seen(reason: str, *, is_forecast: bool) -> LimitSeen:
+        return LimitSeen(
+            generation=1,
+            subject="api.memory",
+            reason=reason,
+            is_forecast=is_forecast,
+            evidence={"left_s": 60.0},
+        )
+
+    near = decide(state, seen("soon", is_forecast=True), 1.0)
+    over = decide(near.state, seen("now", is_forecast=False), 2.0)
+    again = decide(over.state, seen("sooner", is_forecast=True), 3.0)
+    far = decide(over.state, seen("", is_forecast=True), 4.0)
+
+    assert [(c.type, c.subject, c.reason) for c in over.state.conditions] == [
+        ("LimitNear", "api.memory", "soon"),
+        ("OverLimit", "api.memory", "now"),
+    ]
+    assert [event.kind for one in (near, over, far) for event in one.events] == [
+        "trend.limit_near",
+        "limit.exceeded",
+        "trend.limit_far",
+    ]
+    assert near.events[0].data == {"subject": "api.memory", "reason": "soon", "left_s": 60.0}
+    assert again.ignored == "already recorded"
+    assert [c.type for c in far.state.conditions] == ["OverLimit"]
+    assert [*near.effects, *far.effects] == []

@@ -30,6 +30,8 @@ from envmgr.runtime.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 
+_ENGINE = Path("/var/lib/docker")
+"""Where engines keep images and volumes, unless they were told otherwise."""
 _ALIVE = (Lifecycle.SPAWNING, Lifecycle.RUNNING, Lifecycle.STOPPING)
 _SLOWEST = 6
 _CALM = 6
@@ -109,7 +111,7 @@ class Sampling:
 
     async def _look_at_all(self, wards: Mapping[str, Ward]) -> None:
         actors = [actor for actor in self._supervisor.actors() if actor.state.lifecycle in _ALIVE]
-        self._measures.host = await self._gauges.host(self._folders())
+        self._measures.host = await self._gauges.host(self._folders(actors))
         parts: Mapping[PartKey, Usage] = {}
         if actors:
             census = await self._gauges.census(
@@ -128,9 +130,11 @@ class Sampling:
         for go_on in self.after:
             await go_on()
 
-    def _folders(self) -> Mapping[str, Path]:
+    def _folders(self, actors: Sequence[Actor]) -> Mapping[str, Path]:
         layout = self._supervisor.layout
-        return {"worktrees": layout.worktree_root, "state": layout.state_dir}
+        folders = {"worktrees": layout.worktree_root, "state": layout.state_dir}
+        uses_engine = any(service.container for actor in actors for service in actor.spec.services)
+        return {**folders, "engine": _ENGINE} if uses_engine else folders
 
     def _inside(self, actors: Sequence[Actor]) -> Mapping[int, PartKey]:
         """First processes of containers, where the engine runs on this machine."""
