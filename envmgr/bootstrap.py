@@ -323,39 +323,48 @@ def _policy(settings: Settings) -> Policy:
 
 
 def _rebooting(supervisor: Supervisor, settings: Settings) -> Rebooting:
-    said = settings.recovery
     return Rebooting(
         supervisor,
         boot=boot_id(),
-        restores=said.after_reboot == "restore",
-        at_once=said.restore_at_once,
+        restores=settings.recovery.after_reboot == "restore",
+        at_once=settings.recovery.restore_at_once,
         reach=supervisor.reach,
     )
 
 
 def _maintenance(supervisor: Supervisor, settings: Settings, archive: Archive) -> Maintenance:
-    limits = Limits(**settings.maintenance.model_dump(exclude={"enabled", "period_s"}))
+    limits = Limits(
+        events_days=settings.maintenance.events_days,
+        events_keep=settings.maintenance.events_keep,
+        incidents_days=settings.maintenance.incidents_days,
+        copies_days=settings.maintenance.copies_days,
+        logs_days=settings.maintenance.logs_days,
+        log_bytes=settings.maintenance.log_bytes,
+        logs_keep=settings.maintenance.logs_keep,
+        temp_days=settings.maintenance.temp_days,
+        ports_days=settings.maintenance.ports_days,
+        free_percent=settings.maintenance.free_percent,
+    )
     more = (Archives(archive),)
     return Maintenance(supervisor, limits, period_s=settings.maintenance.period_s, more=more)
 
 
 def _reaping(settings: Settings) -> Schedule:
-    said = settings.reaper
     policy = Spare(
-        young_s=said.young_s,
-        grace_s=said.grace_s,
-        at_most=said.at_most,
-        shared_daemons=(*SHARED_DAEMONS, *said.shared_daemons),
+        young_s=settings.reaper.young_s,
+        grace_s=settings.reaper.grace_s,
+        at_most=settings.reaper.at_most,
+        shared_daemons=(*SHARED_DAEMONS, *settings.reaper.shared_daemons),
     )
     return Schedule(
         policy=policy,
-        is_on=said.enabled,
-        first_s=said.first_s,
-        period_s=said.period_s,
-        again_s=said.again_s,
-        call_s=said.call_s,
-        disk_percent=said.disk_percent,
-        inodes_percent=said.inodes_percent,
+        is_on=settings.reaper.enabled,
+        first_s=settings.reaper.first_s,
+        period_s=settings.reaper.period_s,
+        again_s=settings.reaper.again_s,
+        call_s=settings.reaper.call_s,
+        disk_percent=settings.reaper.disk_percent,
+        inodes_percent=settings.reaper.inodes_percent,
     )
 
 

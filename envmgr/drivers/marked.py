@@ -16,6 +16,7 @@ from envmgr.protocols.processes import Marked
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _TICKS = os.sysconf("SC_CLK_TCK")
 _INSTANCE, _AGENT, _PART = "ENVMGR_INSTANCE", "ENVMGR_AGENT", "ENVMGR_PART"
+_GENERATION = "ENVMGR_GENERATION"
 _KEEPER = b"/keeper/program.py"
 _OWNER = re.compile(r"([^/\s]+)/([^/\s]+)/(\d+)")
 _GONE = " (deleted)"
@@ -74,7 +75,13 @@ def _environment(pid: int) -> _Marker | None:
     )
     if not said.get(_INSTANCE) or not said.get(_AGENT):
         return None
-    return _Marker(instance=said[_INSTANCE], agent=said[_AGENT], part=said.get(_PART, ""))
+    generation = said.get(_GENERATION, "")
+    return _Marker(
+        instance=said[_INSTANCE],
+        agent=said[_AGENT],
+        part=said.get(_PART, ""),
+        generation=int(generation) if generation.isdigit() else None,
+    )
 
 
 def _keeper(pid: int) -> _Marker | None:

@@ -55,7 +55,7 @@ def kinds(here: Host, kind: str) -> list[Any]:
 # --- dangling objects: only ours and old are removed -----------------------------------------------------------------
 
 
-@proves("REAP-011", "REAP-012", "R-29", "R-33")
+@proves("REAP-011", "REAP-012", "R-33")
 def test_dangling_objects_are_removed_in_order_and_then_nothing_is_leaked(
     here: Host, left: Leftovers
 ) -> None:
@@ -169,7 +169,7 @@ def test_what_is_young_is_left_alone(left: Leftovers) -> None:
             assert exists("network", network)
 
 
-@proves("REAP-006", "R-1")
+@proves("REAP-006")
 def test_volumes_and_worktrees_with_work_are_kept_and_the_command_for_a_person_is_told(
     here: Host, left: Leftovers
 ) -> None:

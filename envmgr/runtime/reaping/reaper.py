@@ -229,11 +229,10 @@ class Reaper:
         data: dict[str, object] = {"kind": seen.kind.value, "name": seen.name, "reason": one.reason}
         if seen.size_bytes is not None:
             data["bytes"] = seen.size_bytes
+        event = NewEvent(kind="reaper.removed", agent=seen.agent, data=data)
         if why:
-            data["error"] = why
-        await self._supervisor.record(
-            NewEvent(kind="reaper.failed" if why else "reaper.removed", agent=seen.agent, data=data)
-        )
+            event = NewEvent(kind="reaper.failed", agent=seen.agent, data={**data, "error": why})
+        await self._supervisor.record(event)
 
     async def _tell(self, judged: Sequence[Judged]) -> None:
         """Once of each thing that only a person removes."""
