@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.support.claude import API_KEY, claude_path
 from tests.support.host import Host, host
 from tests.support.model import ScriptedModel, scripted_model
@@ -147,3 +149,23 @@ def test_a_daemon_that_dies_in_a_turn_leaves_claude_alone_and_says_nothing_twice
         _await(here, "ready")
         assert _pid(here) == claude
         assert max(said.count("SCN=slow_tool of the test") for said in _asked(model)) == 1
+
+
+@proves("RESUME-005", "R-22")
+@pytest.mark.parametrize("point", ["rung-session-started", "rung-session-resending", "rung-session-done"])
+def test_a_daemon_that_dies_while_it_brings_claude_back_says_the_prompt_once(
+    tmp_path: Path, point: str
+) -> None:
+    with _coder(tmp_path) as (here, model):
+        here.run("ls", env={"ENVMGR_CRASH_AT": point})
+        daemon = here.daemon_pid()
+        assert daemon is not None
+        claude = _in_the_middle_of_a_turn(here, model)
+
+        os.kill(claude, signal.SIGKILL)
+
+        eventually(lambda: not is_alive(daemon), within_s=60)
+        here.ok("ls")  # the next daemon
+        eventually(lambda: _asked(model)[-1].count("SCN=slow_tool of the test") == 2, within_s=60)
+        _await(here, "ready")
+        assert max(said.count("SCN=slow_tool of the test") for said in _asked(model)) == 2

@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 
 from tests.e2e.test_cli_terminal import terminal
+from tests.support.docker import REDIS, engine
 from tests.support.host import Host, git, host
 from tests.support.requirements import proves
-from tests.support.survive import agent_when, answers, processes_of, tmux_server
+from tests.support.survive import agent_when, answers, is_alive, processes_of, tmux_server
 from tests.support.wait import eventually
 
 # Its assistant says which start of it this is. Its service closes its port when told to, and lives on.
@@ -156,6 +157,28 @@ def test_a_respawn_keeps_files_ports_and_branch_and_starts_all_else_anew(here: H
     assert "refs/envmgr/" in note.read_text(encoding="utf-8")
 
 
+@proves("RESPAWN-004")
+@pytest.mark.parametrize(
+    "point", ["checkpoint-taken", "rung-respawn-noted", "rung-respawn-prepared", "stop-before-session"]
+)
+def test_a_respawn_whose_daemon_dies_is_finished_by_the_next_one(here: Host, point: str) -> None:
+    here.run("ls", env={"ENVMGR_CRASH_AT": point})
+    daemon = here.daemon_pid()
+    assert daemon is not None
+    here.ok("spawn", "-t", "door", "--name", "a")
+    tree = Path(here.agent("a")["worktree"])
+    (tree / "untracked").write_text("2", encoding="utf-8")
+
+    here.run("recover", "a", "--from", "respawn")
+    eventually(lambda: not is_alive(daemon), within_s=30)
+
+    after = agent_when(
+        here, "a", lambda agent: agent["generation"] == 2 and agent["lifecycle"] == "running", within_s=60
+    )
+    assert (tree / "untracked").read_text(encoding="utf-8") == "2"
+    assert service(after, "web")["state"] == "ready"
+
+
 @proves("RESPAWN-002", "R-4", "R-9")
 def test_a_worktree_that_was_deleted_is_noticed_and_made_again_with_what_was_last_saved(here: Host) -> None:
     here.ok("spawn", "-t", "door", "--name", "a")
@@ -176,3 +199,61 @@ def test_a_worktree_that_was_deleted_is_noticed_and_made_again_with_what_was_las
     )
     assert (tree / "committed").read_text(encoding="utf-8") == "1"
     assert (tree / "untracked").read_text(encoding="utf-8") == "2"
+
+
+BOXES = f"""
+envmgr: 1
+volumes: {{data: {{}}}}
+services:
+  store:
+    image: {REDIS}
+    ports: {{tcp: {{container: 6379}}}}
+    volumes: ["data:/data"]
+    ready: {{exec: [redis-cli, ping], inside: true}}
+agent: {{kind: command, command: [sleep, '1000']}}
+"""
+
+
+@proves("REALLOC-008")
+def test_a_container_gets_another_port_and_keeps_its_volume(here: Host) -> None:
+    here.template("boxes", BOXES)
+    here.ok("spawn", "-t", "boxes", "--name", "a")
+    before = here.agent("a")
+    old = service(before, "store")["ports"]["tcp"]
+    (assistant,) = processes_of(here, before, part="assistant")
+    container = f"envmgr-{before['id']}-g1-store"
+    assert engine().containers.get(container).exec_run(["redis-cli", "set", "k", "v"]).exit_code == 0
+    assert engine().containers.get(container).exec_run(["redis-cli", "save"]).exit_code == 0
+
+    here.ok("recover", "a", "--from", "realloc")
+
+    eventually(lambda: [i for i in incidents(here, "a") if i["climbs"][0]["result"]], within_s=60)
+    after = agent_when(here, "a", lambda agent: service(agent, "store")["state"] == "ready")
+    assert service(after, "store")["ports"]["tcp"] != old
+    assert engine().containers.get(container).exec_run(["redis-cli", "get", "k"]).output == b"v\n"
+    assert [p.pid for p in processes_of(here, before, part="assistant")] == [assistant.pid]
+
+
+STUBBORN = """
+envmgr: 1
+agent:
+  kind: command
+  command: "trap '' TERM HUP; echo x >> $TMUX_TMPDIR/starts; while :; do sleep 0.05; done"
+  stop: {grace: 3s}
+"""
+
+
+@proves("RUNG-008", "R-29")
+def test_a_stop_wins_over_a_measure_under_way(here: Host) -> None:
+    here.template("stubborn", STUBBORN)
+    here.ok("spawn", "-t", "stubborn", "--name", "a")
+    starts = here.state / "agents" / here.agent("a")["id"] / "starts"
+    eventually(starts.exists)
+    here.ok("recover", "a", "--from", "session")
+    eventually(lambda: [c for c in here.agent("a")["conditions"] if c["type"] == "Recovering"])
+
+    here.ok("stop", "a")
+
+    assert here.agent("a")["lifecycle"] == "stopped"
+    assert starts.read_text(encoding="utf-8") == "x\n"
+    assert incidents(here, "a", "--open") == []

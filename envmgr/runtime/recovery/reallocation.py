@@ -35,7 +35,7 @@ from envmgr.runtime.supervisor import Supervisor
 from envmgr.runtime.tiers import megabytes
 
 Key = tuple[str, str]
-_OF_PORTS = (FailureClass.PORT_CONFLICT, None)
+_NOT_OF_PORTS = (FailureClass.MEMORY, FailureClass.DESCRIPTORS, FailureClass.DISK)
 _TEMPORARY = ("tmp",)
 _LOOK_S = 5.0
 
@@ -108,7 +108,7 @@ class ReallocationRung:
     async def _give_up(self, inc: Incarnation, units: Sequence[ServiceSpec], measure: Measure) -> _Given:
         """Note the ports that are to be left."""
         ports: dict[Key, int] = {}
-        if measure.failure in _OF_PORTS:
+        if measure.failure not in _NOT_OF_PORTS:
             ports = await blocking.look("proc", _LOOK_S, _to_leave, inc, units)
         if measure.failure is FailureClass.PORT_CONFLICT and not ports:
             raise Conflict(

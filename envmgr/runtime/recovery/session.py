@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from envmgr.aio import blocking
-from envmgr.errors import EnvmgrError, Unobservable
+from envmgr.errors import EnvmgrError, Unavailable, Unobservable
 from envmgr.model.agent import Activity
 from envmgr.model.observe import Absent, Present, Unknown
 from envmgr.model.stimulus import SessionRestored
@@ -108,7 +108,10 @@ class SessionRung:
         if not prompt:
             return ""
         self._reach("rung-session-resending")
-        await delivery.deliver(inc, prompt, actor.reports)
+        try:
+            await delivery.deliver(inc, prompt, actor.reports)
+        except Unavailable as error:  # the assistant is back all the same
+            return f"the prompt that was cut was not taken again: {error.message}"
         return "the prompt that was cut was sent again"
 
     async def _save_screen(
