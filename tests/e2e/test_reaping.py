@@ -226,7 +226,7 @@ def test_an_engine_that_does_not_answer_is_unknown_and_nothing_there_is_an_orpha
         ran = there.run("audit-resources", "--kind", "container", "--json")
         assert ran.code == 0
         assert [thing["verdict"] for thing in ran.json["things"]] == ["unknown"]
-        os.unlink(f"{left.host.state}/nobody.sock")
+        Path(f"{left.host.state}/nobody.sock").unlink()
 
 
 # --- files, sockets, ports ---------------------------------------------------------------------------------------
