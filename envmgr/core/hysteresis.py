@@ -1,8 +1,19 @@
-"""How many answers in a row it takes until a probe's word counts. Pure."""
+"""When a probe asks, and how many answers in a row it takes until its word counts. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+_JITTER = 0.1
+
+
+def pause_s(period_s: float, *, draw: float) -> float:
+    """Seconds until the next look: up to a tenth more or less, so that many services do not keep step.
+
+    Args:
+        draw: Uniform from [0, 1].
+    """
+    return period_s * (1 - _JITTER + 2 * _JITTER * draw)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from functools import partial
 import anyio
 from anyio.abc import TaskGroup
 
+from envmgr.core.hysteresis import pause_s
 from envmgr.core.replicas import FRONTS
 from envmgr.model.probe import Liveness, Readiness
 from envmgr.model.service import ServiceKind, ServiceSpec, ServiceState
@@ -24,7 +25,6 @@ from envmgr.runtime.metering import Meter
 from envmgr.runtime.outcomes import Outcome
 from envmgr.runtime.standing import Standings, is_lost
 
-_JITTER = 0.1
 _FIRST_LOOK_S = 0.2
 _WORD_S = 5.0
 _CERTAIN_S = 0.5
@@ -196,4 +196,4 @@ class Probing:
 
 
 async def _rest(seconds: float) -> None:
-    await anyio.sleep(seconds * random.uniform(1 - _JITTER, 1 + _JITTER))
+    await anyio.sleep(pause_s(seconds, draw=random.random()))

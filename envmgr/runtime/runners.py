@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from envmgr.core.keys import typed
-from envmgr.errors import Unobservable
+from envmgr.errors import PortTaken, Unobservable
 from envmgr.model.observe import Absent, Present, Seen, Unknown
 from envmgr.model.service import ServiceKind, ServiceSpec
 from envmgr.protocols.engine import Progress
@@ -17,6 +17,7 @@ from envmgr.runtime import balancing, probes, rendering, shared_networks, sharin
 from envmgr.runtime.engine_runner import EngineRunner
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.leasing import claim_ports
+from envmgr.runtime.outcomes import start_deadline
 from envmgr.runtime.subjects import subject
 
 
@@ -174,17 +175,25 @@ class SharedRunner:
         self._inc.ports.update(self._common.ports)
 
     async def _is_broken(self, unit: str) -> bool:
-        """It has had its time to get ready, and is not: of no use to anybody."""
+        """It has had its time to get ready, and is not, or hangs: of no use to anybody."""
         service = self._common.service(unit)
         held = (await self._inner.status()).get(unit)
-        if held is None or service.ready is None or not held.is_alive:
+        looks = [look for look in (service.ready, service.live) if look is not None]
+        if held is None or not held.is_alive:
             return False
-        if self._inc.systems.now() < held.started_at + service.ready.deadline_s:
+        if self._inc.systems.now() < held.started_at + start_deadline(service):
             return False
         secrets = await self._inc.secrets()
-        probe = rendering.probe_of(self._common, service, service.ready.probe, secrets)
         looked_at = subject(self._common, service, held, secrets)
-        return not (await probes.look(probe, looked_at, timeout_s=service.ready.timeout_s)).is_ready
+        for look in looks:
+            probe = rendering.probe_of(self._common, service, look.probe, secrets)
+            try:
+                answer = await probes.look(probe, looked_at, timeout_s=look.timeout_s)
+            except PortTaken:
+                return True
+            if not (answer.is_ready or answer.is_unknown):
+                return True
+        return False
 
     async def status(self) -> Mapping[str, Held]:
         """See `Runner.status`."""

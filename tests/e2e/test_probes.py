@@ -159,3 +159,29 @@ def answering(port: int) -> Iterator[int]:
                 yield server.pid
             finally:
                 server.kill()
+
+
+SHARED = f"""
+web:
+  scope: shared
+  command: exec {sys.executable} patient.py
+  ports: [http]
+  ready: {{http: /ready, period: 100ms, deadline: 1s}}
+  live: {{http: /live, period: 200ms, timeout: 500ms, down: 3, grace: 1s}}
+  stop: {{grace: 200ms}}
+  restart: {{policy: on-failure, initial: 50ms, jitter: 0}}
+"""
+
+
+@proves("PROBE-006")
+def test_a_shared_service_that_hangs_is_restarted_once_for_all_who_use_it(here: Host) -> None:
+    spawn(here, SHARED)
+    here.ok("spawn", "--template", "tried", "--name", "heron")
+    (first,) = patients.launches(here.repo)
+    (here.repo / "no-live").touch()
+
+    eventually(lambda: not patients.is_alive(first), within_s=20)
+    (here.repo / "no-live").unlink()
+    eventually(lambda: [service(here, name, "web")["state"] for name in ("otter", "heron")] == ["ready"] * 2)
+    (_, second) = patients.launches(here.repo)
+    assert patients.is_alive(second)

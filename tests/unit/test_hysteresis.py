@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from envmgr.core.hysteresis import Streak
+from envmgr.core.hysteresis import Streak, pause_s
 from envmgr.model.probe import Liveness, Readiness, Startup, TcpProbe
 from envmgr.protocols.keepers import Held
 from envmgr.runtime.vigil import Vigils
@@ -45,6 +45,12 @@ def test_one_good_answer_counts_and_three_bad_ones_in_a_row(answers: str, is_up:
 )
 def test_as_many_in_a_row_as_are_asked_for(answers: str, is_up: bool | None) -> None:  # noqa: FBT001
     assert after(answers, up=2, down=1) is is_up
+
+
+@proves("PROBE-011")
+@pytest.mark.parametrize(("draw", "seconds"), [(0.0, 9.0), (0.5, 10.0), (1.0, 11.0)])
+def test_a_look_comes_up_to_a_tenth_earlier_or_later(draw: float, seconds: float) -> None:
+    assert pause_s(10.0, draw=draw) == pytest.approx(seconds)
 
 
 @proves("PROBE-001")
