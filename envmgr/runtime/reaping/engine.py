@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
+
+import anyio
 
 from envmgr.errors import EnvmgrError
 from envmgr.model.ids import (
@@ -29,6 +32,7 @@ from envmgr.runtime.reaping.ground import Ground, unseen
 T = TypeVar("T")
 
 _STOP_S = 10.0
+_COUNT_S = 10.0
 _SHARED = "sh"
 _LISTING = "the container engine"
 
@@ -111,7 +115,10 @@ class Volumes:
         return await _ask(self.kind, ground, find)
 
     async def weigh(self, seen: Sighting, ground: Ground) -> Sighting:
-        return replace(seen, size_bytes=await ground.systems.containers.volume_bytes([seen.name]))
+        """An engine may take its time to count, or be counting already."""
+        with anyio.move_on_after(_COUNT_S), suppress(EnvmgrError):
+            return replace(seen, size_bytes=await ground.systems.containers.volume_bytes([seen.name]))
+        return seen
 
     async def remove(self, seen: Sighting, ground: Ground) -> None:
         raise EnvmgrError("named volumes are never removed by themselves", hint=seen.advice)
@@ -149,12 +156,17 @@ def _is_begun(labels: Labels) -> bool:
 
 
 def _container(c: Container, ground: Ground) -> Sighting | None:
-    """None for one that has nothing to do with any envmgr."""
+    """None for one that has nothing to do with any envmgr.
+
+    A person may work by a container in the worktree of an agent that is stopped: one that only mounts it stays until the agent is gone.
+    """
     seen = _tagged(Kind.CONTAINER, c.id, c.name, c.labels)
     if seen is None:
         instance, agent = next((owner for s in c.sources if (owner := ground.agent_at(s))[0]), ("", ""))
         if instance:
-            seen = Sighting(kind=Kind.CONTAINER, key=c.id, name=c.name, instance=instance, agent=agent)
+            seen = Sighting(
+                kind=Kind.CONTAINER, key=c.id, name=c.name, instance=instance, agent=agent, outlives=True
+            )
         elif any(_is_below(source, ground.layout.worktree_root) for source in c.sources):
             seen = Sighting(
                 kind=Kind.CONTAINER,

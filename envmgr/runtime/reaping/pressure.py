@@ -88,6 +88,7 @@ class Relief:
         self._maintenance = maintenance
         self._disk_percent = disk_percent
         self._inodes_percent = inodes_percent
+        self._was_told = False
 
     async def trouble(self) -> str:
         """What is short now; empty when nothing is."""
@@ -105,6 +106,7 @@ class Relief:
         """
         why = await self.trouble() or ("asked for" if is_asked else "")
         if not why:
+            self._was_told = False
             return 0
         before = await self._free_bytes()
         steps: list[str] = []
@@ -114,7 +116,9 @@ class Relief:
                 break
         freed = max(0, await self._free_bytes() - before)
         data = {"reason": why, "bytes": freed, "steps": steps, "remains": await self.trouble()}
-        await self._supervisor.record(NewEvent(kind="host.room_made", data=data))
+        if steps or is_asked or not self._was_told:
+            await self._supervisor.record(NewEvent(kind="host.room_made", data=data))
+        self._was_told = True  # a disk that stays full is no news
         return freed
 
     async def _free_bytes(self) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import anyio
 
@@ -187,7 +187,7 @@ class Reaper:
                 seen = await self._sorts[one.sighting.kind].weigh(one.sighting, ground)
         except (EnvmgrError, TimeoutError) as error:
             log.info("not weighed", extra={"what": one.sighting.name, "why": str(error)})
-            return one
+            seen = replace(one.sighting, unsure="it could not be looked at closely")
         known = await records(self._supervisor, {seen.agent})
         return reaping.judge(seen, known, ground.policy)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from envmgr.aio import blocking
 from envmgr.core.reaping import is_shared_daemon
 from envmgr.model.observe import Absent, Present, ProcessIdentity, Unknown
 from envmgr.model.resource import Kind, Sighting
@@ -48,7 +49,8 @@ async def _end_panes(terminal: Terminal, ground: Ground) -> None:
             pids = [pane.pid for pane in panes if pane.session == terminal.session and not pane.dead]
         case _:
             return
-    roots = tuple(who for pid in pids if (who := systems.processes.identify(pid)) is not None)
+    seen = [await blocking.look("proc", 5.0, systems.processes.identify, pid) for pid in pids]
+    roots = tuple(who for who in seen if who is not None)
     await systems.processes.end_these(*await _descendants(roots, ground), grace_s=_GRACE_S)
 
 
