@@ -25,6 +25,7 @@ class TrendRules:
         least_points: With fewer nothing is said.
         agreement: Part of the pairs that must go the same way.
         near_s: A limit that is met within this is told.
+        ahead: Nothing is told further ahead than so many times what was seen: programs grow while they start.
         clear_s: It is told that it is over when the limit is further than this, or no trend leads to it.
     """
 
@@ -32,6 +33,7 @@ class TrendRules:
     least_points: int = 12
     agreement: float = 0.7
     near_s: float = 1800.0
+    ahead: float = 3.0
     clear_s: float = 3600.0
 
 
@@ -83,6 +85,16 @@ def forecast(
         span_s=recent[-1][0] - recent[0][0],
         value=value,
     )
+
+
+def is_near(told: Forecast | None, rules: TrendRules = _USUAL) -> bool:
+    """Whether the limit is met so soon that it is told."""
+    return told is not None and told.left_s < min(rules.near_s, rules.ahead * told.span_s)
+
+
+def is_far(told: Forecast | None, rules: TrendRules = _USUAL) -> bool:
+    """Whether it is over if it was told; between the two nothing changes."""
+    return told is None or told.left_s > rules.clear_s
 
 
 def worth_a_look(

@@ -10,6 +10,7 @@ from envmgr.drivers.gauges import LinuxGauges
 from envmgr.model.service import ProcessLimits, ServiceKind, ServiceSpec
 from envmgr.protocols.gauges import FolderSize
 from envmgr.protocols.series import HOST
+from envmgr.runtime.measures import PartUse
 from envmgr.runtime.prevention.walking import Walks
 from tests.support.prevented import Prevented, prevented
 from tests.support.requirements import proves
@@ -85,8 +86,8 @@ async def test_what_was_measured_is_kept_by_agent_unit_and_host(tmp_path: Path) 
             async def is_measured() -> bool:
                 await here.look()
                 use = here.supervisor.measures.agents[here.inc.id]
-                busy = use.parts.get("assistant")
-                return use.memory_bytes > 60_000_000 and busy is not None and busy.cpus > 0
+                web, busy = use.parts.get("web", PartUse()), use.parts.get("assistant", PartUse())
+                return web.memory_bytes > 60_000_000 and busy.cpus > 0
 
             await async_eventually(is_measured, every_s=0.1)
             kept = {(s.subject, s.metric): s.value for s in await here.series.read(here.inc.id)}

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from envmgr.core.trend import TrendRules
 from envmgr.drivers.gauges import LinuxGauges
 from envmgr.model.event import Event
 from envmgr.model.ids import AgentId
@@ -26,6 +27,8 @@ from tests.support.incarnations import POOL, incarnation
 from tests.support.supervised import take_over
 
 PERIOD_S = 0.02
+BOLD = TrendRules(ahead=1e6)
+"""Some seconds are enough to foresee half an hour."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,9 @@ async def prevented(
             Guard(supervisor, period_s=PERIOD_S),
             pace=Pace(period_s=PERIOD_S, ports=POOL),
         )
-        forecasts = Forecasts(supervisor, supervisor.measures, period_s=PERIOD_S, keep_memory_bytes=0)
+        forecasts = Forecasts(
+            supervisor, supervisor.measures, period_s=PERIOD_S, keep_memory_bytes=0, rules=BOLD
+        )
         sampling.after = (forecasts.go_on,)
         try:
             yield Prevented(inc, supervisor, actor, series, sampling)

@@ -10,7 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envmgr.core.trend import Point, TrendRules, ewma_rate, forecast, percentile, worth_a_look
+from envmgr.core.trend import (
+    Forecast,
+    Point,
+    TrendRules,
+    ewma_rate,
+    forecast,
+    is_far,
+    is_near,
+    percentile,
+    worth_a_look,
+)
 from tests.support.requirements import proves
 
 LIMIT = 1000.0
@@ -118,6 +128,31 @@ def test_whatever_is_foreseen_soon_was_worth_a_look(slope: float, begin: float, 
 
     if told is not None and told.left_s < QUIET.near_s and told.agreement > 0.9:
         assert worth_a_look(points, limit)
+
+
+@proves("PREVENT-006")
+@pytest.mark.parametrize(
+    ("left_s", "span_s", "near", "far"),
+    [
+        (1799.0, 600.0, True, False),
+        (1801.0, 600.0, False, False),
+        (3601.0, 600.0, False, True),
+        (350.0, 120.0, True, False),
+        (370.0, 120.0, False, False),
+        (0.0, 120.0, True, False),
+    ],
+    ids=["near", "between", "far", "soon, seen for two minutes", "too far ahead for that", "met"],
+)
+def test_it_is_told_when_near_and_over_when_far_and_never_far_ahead_of_what_was_seen(
+    left_s: float, span_s: float, *, near: bool, far: bool
+) -> None:
+    told = Forecast(slope=1.0, left_s=left_s, agreement=1.0, points=12, span_s=span_s, value=1.0)
+
+    assert (is_near(told), is_far(told)) == (near, far)
+
+
+def test_without_a_trend_nothing_is_near() -> None:
+    assert (is_near(None), is_far(None)) == (False, True)
 
 
 def test_what_stands_still_is_not_worth_a_look() -> None:

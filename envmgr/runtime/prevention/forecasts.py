@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from envmgr.core.trend import Forecast, Point, TrendRules, forecast, worth_a_look
+from envmgr.core.trend import Forecast, Point, TrendRules, forecast, is_far, is_near, worth_a_look
 from envmgr.errors import EnvmgrError
 from envmgr.model.event import NewEvent
 from envmgr.model.ids import AgentId
@@ -105,10 +105,8 @@ class Forecasts:
         told, points = None, list(known.points)
         if worth_a_look(points, line.limit, self._rules, is_floor=line.is_floor):
             told = forecast(points, line.limit, self._rules, is_floor=line.is_floor)
-        is_near = told is not None and told.left_s < self._rules.near_s
-        is_far = told is None or told.left_s > self._rules.clear_s
-        known.clear_looks = known.clear_looks + 1 if is_far else 0
-        if told is not None and is_near and not known.is_told:
+        known.clear_looks = known.clear_looks + 1 if is_far(told, self._rules) else 0
+        if told is not None and is_near(told, self._rules) and not known.is_told:
             known.is_told = True
             await self._say(line, words(line, told), told)
         elif known.is_told and known.clear_looks >= _CLEAR_LOOKS and len(points) >= self._rules.least_points:
