@@ -24,7 +24,7 @@ from envmgr.runtime.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 
-_MOST_BYTES = 1_000_000
+MOST_BYTES = 1_000_000
 _PART_S = 5.0
 _AT_ONCE = 2
 
@@ -106,7 +106,7 @@ def _fitting(parts: Mapping[str, Json]) -> str:
     kept = dict(parts)
     text = _dumped(kept)
     for name in reversed(list(parts)):
-        if len(text.encode()) <= _MOST_BYTES:
+        if len(text.encode()) <= MOST_BYTES:
             break
         kept[name] = {"missing": "left out: the bundle would be larger than 1 MB"}
         text = _dumped(kept)

@@ -152,9 +152,9 @@ async def series(about: Subject) -> Json:
     """Probes and what was used in the last ten minutes: of the agent, and of the machine."""
     since_at = about.systems.now() - _SERIES_S
     found: dict[str, list[list[float]]] = {}
-    for agent, whose in ((about.inc.id, ""), (HOST, "host ")):
+    for agent, whose in ((about.inc.id, ""), (HOST, "host")):
         for one in await about.systems.series.read(agent, since_at=since_at):
-            name = f"{whose}{one.subject} {one.metric}".strip()
+            name = " ".join(word for word in (whose, one.subject, one.metric) if word)
             found.setdefault(name, []).append([round(one.at, 1), one.value])
     return found
 

@@ -117,10 +117,31 @@ def test_a_persons_restart_takes_the_place_of_one_that_waits_and_begins_the_coun
 
 
 @proves("RESTART-005")
-def test_a_service_without_a_policy_stays_down(here: Host) -> None:
-    spawn(here, "web: {command: exec sleep 1000}\n")
+def test_a_service_that_never_restarts_stays_down(here: Host) -> None:
+    spawn(here, "web: {command: exec sleep 1000, restart: never}\n")
     os.kill(pid(here, "web"), signal.SIGKILL)
     eventually(lambda: service(here, "otter", "web")["state"] == "failed")
     assert told(here, "service.restarting") == []
     here.ok("restart", "otter")
-    assert here.agent("otter")["conditions"] == []
+    assert "ServiceDown" not in [condition["type"] for condition in here.agent("otter")["conditions"]]
+
+
+@proves("RESTART-017")
+def test_a_service_of_which_nothing_is_said_comes_back_from_a_failure(here: Host) -> None:
+    spawn(here, "web: {command: exec sleep 1000}\n")
+    before = pid(here, "web")
+    os.kill(before, signal.SIGKILL)
+    eventually(lambda: service(here, "otter", "web")["state"] == "ready" and pid(here, "web") != before)
+    assert [one["attempt"] for one in told(here, "service.restarting")] == [1]
+
+
+@proves("RESTART-016")
+def test_twenty_clients_that_restart_a_service_at_once_leave_one_process(here: Host) -> None:
+    spawn(here, "web: {command: exec sleep 1000}\n")
+    before = pid(here, "web")
+    clients = [here.start("restart", "otter", "web") for _ in range(20)]
+    assert [client.wait(60) for client in clients] == [0] * 20
+    for client in clients:
+        client.communicate()
+    assert pid(here, "web") != before  # which also says that there is exactly one
+    assert len(told(here, "change.started")) <= 20
