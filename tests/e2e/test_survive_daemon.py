@@ -20,7 +20,7 @@ import pytest
 
 from tests.support.host import Host, host, new_repo
 from tests.support.requirements import proves
-from tests.support.survive import agent_when, answers, is_alive, keeper_pid, kill_daemon, processes_of
+from tests.support.survive import answers, is_alive, keeper_pid, kill_daemon, processes_of
 from tests.support.wait import eventually
 
 WEB = """
@@ -92,8 +92,8 @@ def test_ends_that_nobody_saw_are_noticed_by_the_next_daemon(here: Host) -> None
 
     eventually(noticed, within_s=10)
     assert here.agent("served")["lifecycle"] == "running"
-    dead = agent_when(here, "gone", lambda agent: agent["lifecycle"] == "error")
-    assert "the assistant exited with signal" in dead["reason"]
+    (said,) = eventually(lambda: [e["data"] for e in here.events() if e["kind"] == "assistant.exited"])
+    assert "the assistant exited with signal" in said["reason"]
 
 
 @proves("DAEMON-003", "R-38")
