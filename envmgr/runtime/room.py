@@ -5,19 +5,19 @@ Admission and `envmgr capacity` ask the same questions here.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from envmgr.core.capacity import Need, Supply, need
 from envmgr.core.ports import free_blocks
 from envmgr.model.agent import Lifecycle
 from envmgr.model.lease import PortLease
-from envmgr.model.service import ServiceSpec
 from envmgr.model.spec import AgentSpec, PortsPolicy
 from envmgr.protocols.gauges import HostFigures
 from envmgr.runtime.actor import Actor
 from envmgr.runtime.measures import Measures
+from envmgr.runtime.usual import COMMON, port_blocks, stated_bytes, usual
 
 ACTIVE = (Lifecycle.SPAWNING, Lifecycle.RUNNING, Lifecycle.STOPPING)
 _WARM_S = 120.0
@@ -28,23 +28,35 @@ _POOLS = 31
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Usual:
-    """What an assistant and what it starts take, until agents of the template have been measured."""
+class _Counted:
+    """What the kernel allows so many of. Without `taken` those of agents are counted."""
 
-    memory_bytes: float
-    cpus: float = 0.2
-    tasks: float = 30
-    open_files: float = 200
-    watchers: float = 2
-    watches: float = 500
+    name: str
+    metric: str
+    unit: str
+    sysctl: str
+    total: Callable[[HostFigures], int]
+    taken: Callable[[HostFigures], int] | None = None
 
 
-_USUAL = {
-    # A session grows to 1.5-2 GB (R-36), idle it has 200 MB.
-    "claude_code": Usual(memory_bytes=1.5e9),
-    "command": Usual(memory_bytes=32e6, cpus=0.1, tasks=5, open_files=20, watchers=0, watches=0),
-}
-_OTHERS = Usual(memory_bytes=1e9)
+_KERNEL = (
+    _Counted(
+        name="inotify watches", metric="watches", unit="files", sysctl="fs.inotify.max_user_watches",
+        total=lambda host: host.max_watches,
+    ),
+    _Counted(
+        name="inotify instances", metric="watchers", unit="instances", sysctl="fs.inotify.max_user_instances",
+        total=lambda host: host.max_watchers,
+    ),
+    _Counted(
+        name="open files", metric="open_files", unit="files", sysctl="fs.file-max",
+        total=lambda host: host.max_open_files, taken=lambda host: host.open_files,
+    ),
+    _Counted(
+        name="processes", metric="tasks", unit="processes", sysctl="kernel.pid_max",
+        total=lambda host: host.max_processes, taken=lambda host: host.tasks,
+    ),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +115,7 @@ class Room:
         supplies += self._disk(spec, found, [actor for actor in starting if _is_spawning(actor)])
         supplies += self._ports(spec, found, others)
         supplies += self._counted(spec, found.host, starting)
+        supplies.append(self._processors(spec, found.host))
         supplies += self._networks(spec, found)
         return supplies
 
@@ -163,11 +176,11 @@ class Room:
         )
 
     def _memory_need(self, spec: AgentSpec | None) -> Need:
-        usual = _usual(spec)
-        kind = spec.assistant.kind if spec else "claude_code"
-        stated = _stated_bytes(spec, usual.memory_bytes) if spec else None
+        common = usual(spec)
+        kind = spec.assistant.kind if spec else COMMON
+        stated = stated_bytes(spec, common.memory_bytes) if spec else None
         return self._need(
-            "memory_bytes", spec, usual=usual.memory_bytes, basis=f"usual for {kind}", stated=stated
+            "memory_bytes", spec, usual=common.memory_bytes, basis=f"usual for {kind}", stated=stated
         )
 
     def _disk(self, spec: AgentSpec | None, found: Found, starting: Sequence[Actor]) -> Iterator[Supply]:
@@ -204,45 +217,42 @@ class Room:
         leased = {lease.agent for lease in found.leases if lease.held}
         waiting = [a for a in others if a.state.lifecycle is Lifecycle.SPAWNING and a.state.id not in leased]
         yield Supply(
-            name="ports", unit="blocks", total=total, free=free, reserved=sum(_blocks(a.spec) for a in waiting),
-            each=_blocks(spec) if spec else 1, basis=f"blocks of {pool.block} of {pool.first}-{pool.last}",
+            name="ports", unit="blocks", total=total, free=free, reserved=sum(port_blocks(a.spec) for a in waiting),
+            each=port_blocks(spec) if spec else 1, basis=f"blocks of {pool.block} of {pool.first}-{pool.last}",
             remedy="Remove agents, or widen `ports.first` and `ports.last` in the settings.",
         )  # fmt: skip
 
     def _counted(
         self, spec: AgentSpec | None, host: HostFigures, starting: Sequence[Actor]
     ) -> Iterator[Supply]:
-        """What the kernel counts, and processors, which are only advice."""
-        usual, kind = _usual(spec), spec.assistant.kind if spec else "claude_code"
-        used = self._used()
-        rows: tuple[tuple[str, str, str, float, float, float, str], ...] = (
-            ("inotify watches", "watches", "files", host.max_watches, used.get("watches", 0.0), usual.watches, "fs.inotify.max_user_watches"),
-            ("inotify instances", "watchers", "instances", host.max_watchers, used.get("watchers", 0.0), usual.watchers, "fs.inotify.max_user_instances"),
-            ("open files", "open_files", "files", host.max_open_files, host.open_files, usual.open_files, "fs.file-max"),
-            ("processes", "tasks", "processes", host.max_processes, host.tasks, usual.tasks, "kernel.pid_max"),
-        )  # fmt: skip
-        for name, metric, unit, total, taken, often, sysctl in rows:
-            if total:
-                wanted = self._need(metric, spec, usual=often, basis=f"usual for {kind}")
-
-                def each(of: AgentSpec, metric: str = metric) -> Need:
-                    return self._need(metric, of, usual=getattr(_usual(of), metric), basis="usual")
-
+        """What the kernel counts."""
+        for one in _KERNEL:
+            if total := one.total(host):
+                taken = one.taken(host) if one.taken else self._taken(one.metric)
+                wanted = self._usual_need(one.metric, spec)
                 yield Supply(
-                    name=name, unit=unit, total=total, free=total - taken, each=wanted.each, median=wanted.median,
-                    basis=wanted.basis, reserved=self._reserved(metric, starting, each),
-                    remedy=f"Raise it: sysctl {sysctl}={int(2 * total)}",
+                    name=one.name, unit=one.unit, total=total, free=total - taken,
+                    reserved=self._reserved(one.metric, starting, partial(self._usual_need, one.metric)),
+                    each=wanted.each, median=wanted.median, basis=wanted.basis,
+                    remedy=f"Raise it: sysctl {one.sysctl}={2 * total}",
                 )  # fmt: skip
-        wanted = self._need("cpus", spec, usual=usual.cpus, basis=f"usual for {kind}")
-        yield Supply(
-            name="processors", unit="processors", total=host.processors, free=max(0.0, 2 * host.processors - host.load),
-            each=wanted.each, median=wanted.median, basis=f"{wanted.basis}; up to a load of two for each",
+
+    def _processors(self, spec: AgentSpec | None, host: HostFigures) -> Supply:
+        wanted = self._usual_need("cpus", spec)
+        return Supply(
+            name="processors", unit="processors", total=host.processors,
+            free=max(0.0, 2 * host.processors - host.load), each=wanted.each, median=wanted.median,
+            basis=f"{wanted.basis}; up to a load of two for each",
             remedy="Agents get slower; nothing refuses them.", is_advice=True,
         )  # fmt: skip
 
-    def _used(self) -> Mapping[str, float]:
-        totals = [use.totals() for use in self.measures.agents.values()]
-        return {metric: sum(one.get(metric, 0.0) for one in totals) for metric in ("watches", "watchers")}
+    def _usual_need(self, metric: str, spec: AgentSpec | None) -> Need:
+        kind = spec.assistant.kind if spec else COMMON
+        return self._need(metric, spec, usual=getattr(usual(spec), metric), basis=f"usual for {kind}")
+
+    def _taken(self, metric: str) -> float:
+        """By all agents: the kernel counts by user, and shows each process its own."""
+        return sum(use.totals().get(metric, 0.0) for use in self.measures.agents.values())
 
     def _networks(self, spec: AgentSpec | None, found: Found) -> Iterator[Supply]:
         if found.networks is None:
@@ -269,24 +279,3 @@ def _slots(active: int, most: int) -> Supply:
         name="agents", unit="agents", total=most, free=most - active, each=1, basis="host.max_agents",
         remedy="Stop some (`envmgr ls`), or raise `host.max_agents`.",
     )  # fmt: skip
-
-
-def _usual(spec: AgentSpec | None) -> Usual:
-    return _USUAL.get(spec.assistant.kind if spec else "claude_code", _OTHERS)
-
-
-def _stated_bytes(spec: AgentSpec, assistant_bytes: float) -> float | None:
-    """Of the whole agent, or the sum of its services' limits and what its assistant takes."""
-    if spec.limits.memory_bytes is not None:
-        return float(spec.limits.memory_bytes)
-    services = [_limit(service) for service in spec.services if not service.is_shared]
-    return sum(services) + assistant_bytes if any(services) else None
-
-
-def _limit(service: ServiceSpec) -> float:
-    return float((service.limits.memory_bytes or 0) * (service.replicas or 1))
-
-
-def _blocks(spec: AgentSpec) -> int:
-    ports = sum(len(s.ports) * (s.replicas or 1) for s in spec.services if not s.is_shared)
-    return math.ceil(ports / spec.ports.block)
