@@ -49,8 +49,12 @@ async def look(
     rendered = rendering.probe_of(inc, service, probe.probe, secrets)
     looked_at = subject(inc, service, held, secrets, meter=meter, checks_owner=probe.owner)
     try:
-        return await probes.look(rendered, looked_at, timeout_s=probe.timeout_s)
+        answer = await probes.look(rendered, looked_at, timeout_s=probe.timeout_s)
     except PortTaken as taken:
         return Answer(is_ready=False, why=taken.message, foreign=str(taken.details["owner"]))
     except EnvmgrError as error:
-        return Answer(is_ready=False, why=error.message)
+        answer = Answer(is_ready=False, why=error.message)
+    if not answer.is_ready and not all(secrets.values()) and rendering.wants_secrets(probe.probe, secrets):
+        why = f"its secrets are not known since the daemon was started anew ({answer.why})"
+        return Answer(is_ready=False, why=why, is_unknown=True)
+    return answer

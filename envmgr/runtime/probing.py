@@ -167,12 +167,13 @@ class Probing:
             return None
         if not answer.is_ready and (await is_out_of_sight(inc, service) or await self._excuses(answer)):
             return None
+        seen = f"{service.name}.live" if isinstance(probe, Liveness) else service.name
         if answer.is_unknown:
-            if not is_lost(self._actor, service.name):
-                await self._standings.lose_sight(self._actor, inc, service.name, answer.why)
+            if not is_lost(self._actor, seen):
+                await self._standings.lose_sight(self._actor, inc, seen, answer.why)
             return None
-        if is_lost(self._actor, service.name):
-            await self._standings.regain_sight(self._actor, inc, service.name)
+        if is_lost(self._actor, seen):
+            await self._standings.regain_sight(self._actor, inc, seen)
         self._keep(service, probe, answer, time.monotonic() - began)
         return answer
 

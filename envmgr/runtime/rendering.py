@@ -87,6 +87,16 @@ def probe_of(inc: Incarnation, service: ServiceSpec, look: Probe, secrets: Mappi
     return probe(look, outside, inside)
 
 
+def wants_secrets(look: Probe, secrets: Mapping[str, str]) -> bool:
+    """Whether its answer may depend on them: they are in the environment of commands beside the service."""
+    match look:
+        case ExecProbe(inside=False):
+            return bool(secrets)
+        case AnyOf(probes=parts) | AllOf(probes=parts):
+            return any(wants_secrets(part, secrets) for part in parts)
+    return bool(named(secrets, look))
+
+
 def variable(service: str, port: str) -> str:
     """`<SERVICE>_<NAME>_PORT`, with everything but letters and digits as underscores."""
     return re.sub(r"[^A-Z0-9]+", "_", f"{service}_{port}_PORT".upper())

@@ -19,10 +19,13 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from envmgr.errors import ConfigError
+from envmgr.model.agent import Condition
 from envmgr.model.event import Event
 from envmgr.model.incident import Part, Symptom
 from envmgr.model.probe import ExecProbe, HttpProbe, Liveness, ProcessProbe, Readiness, ResourceProbe, Startup
 from envmgr.model.service import PortSpec, ServiceKind, ServiceSpec, ServiceState
+from envmgr.model.spec import AgentSpec, SecretRef, SecretSource
 from envmgr.protocols.keepers import Held
 from envmgr.protocols.series import Sample
 from envmgr.runtime import runners
@@ -299,6 +302,32 @@ async def test_changes_of_other_services_do_not_begin_the_count_anew(tmp_path: P
             await ward.further_looks("probe.live", 1)
             ward.health.watch(ward.actor, ward.inc)  # as after each change of the agent's services
         assert len([s for s in await ward.looks("probe.live") if s.value == 0]) == 6
+
+
+@proves("PROBE-012")
+async def test_a_daemon_that_does_not_know_the_secrets_blames_nobody_for_that(tmp_path: Path) -> None:
+    def unknown(spec: AgentSpec, environment: object) -> dict[str, str]:
+        raise ConfigError("there is no secret TOKEN", hint="")
+
+    async with watched(
+        tmp_path, web(live=replace(LIVE, probe=ExecProbe(command='test -n "$TOKEN"')))
+    ) as ward:
+        ward.health.forget(ward.actor)
+        token = SecretRef(name="TOKEN", source=SecretSource.ENV, key="TOKEN")
+        ward.inc.spec = replace(ward.inc.spec, secrets=(token,))
+        ward.inc.systems = replace(ward.inc.systems, secrets=unknown)
+        ward.health.watch(ward.actor, ward.inc)
+
+        def remark() -> Condition | None:
+            return next((c for c in ward.actor.state.conditions if c.type == "Unobservable"), None)
+
+        condition = await async_eventually(remark)
+        assert condition is not None
+        assert condition.subject == "web.live"
+        assert condition.reason.startswith("its secrets are not known")
+        await ward.further_looks("probe.ready", 8)
+        assert remark() == condition
+        assert (ward.state, ward.symptoms) == (READY, [])
 
 
 # --- the machine -------------------------------------------------------------------------------------------------
