@@ -36,5 +36,7 @@ async def reclaim(supervisor: Supervisor, actor: Actor, inc: Incarnation, *, rep
     if found.mended:
         data = {"text": f"the worktree of {inc.name} was put right: {found.mended}"}
         await supervisor.record(NewEvent(kind="notice", agent=inc.id, generation=inc.generation, data=data))
-    if found.foreign:
+    if not found.foreign:
+        await quarantine.lift(supervisor, actor, inc, quarantine.WORKTREE)
+    else:
         await quarantine.put_part(supervisor, actor, inc, quarantine.WORKTREE, found.foreign, report=report)

@@ -267,6 +267,8 @@ class Room:
 
 
 def _counts(actor: Actor) -> bool:
+    if actor.restoring and actor.state.lifecycle is Lifecycle.RUNNING:
+        return False  # on paper: the machine was restarted since, and it waits for its turn
     return actor.state.lifecycle in ACTIVE or actor.is_admitted
 
 

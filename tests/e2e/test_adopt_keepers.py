@@ -39,6 +39,8 @@ agent: {kind: command, command: [sleep, '1000']}
 """
 UNITS = ("db", "web")
 
+pytestmark = pytest.mark.timeout(180)
+
 
 @pytest.fixture
 def here() -> Iterator[Host]:
@@ -80,7 +82,7 @@ def test_a_keeper_killed_leaks_no_child_and_its_services_come_back(here: Host, d
         kill_daemon(here)
     os.kill(keeper_pid(here, agent), signal.SIGKILL)
 
-    after = eventually(lambda: back(here, before), within_s=20)
+    after = eventually(lambda: back(here, before), within_s=60)
 
     assert (after["lifecycle"], after["generation"]) == ("running", 1)
     assert [s["ports"] for s in after["services"]] == [s["ports"] for s in agent["services"]]
@@ -110,7 +112,7 @@ def test_a_daemon_killed_while_it_replaces_a_keeper_leaves_it_to_the_next_one(he
 
     kill_daemon(here)
 
-    eventually(lambda: back(here, before), within_s=20)
+    eventually(lambda: back(here, before), within_s=60)
     now = units(here)
     assert (len(now["db"]), len(now["web"])) == (2, 1)
 
@@ -124,7 +126,7 @@ def test_another_installation_beside_loses_nothing(here: Host) -> None:
         before = units(here)
         kill_keeper(here)
 
-        eventually(lambda: back(here, before), within_s=20)
+        eventually(lambda: back(here, before), within_s=60)
 
         assert {pid for pid in theirs if psutil.pid_exists(pid)} == theirs
         assert other.agent("a")["conditions"] == []

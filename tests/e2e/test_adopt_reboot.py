@@ -1,31 +1,21 @@
-"""The machine was restarted: agents that ran come back, few at a time, in the order of their last activity.
-
-A restart is played by ending every process of the host's agents at once and by giving the store another boot id.
-"""
+"""The machine was restarted: agents that ran come back, few at a time, in the order of their last activity."""
 
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from tests.support.docker import engine, existing
+from tests.support.engine_proxy import door
 from tests.support.host import Host, host
+from tests.support.reboots import reboot
 from tests.support.requirements import proves
-from tests.support.survive import (
-    agent_when,
-    answers,
-    is_alive,
-    keeper_pid,
-    kill_daemon,
-    processes_of,
-    tmux_processes,
-)
+from tests.support.survive import agent_when, answers, kill_daemon, processes_of
 from tests.support.wait import eventually
 
 WEB = """
@@ -38,7 +28,9 @@ services:
     ready: {tcp: {port: http}, period: 300ms}
 agent: {kind: command, command: [sleep, '1000']}
 """
-OTHER_BOOT = "11111111-2222-3333-4444-555555555555"
+
+
+pytestmark = pytest.mark.timeout(180)
 
 
 @pytest.fixture
@@ -49,30 +41,11 @@ def here() -> Iterator[Host]:
         yield here
 
 
-def reboot(here: Host) -> None:
-    """What a power cut leaves: files, and nothing that runs."""
-    agents = here.agents().values()
-    victims = [p for agent in agents for p in processes_of(here, agent)] + tmux_processes(here)
-    for agent in agents:
-        with suppress(FileNotFoundError, psutil.NoSuchProcess):
-            victims.append(psutil.Process(keeper_pid(here, agent)))
-    kill_daemon(here)
-    for process in victims:
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
-    eventually(lambda: not any(is_alive(process.pid) for process in victims))
-    with closing(sqlite3.connect(here.state / "envmgr.db")) as db, db:
-        (known,) = db.execute("SELECT value FROM setting WHERE key = 'boot'").fetchone()
-        db.execute("UPDATE setting SET value = ? WHERE key = 'boot'", (OTHER_BOOT,))
-    for record in here.state.glob("agents/*/keeper.json"):
-        record.write_text(record.read_text(encoding="utf-8").replace(known, OTHER_BOOT), encoding="utf-8")
-
-
 def runs_anew(here: Host, name: str, *, generation: int = 2) -> Any:
     def is_back(agent: Any) -> bool:
         return (agent["lifecycle"], agent["generation"], agent["conditions"]) == ("running", generation, [])
 
-    return agent_when(here, name, is_back, within_s=30)
+    return agent_when(here, name, is_back, within_s=60)
 
 
 @proves("REBOOT-001", "REBOOT-002", "R-21")
@@ -105,7 +78,9 @@ def test_agents_come_back_few_at_a_time_and_show_that_they_wait(here: Host) -> N
     waiting = here.agents()
 
     assert "restoring" in shown
-    assert {a["name"] for a in waiting.values() if any(c["type"] == "Restoring" for c in a["conditions"])} >= {
+    assert {
+        a["name"] for a in waiting.values() if any(c["type"] == "Restoring" for c in a["conditions"])
+    } >= {
         "first",
         "second",
     }
@@ -113,7 +88,11 @@ def test_agents_come_back_few_at_a_time_and_show_that_they_wait(here: Host) -> N
         runs_anew(here, name)
     begun = [e["name"] for e in here.events() if e["kind"] == "agent.spawning" and e["generation"] == 2]
     assert begun == ["third", "second", "first"], "who was active last comes first"
-    kinds = [e["kind"] for e in here.events() if e["kind"] in ("agent.spawning", "agent.running") and e["generation"] == 2]
+    kinds = [
+        e["kind"]
+        for e in here.events()
+        if e["kind"] in ("agent.spawning", "agent.running") and e["generation"] == 2
+    ]
     assert kinds == ["agent.spawning", "agent.running"] * 3, "one at a time"
 
 
@@ -145,7 +124,7 @@ def test_a_stop_wins_over_a_restore(here: Host, words: list[str]) -> None:
     here.ok(*words)
     here.ok("stop", "b")
 
-    eventually(lambda: here.agent("a")["conditions"] == [], within_s=10)
+    eventually(lambda: here.agent("a")["conditions"] == [], within_s=30)
     assert (here.agent("a")["lifecycle"], here.agent("a")["generation"]) == ("stopped", 1)
 
 
@@ -155,7 +134,7 @@ def test_when_a_person_is_to_be_asked_nothing_starts_by_itself(here: Host) -> No
     here.ok("spawn", "-t", "web", "--name", "a")
     reboot(here)
 
-    asked = agent_when(here, "a", lambda a: a["lifecycle"] == "stopped" and not a["conditions"], within_s=20)
+    asked = agent_when(here, "a", lambda a: a["lifecycle"] == "stopped" and not a["conditions"], within_s=60)
 
     assert "the machine was restarted" in asked["reason"]
     assert "envmgr start a" in str(eventually(lambda: [e for e in here.events() if e["kind"] == "notice"]))
@@ -164,18 +143,20 @@ def test_when_a_person_is_to_be_asked_nothing_starts_by_itself(here: Host) -> No
 
 
 @proves("REBOOT-003")
-@pytest.mark.parametrize("point", ["reboot-released", "reboot-starting", "spawn-accepted", "spawn-before-commit"])
+@pytest.mark.parametrize(
+    "point", ["reboot-released", "reboot-starting", "spawn-accepted", "spawn-before-commit"]
+)
 def test_a_daemon_killed_in_the_middle_of_restoring_leaves_it_to_the_next_one(here: Host, point: str) -> None:
     here.ok("spawn", "-t", "web", "--name", "a")
     reboot(here)
 
     here.run("ls", env={"ENVMGR_CRASH_AT": point})
-    eventually(lambda: not daemon_lives(here), within_s=20)
+    eventually(lambda: not daemon_lives(here), within_s=60)
 
     def is_back(agent: Any) -> bool:
         return agent["lifecycle"] == "running" and agent["generation"] > 1 and not agent["conditions"]
 
-    agent = agent_when(here, "a", is_back, within_s=30)
+    agent = agent_when(here, "a", is_back, within_s=60)
     assert len(processes_of(here, agent, part="service:web")) == 1
     assert len(processes_of(here, agent, part="assistant")) == 1
 
@@ -199,3 +180,37 @@ def test_the_same_boot_is_no_reboot(here: Host) -> None:
 
     assert (agent["lifecycle"], agent["generation"]) == ("running", 1)
     assert {p.pid for p in processes_of(here, agent)} == pids
+
+
+# --- with containers ----------------------------------------------------------------------------------------
+
+BOXED = """
+envmgr: 1
+services:
+  web:
+    image: envmgr-test/base
+    command: [sleep, '1000']
+    init: true
+agent: {kind: command, command: [sleep, '1000']}
+"""
+
+
+@proves("REBOOT-002", "R-33")
+def test_after_a_reboot_an_engine_that_comes_up_late_is_waited_for(tmp_path: Path) -> None:
+    with door(tmp_path / "d") as entrance, host(DOCKER_HOST=entrance.url) as here:
+        here.template("boxed", BOXED)
+        here.ok("spawn", "-t", "boxed", "--name", "a")
+        labels = {"envmgr.agent": here.agent("a")["id"]}
+        (before,) = engine().containers.list(filters={"label": [f"{k}={v}" for k, v in labels.items()]})
+        before.kill()
+        reboot(here)
+        entrance.shut()
+
+        agent_when(
+            here, "a", lambda agent: "waits for the container engine" in str(agent["conditions"]), within_s=60
+        )
+        entrance.open()
+
+        runs_anew(here, "a")
+        assert before.name not in str(existing(labels)), "what the old generation had is gone"
+        assert len([one for one in existing(labels) if one.startswith("container")]) == 1
