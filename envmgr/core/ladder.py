@@ -106,6 +106,13 @@ def choose(case: Case) -> Choice:
     return Choice(rung=Rung.PERSON, because=f"{_what(case)}; {reasons}")
 
 
+def is_code_broken(incident: Incident) -> bool:
+    """The same for the third time. Only what the output says can be recognised; an end without words may have any cause."""
+    diagnosis = incident.diagnosis
+    is_told = any(evidence.source == "log" for evidence in diagnosis.evidence)
+    return diagnosis.failure is FailureClass.CRASH and is_told and incident.symptoms >= _SAME_FAILURE
+
+
 def delay_s(policy: RecoveryPolicy, rung: Rung, acts: Sequence[Act], *, now: float, draw: float) -> float:
     """Seconds before a measure. `acts` hold it already; `draw` is uniform from [0, 1], so that many agents do not act in step."""
     base_s = policy.of(rung).delay_s
@@ -126,7 +133,7 @@ def _hopeless(case: Case) -> str:
     diagnosis = case.incident.diagnosis
     if diagnosis.entry is Rung.PERSON or not HELPS[diagnosis.failure]:
         return _what(case)
-    if _is_code_broken(case) and not case.is_mid_edit:
+    if is_code_broken(case.incident) and not case.is_mid_edit:
         return f"{_what(case)}; the same failure for the third time, so it is the code that is broken"
     if diagnosis.failure is FailureClass.UNKNOWN and case.is_unknown_again and _failed(case.incident):
         return f"{_what(case)}; two failures in a row that nobody can explain"
@@ -186,13 +193,6 @@ def _talking_or(case: Case, rung: Rung, passed: Sequence[str]) -> Choice:
 def _what(case: Case) -> str:
     subject = f" of {case.incident.subject}" if case.incident.subject else ""
     return f"{case.incident.diagnosis.failure.value}{subject}: {case.incident.words}"
-
-
-def _is_code_broken(case: Case) -> bool:
-    """Only what the output says can be recognised; an end without words may have any cause."""
-    diagnosis = case.incident.diagnosis
-    is_told = any(evidence.source == "log" for evidence in diagnosis.evidence)
-    return diagnosis.failure is FailureClass.CRASH and is_told and case.incident.symptoms >= _SAME_FAILURE
 
 
 def _failed(incident: Incident) -> bool:

@@ -9,8 +9,8 @@ import anyio
 
 from envmgr.core.masking import masked
 from envmgr.errors import EnvmgrError
-from envmgr.model.agent import Activity, AgentState, Lifecycle, Source
-from envmgr.model.incident import Part, Rung, Symptom
+from envmgr.model.agent import Activity, Source
+from envmgr.model.incident import Part, Symptom
 from envmgr.model.observe import Absent, Present, Unknown
 from envmgr.model.stimulus import (
     ActivityReported,
@@ -61,7 +61,7 @@ class Sampler:
         running = [
             actor
             for actor in self._supervisor.actors()
-            if _is_alive(actor.state) and ASSISTANT not in actor.in_hand and not actor.restoring
+            if actor.state.is_alive and ASSISTANT not in actor.in_hand and not actor.restoring
         ]
         if not running:
             return
@@ -170,11 +170,6 @@ class Sampler:
             await self._supervisor.apply(actor, SessionLost(generation=generation, reason=reason))
             now = self._supervisor.systems.now()
             self._report(actor, Symptom(part=Part.SESSION, words=reason, at=now))
-
-
-def _is_alive(state: AgentState) -> bool:
-    """It runs, or waits for a person with all that is left of it."""
-    return state.lifecycle is Lifecycle.RUNNING or state.rung is Rung.PERSON
 
 
 def _lines(screen: str) -> tuple[str, ...]:

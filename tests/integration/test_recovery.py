@@ -15,7 +15,14 @@ from envmgr.model.effect import EffectKind
 from envmgr.model.incident import ClimbOutcome, FailureClass, Rung
 from envmgr.model.recovery import RungPolicy
 from envmgr.model.service import Rate, ServiceKind, ServiceSpec, ServiceState
-from envmgr.model.stimulus import ActivityReported, SessionRestored, StopRequested
+from envmgr.model.stimulus import (
+    ActivityReported,
+    SessionRestored,
+    SpawnFailed,
+    SpawnSucceeded,
+    StopRequested,
+    StopSucceeded,
+)
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.outcomes import Outcome
 from envmgr.runtime.recovery.measures import NotSaved
@@ -246,3 +253,72 @@ async def _lose_the_assistant(inc: Incarnation, reach: Callable[[str], None]) ->
     async with daemon(inc, reach=reach) as lab:
         await lab.assistant_dies()
         await anyio.sleep_forever()
+
+
+@proves("RECOVER-004", "RECOVER-005")
+async def test_a_respawn_whose_second_half_fails_leaves_the_incident_open_for_a_person(
+    tmp_path: Path,
+) -> None:
+    unspawned = SpawnFailed(generation=2, step="session", reason="tmux hangs")
+    async with recovering(tmp_path, policy=replace(QUICK, rungs=(Rung.RESPAWN,))) as lab:
+        lab.measures.script = ["prepared"]
+        await lab.assistant_dies()
+        await async_eventually(lambda: lab.actor.state.lifecycle is Lifecycle.STOPPING)
+        await lab.supervisor.apply(lab.actor, StopSucceeded(generation=1))
+        await lab.supervisor.apply(lab.actor, unspawned)
+
+        async def asks() -> bool:
+            return (await lab.incident()).climbs[-1].rung is Rung.PERSON
+
+        await async_eventually(asks)
+        assert (await lab.incident()).climbs[0].outcome is ClimbOutcome.FAILED
+        assert (await lab.incident()).closed_at is None
+        assert lab.actor.state.lifecycle is Lifecycle.ERROR
+
+
+@proves("RECOVER-005")
+async def test_a_respawn_that_is_well_for_long_enough_has_held(tmp_path: Path) -> None:
+    async with recovering(tmp_path, policy=replace(QUICK, rungs=(Rung.RESPAWN,))) as lab:
+        lab.measures.script = ["prepared"]
+        await lab.assistant_dies()
+        await async_eventually(lambda: lab.actor.state.lifecycle is Lifecycle.STOPPING)
+        await lab.supervisor.apply(lab.actor, StopSucceeded(generation=1))
+        lab.inc.generation = 2
+        await lab.supervisor.apply(lab.actor, SpawnSucceeded(generation=2, holds=frozenset({"session"})))
+        await lab.until_calm()
+
+        assert [c.rung for c in (await lab.incident()).climbs] == [Rung.RESPAWN]
+        assert lab.actor.state.generation == 2
+
+
+@proves("RECOVER-007", "RECOVER-016")
+async def test_the_third_restart_over_the_same_words_is_not_waited_for(tmp_path: Path) -> None:
+    words = ("Traceback (most recent call last):", '  File "api.py", line 3', "ValueError: bad")
+    async with recovering(tmp_path, API) as lab:
+        lab.actor.services["api"] = Outcome(state=ServiceState.FAILED, detail="ended")
+        restart = lab.actor.pending["api"] = anyio.CancelScope()
+        for _ in range(3):
+            lab.conductor.restarted(lab.actor, lab.failure("api", output=words), "restarted")
+        await lab.until_rung(Rung.PERSON)
+
+        assert restart.cancel_called
+        assert "third time" in lab.actor.state.reason
+
+
+@proves("RECOVER-013")
+async def test_a_service_that_ends_while_a_measure_is_taken_is_not_forgotten(tmp_path: Path) -> None:
+    async with recovering(tmp_path, API) as lab:
+        lab.measures.script = ["hangs"]
+        lab.actor.services["api"] = Outcome(state=ServiceState.READY)
+        await lab.assistant_dies()
+        await lab.measures.began.wait()
+        lab.actor.services["api"] = Outcome(state=ServiceState.FAILED, detail="ended")
+        lab.conductor.report(lab.actor, lab.failure("api", is_exhausted=True))
+        await anyio.wait_all_tasks_blocked()
+        assert len(await lab.incidents()) == 1
+        lab.actor.give_way()
+
+        async def is_known() -> bool:
+            return {i.subject for i in await lab.incidents()} == {"", "api"}
+
+        await async_eventually(is_known)

@@ -11,7 +11,7 @@ from envmgr.model.ids import AgentId
 from envmgr.model.incident import Climb, ClimbOutcome, FailureClass, Incident, Part, Rung, Symptom
 from envmgr.model.observe import Present
 from envmgr.model.recovery import MEASURES, RecoveryLimits
-from envmgr.model.stimulus import RungChosen
+from envmgr.model.stimulus import RungChosen, RungHeld
 from envmgr.protocols.store import Transaction
 from envmgr.runtime.actor import Actor
 from envmgr.runtime.incarnation import Incarnation
@@ -94,6 +94,11 @@ class Chooser:
         if under_way is not None:
             if not is_under_way(under_way) or is_waiting(under_way):
                 await self._choose(actor, under_way)
+            return
+        if actor.state.rung is not None:  # what it was taken against is over
+            state, reason = actor.state, "its incident is over"
+            over = RungHeld(generation=state.generation, incident=state.incident, reason=reason)
+            await self._supervisor.apply(actor, over, cause=CAUSE)
             return
         for incident in mine:
             if incident.id in self._pressing and await self._still_presses(actor, incident):
@@ -192,6 +197,8 @@ class Chooser:
         self._pressing.pop(incident.id, None)
         self._reach("recover-recorded")
         if choice.rung is Rung.PERSON:
+            if (restart := actor.pending.get(incident.subject)) is not None:
+                restart.cancel()
             await self._gate.asks_person()
             await self._gate.was_lost(incident.agent, incident.diagnosis.failure)
         else:

@@ -88,7 +88,7 @@ class Climber:
         measure = Measure(
             rung=rung,
             incident=incident.id,
-            key=f"{incident.id}/{len(incident.climbs)}",
+            key=f"{incident.id}/{incident.climbs[-1].at:.3f}",
             unit=incident.subject,
             failure=incident.diagnosis.failure,
             because=incident.climbs[-1].because,

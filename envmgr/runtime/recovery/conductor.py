@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import anyio
 from anyio.abc import TaskGroup
 
 from envmgr.core.classify import diagnose
+from envmgr.core.ladder import is_code_broken
 from envmgr.errors import EnvmgrError
-from envmgr.model.agent import AgentState, Desired, Lifecycle
+from envmgr.model.agent import Desired, Lifecycle
 from envmgr.model.ids import AgentId
-from envmgr.model.incident import Climb, ClimbOutcome, Incident, Rung, Symptom
+from envmgr.model.incident import Climb, ClimbOutcome, Incident, Part, Rung, Symptom
 from envmgr.model.recovery import RecoveryLimits
 from envmgr.protocols.store import OwedEffect
 from envmgr.runtime.actor import Actor
+from envmgr.runtime.recovery import ledger
 from envmgr.runtime.recovery.by_hand import ByHand
 from envmgr.runtime.recovery.choosing import Chooser
 from envmgr.runtime.recovery.climbing import Climber
@@ -91,6 +93,7 @@ class Conductor:
 
     async def load(self) -> None:
         """What earlier daemons knew."""
+        await self._supervisor.systems.store.write(ledger.forget_others)
         await self.incidents.load()
         await self.gate.load()
         self._chooser.load()
@@ -128,38 +131,61 @@ class Conductor:
     async def look(self) -> None:
         """Take in what was reported, and go on with every agent that has something open."""
         news, self._news = self._news, {}
-        for (agent, _, _), said in news.items():
-            actor = self._supervisor.actor(agent)
+        for key, said in news.items():
             for one in said:
-                if actor is not None:
-                    await self._take_in(actor, one)
+                await self._guard(key[0], self._take_in, one)
         for agent in dict.fromkeys(incident.agent for incident in self.incidents.all()):
-            await self._look_after(agent)
+            await self._guard(agent, self._look_after)
         await self.gate.look(self._chooser.ailing())
 
-    async def _take_in(self, actor: Actor, news: _News) -> None:
-        state, symptom = actor.state, news.symptom
-        if not _is_alive(state) or state.id in self._climber.acting:
+    async def _guard(self, agent: AgentId, act: Callable[..., Awaitable[None]], *more: object) -> None:
+        """One agent's trouble with being mended is not the others'."""
+        try:
+            await act(agent, *more)
+        except EnvmgrError as error:  # looked at again soon
+            log.warning("not recovered", extra={"agent": agent, "why": error.message})
+        except Exception:
+            log.exception("not recovered", extra={"agent": agent})
+
+    async def _take_in(self, agent: AgentId, news: _News) -> None:
+        actor, symptom = self._supervisor.actor(agent), news.symptom
+        if actor is None or not actor.state.is_alive or self._is_put_off(actor, news):
             return
-        if symptom.at <= self._climber.acted_at.get(state.id, 0.0):
-            return  # it was seen before the last measure ended
-        diagnosis = diagnose(symptom)
-        known = self.incidents.same(state.id, symptom, diagnosis)
+        is_old = symptom.at <= self._climber.acted_at.get(agent, 0.0)
+        if is_old and symptom.part is not Part.SERVICE:
+            return  # it was seen before the last measure ended, and is said again if it is so
+        known = await self._incident(actor, news)
+        if news.restart:
+            await self._note_restart(known, news.restart)
+            if not is_code_broken(known) or symptom.is_mid_edit:
+                return
+        elif symptom.is_exhausted:
+            await self._note_exhausted(known)
+        if known.id != actor.state.incident or is_waiting(known) or not is_under_way(known):
+            await self._chooser.press(known, symptom)
+        elif not is_old:
+            self._verifier.recurred(known)
+
+    def _is_put_off(self, actor: Actor, news: _News) -> bool:
+        """While a measure is being taken nothing counts; ends of services are told only once, so they are kept for later."""
+        agent, symptom = actor.state.id, news.symptom
+        if agent not in self._climber.acting:
+            return False
+        if symptom.part is Part.SERVICE:
+            self._news.setdefault((agent, symptom.part.value, symptom.subject), []).append(news)
+        return True
+
+    async def _incident(self, actor: Actor, news: _News) -> Incident:
+        """The one that this is about."""
+        diagnosis, symptom = diagnose(news.symptom), news.symptom
+        known = self.incidents.same(actor.state.id, symptom, diagnosis)
         if known is None:
             known = await self.incidents.begin(actor, symptom, diagnosis)
             if self.on_opened is not None:
                 self.on_opened(actor, known, symptom)
         elif news.restart or not self._chooser.is_pressing(known):
             known = await self.incidents.amend(known.id, seen_again(symptom))
-        if news.restart:
-            await self._note_restart(known, news.restart)
-            return
-        if symptom.is_exhausted:
-            await self._note_exhausted(known)
-        if known.id == state.incident and is_under_way(known) and not is_waiting(known):
-            self._verifier.recurred(known)
-        else:
-            await self._chooser.press(known, symptom)
+        return known
 
     async def _note_restart(self, incident: Incident, words: str) -> None:
         now = self._supervisor.systems.now()
@@ -194,13 +220,8 @@ class Conductor:
         state = actor.state
         if state.lifecycle is Lifecycle.ERROR and state.rung is None:
             await self._verifier.respawn_failed(actor)
-        if agent in self._climber.acting | self._climber.asked or not _is_alive(state):
+        if agent in self._climber.acting | self._climber.asked or not state.is_alive:
             return
         await self._verifier.look(actor)
         if actor.state.lifecycle is Lifecycle.RUNNING:
             await self._chooser.look(actor)
-
-
-def _is_alive(state: AgentState) -> bool:
-    """Something of it runs, and nobody is starting or stopping all of it."""
-    return state.lifecycle is Lifecycle.RUNNING or state.rung is Rung.PERSON

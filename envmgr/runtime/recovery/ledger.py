@@ -61,6 +61,14 @@ def forget(tx: Transaction, agent: AgentId) -> None:
     tx.drop(_key(agent))
 
 
+def forget_others(tx: Transaction) -> None:
+    """Agents that are no more need no budgets."""
+    known = {_key(record.state.id) for record in tx.agents()}
+    for key in tx.under(_key(AgentId(""))):
+        if key not in known:
+            tx.drop(key)
+
+
 def host(tx: Transaction) -> HostState:
     """Of the host."""
     text = tx.get(_HOST)

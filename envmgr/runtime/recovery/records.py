@@ -12,6 +12,8 @@ from envmgr.protocols.store import Transaction
 from envmgr.runtime.actor import Actor
 from envmgr.runtime.supervisor import Supervisor
 
+_KEPT = 50
+
 Change = Callable[[Incident], Incident]
 
 
@@ -104,8 +106,8 @@ def seen_again(symptom: Symptom) -> Change:
 
 
 def climbing(climb: Climb) -> Change:
-    """One more measure."""
-    return lambda known: replace(known, climbs=(*known.climbs, climb))
+    """One more measure; of a failure that comes again and again the first ones are forgotten."""
+    return lambda known: replace(known, climbs=(*known.climbs, climb)[-_KEPT:])
 
 
 def ended(outcome: ClimbOutcome, *, at: float, result: str = "", is_unsafe: bool = False) -> Change:
