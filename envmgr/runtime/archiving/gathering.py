@@ -34,6 +34,7 @@ from envmgr.runtime.saga import never
 _MARKS = "archived/"
 _PACKING_S = 20.0
 _GIT_S = 20.0
+_SECRETS_S = 10.0
 _MOST_EVENTS = 20_000
 _TEMPLATES = (".yaml", ".yml", ".toml")
 _MOST_SOURCE_BYTES = 1 << 20
@@ -141,11 +142,15 @@ def _record(tx: Transaction, snapshot: Snapshot, note: saving.Note, marks: Marks
 async def _secrets(inc: Incarnation, packer: Packer) -> Sequence[str] | None:
     """None when they cannot be known: then nothing is kept that may hold them."""
     try:
-        return tuple((await inc.secrets()).values())
+        with anyio.fail_after(_SECRETS_S):
+            return tuple((await inc.secrets()).values())
     except EnvmgrError as error:
-        why = f"values of secrets, which must not be kept, cannot be known: {error.message}"
-        packer.missing.append(Missing(part="logs and screens", why=why))
-        return None
+        reason = error.message
+    except TimeoutError:
+        reason = "there was no time left"
+    why = f"values of secrets, which must not be kept, cannot be known: {reason}"
+    packer.missing.append(Missing(part="logs and screens", why=why))
+    return None
 
 
 async def _save_work(inc: Incarnation, note: saving.Note, packer: Packer) -> _Work:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import anyio
 from anyio.abc import TaskGroup
@@ -89,8 +90,10 @@ class Archive:
 
     async def before_removal(self, actor: Actor, inc: Incarnation, *, cause: str) -> None:
         """What its owner has done since it stopped counts, too. The caller holds `actor.busy`; this never fails."""
-        with anyio.move_on_after(_REMOVAL_S):
+        with anyio.move_on_after(_REMOVAL_S) as scope:
             await self._archive(actor, inc, cause=cause)
+        if scope.cancelled_caught:
+            await self._tell(inc, f"it took longer than {_REMOVAL_S:.0f} s")
 
     async def _archive(self, actor: Actor, inc: Incarnation, *, cause: str) -> None:
         try:
@@ -101,11 +104,14 @@ class Archive:
                     await discard(inc.systems, inc.layout, old)
         except Exception as error:  # noqa: BLE001 - no stop and no removal fails because of a record of it
             why = error.message if isinstance(error, EnvmgrError) else f"{type(error).__name__}: {error}"
-            log.warning("session not archived", extra={"agent": inc.id, "why": why})
-            text = f"the session of generation {inc.generation} was not archived: {why}"
-            await self._supervisor.record(
-                NewEvent(kind="notice", agent=inc.id, generation=inc.generation, data={"text": text})
-            )
+            await self._tell(inc, why)
+
+    async def _tell(self, inc: Incarnation, why: str) -> None:
+        log.warning("session not archived", extra={"agent": inc.id, "why": why})
+        text = f"the session of generation {inc.generation} was not archived: {why}"
+        await self._supervisor.record(
+            NewEvent(kind="notice", agent=inc.id, generation=inc.generation, data={"text": text})
+        )
 
     async def tidy(self, *, share: float = 1.0) -> tuple[int, int]:
         """Remove entries that are too old or too many, and what a crash left of others; how many went, and their bytes.
@@ -114,10 +120,11 @@ class Archive:
             share: Of the usual age and size, when the disk is full.
         """
         systems, layout = self._supervisor.systems, self._supervisor.layout
+        # In this order: what is there and neither being made nor recorded later on is nobody's.
+        folders = await blocking.look("archive", _READ_S, _folders, layout)
+        begun = {note.folder for note in await saving.notes(systems)}
         known = sorted(await entries_of(systems), key=lambda s: s.at, reverse=True)
-        await blocking.act(
-            "archive", _sweep, layout, frozenset(s.folder for s in known), await _begun(systems)
-        )
+        await blocking.act("archive", _sweep, folders, begun | {s.folder for s in known})
         total, before_at = 0, systems.now() - self._keep.age_s * share
         await self._forget_checkpoints(before_at)
         gone = gone_bytes = 0
@@ -194,15 +201,12 @@ async def discard(systems: Systems, layout: Layout, snapshot: Snapshot) -> None:
     await blocking.act("archive", shutil.rmtree, layout.archive / snapshot.folder, ignore_errors=True)
 
 
-async def _begun(systems: Systems) -> frozenset[str]:
-    """Folders of entries that are being made."""
-    return frozenset(note.folder for note in await saving.notes(systems))
+def _folders(layout: Layout) -> list[Path]:
+    return list(layout.archive.iterdir()) if layout.archive.is_dir() else []
 
 
-def _sweep(layout: Layout, known: frozenset[str], begun: frozenset[str]) -> None:
-    """Folders of entries that a crash kept from being recorded, or cut off while they were deleted."""
-    if not layout.archive.is_dir():
-        return
-    for folder in layout.archive.iterdir():
-        if folder.name not in known and folder.name.removeprefix(".") not in begun:
+def _sweep(folders: Sequence[Path], owned: Collection[str]) -> None:
+    """Delete those of entries that a crash kept from being recorded, or cut off while they were deleted."""
+    for folder in folders:
+        if folder.name.removeprefix(".") not in owned:
             shutil.rmtree(folder, ignore_errors=True)
