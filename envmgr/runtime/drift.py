@@ -200,7 +200,7 @@ class DriftLoop:
     async def _runtime(
         self, actor: Actor, inc: Incarnation, containers: Mapping[str, Sequence[Container]] | None
     ) -> tuple[Drift, str | None]:
-        if actor.in_hand:
+        if actor.in_hand or actor.pending:  # what its policy starts again is no drift
             return Drift.RUNTIME, None
         found: list[str] = []
         match await find_keeper(inc):

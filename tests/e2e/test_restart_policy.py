@@ -40,8 +40,8 @@ def here() -> Iterator[Host]:
         yield here
 
 
-def spawn(here: Host, services: str) -> None:
-    here.template("tried", template("tried", services))
+def spawn(here: Host, services: str, *, recovery: str = "{}") -> None:
+    here.template("tried", f"{template('tried', services)}recovery: {recovery}\n")
     here.ok("spawn", "--template", "tried", "--name", "otter")
 
 
@@ -70,14 +70,17 @@ def test_a_service_that_is_killed_comes_back_with_those_that_follow_it(here: Hos
 
 @proves("RESTART-006")
 def test_an_empty_budget_is_told_and_a_new_daemon_does_not_refill_it(here: Host) -> None:
-    spawn(here, DIES % 3)
+    spawn(here, DIES % 3, recovery="{rungs: []}")
     (gave_up,) = eventually(lambda: told(here, "service.gave_up"))
     assert gave_up == {
         "service": "web",
         "reason": "it ended with status 3, and was restarted 2 times in 10 min already",
     }
     assert [one["attempt"] for one in told(here, "service.restarting")] == [1, 2]
-    assert [c["subject"] for c in here.agent("otter")["conditions"]] == ["web"]
+    down = eventually(
+        lambda: here.agent("otter")["lifecycle"] == "error" and here.agent("otter")["conditions"]
+    )
+    assert {(c["type"], c["subject"]) for c in down} == {("ServiceDown", "web"), ("NeedsAttention", "")}
     kill_daemon(here)
     eventually(lambda: service(here, "otter", "web")["state"] == "failed")
     assert len(told(here, "service.restarting")) == 2
