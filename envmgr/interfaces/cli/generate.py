@@ -44,7 +44,7 @@ def _cli_page(top: click.Group) -> str:
 
 
 _EXITS = """Data goes to stdout, talk to stderr. `--json` prints exactly the operation's result, one object per line
-for streams. Exit status: 0 done, 1 internal or a finding of `doctor`, 2 usage, 3 template or setting, 4 not found, 5 conflict,
+for streams. Exit status: 0 done, 1 internal or a finding of `doctor`, 2 usage, 3 template or setting, or leftovers found by `audit-resources`, 4 not found, 5 conflict,
 6 denied, 7 something needed is unavailable, 8 rolled back or stop failed, 130 interrupted. `NO_COLOR` is respected. Agents may be
 named by a unique beginning of their name or id, except for what is destroyed (`rm`, `snapshot restore`).
 
