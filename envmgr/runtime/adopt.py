@@ -10,6 +10,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from envmgr.model.agent import Lifecycle
+from envmgr.model.effect import EffectKind
 from envmgr.model.incident import Rung
 from envmgr.model.service import ServiceState
 from envmgr.protocols.store import Transaction
@@ -56,7 +57,8 @@ async def adopt(
     spawning = [a for a in supervisor.actors() if a.state.lifecycle is Lifecycle.SPAWNING]
     for effect in owed:
         actor = supervisor.actor(effect.agent)
-        if actor is None:
+        # Against what failed before the machine was restarted nothing is to be done any more.
+        if actor is None or (actor.restoring and effect.effect.kind is EffectKind.CLIMB):
             await store.write(partial(_settle, effect=effect.id))
         else:
             supervisor.drive(actor, effect, was_cut_off=True)

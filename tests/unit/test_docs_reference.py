@@ -195,6 +195,8 @@ _SAMPLES: dict[type[object], Stimulus] = {
         happen.ObservationRegained(generation=1, subject="git"),
         happen.DriftSeen(generation=1, drift=Drift.CONFIG, reason="x"),
         happen.LimitSeen(generation=1, subject="memory", reason="x"),
+        happen.Quarantined(generation=1, subject="web", reason="x"),
+        happen.HostRestarted(generation=1, restores=True),
         happen.RecoverRequested(incident=7, rung=Rung.SESSION, reason="x"),
         happen.RungChosen(generation=1, incident=7, rung=Rung.RESPAWN, reason="x"),
         happen.RespawnPrepared(generation=1, incident=7),
