@@ -122,7 +122,10 @@ class Room:
     def _is_starting(self, actor: Actor) -> bool:
         if _is_spawning(actor):
             return True
-        return actor.state.lifecycle is Lifecycle.RUNNING and self.now() - actor.state.since < self.warm_s
+        # One that began in the future was there before the clock was set back.
+        return (
+            actor.state.lifecycle is Lifecycle.RUNNING and 0 <= self.now() - actor.state.since < self.warm_s
+        )
 
     def _need(
         self, metric: str, spec: AgentSpec | None, *, usual: float, basis: str, stated: float | None = None

@@ -130,8 +130,8 @@ def test_what_starting_agents_will_take_is_kept_for_them(lifecycle: Lifecycle, s
 
 @pytest.mark.parametrize(
     ("lifecycle", "since"),
-    [(Lifecycle.RUNNING, NOW - 600), (Lifecycle.STOPPED, NOW)],
-    ids=["runs", "stopped"],
+    [(Lifecycle.RUNNING, NOW - 600), (Lifecycle.STOPPED, NOW), (Lifecycle.RUNNING, NOW + 3600)],
+    ids=["runs", "stopped", "runs since before the clock was set back"],
 )
 def test_nothing_is_kept_for_who_does_not_start(lifecycle: Lifecycle, since: float) -> None:
     others = [actor(lifecycle, spec(2 * GB), since=since, number=n) for n in range(3)]
