@@ -120,3 +120,29 @@ def test_its_key_is_in_no_file_event_or_log(tmp_path: Path) -> None:
         assert "ANTHROPIC_API_KEY=********" in shown
         assert not stored, stored
         assert API_KEY not in json.dumps(here.events())
+
+
+@proves("ARCHIVE-009")
+def test_the_session_of_a_removed_claude_code_is_archived_and_its_work_goes_on_from_there(
+    tmp_path: Path,
+) -> None:
+    with _coder(tmp_path) as here:
+        here.ok("spawn", "-t", "coder", "--name", "c")
+        here.ok("send", "c", "SCN=edit")
+        eventually(lambda: (Path(here.agent("c")["worktree"]) / "hello.py").exists(), within_s=40)
+        _await(here, "c", "ready")
+        here.ok("rm", "c", "--stop", "--yes", "--discard", "c")
+
+        shown = here.ok("archive", "show", "c", "--json").json
+        screen = here.ok("archive", "show", "c", "--logs", "agent").out
+        here.ok("archive", "restore", "c")
+        back = Path(here.agent("c")["worktree"])
+        here.ok("start", "c")
+
+        kept = [path for path in Path(shown["entry"]["folder"]).rglob("*") if path.is_file()]
+        assert (shown["uncommitted"], shown["entry"]["missing"]) == (["hello.py"], [])
+        assert "hello.py" in screen
+        assert [path for path in kept if API_KEY.encode() in path.read_bytes()] == []
+        assert (back / "hello.py").read_text(encoding="utf-8") == "print('hello from agent')\n"
+        assert here.agent("c")["activity"] == "ready"
+        here.ok("stop", "c")
