@@ -16,6 +16,8 @@ from envmgr.runtime.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 
+_CALM_S = 30.0
+
 # The database shrinks last, when the others have made room in it.
 _TASKS: tuple[Task, ...] = (
     records.Events(),
@@ -61,7 +63,8 @@ class Maintenance:
         return [task.name for task in self._tasks]
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Until cancelled; not at once, for a daemon that starts has better to do."""
+        await anyio.sleep(min(_CALM_S, self._period_s))
         while True:
             async for report in self.work():
                 if report.error:
