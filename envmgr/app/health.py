@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from envmgr.app import health_text
@@ -10,14 +9,13 @@ from envmgr.app.context import App
 from envmgr.app.health_text import AgentHealth, SampleView, UnitHealth
 from envmgr.app.operations import operation
 from envmgr.app.shapes import Ask, argument, option
+from envmgr.app.spans import seconds
 from envmgr.core.trend import percentile
-from envmgr.errors import NotFound, UsageError
+from envmgr.errors import NotFound
 from envmgr.model.service import ServiceKind, ServiceSpec, ServiceState
 from envmgr.protocols.series import Sample
 from envmgr.runtime.actor import Actor
 
-_TIME = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)")
-_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _METRICS = ("probe.ready", "probe.live", "probe.latency_s", "restarts")
 
 
@@ -42,7 +40,7 @@ async def health(ask: AskHealth, app: App) -> AgentHealth:
     actor = supervisor.find(ask.agent)
     inc = await supervisor.incarnation(actor)
     now = supervisor.systems.now()
-    since_at = now - _seconds(ask.since)
+    since_at = now - seconds(ask.since)
     units = [
         unit for unit in inc.services if unit.kind is not ServiceKind.TASK and _is_meant(unit, ask.service)
     ]
@@ -63,13 +61,6 @@ async def health(ask: AskHealth, app: App) -> AgentHealth:
             for one in seen
         ],
     )
-
-
-def _seconds(text: str) -> float:
-    found = _TIME.fullmatch(text.strip())
-    if found is None:
-        raise UsageError(f"{text!r} is no length of time", hint="Write 90s, 30m, 6h or 2d.")
-    return float(found[1]) * _SECONDS[found[2]]
 
 
 def _is_meant(unit: ServiceSpec, name: str) -> bool:

@@ -27,6 +27,7 @@ CAUSE = "recovery"
 _ORDER = (Part.HOST, Part.ENGINE, Part.WORKSPACE, Part.SESSION, Part.ASSISTANT, Part.SERVICE)
 _UNKNOWN_AGAIN_S = 3600.0
 _FRESH_S = 60.0
+_PROVIDER_S = 900.0
 _UNSAFE = "the work could not be saved first"
 
 
@@ -153,9 +154,9 @@ class Chooser:
         return self._gate.refuses(incident.agent, incident.diagnosis.failure, climbing_now)
 
     async def _is_cause_gone(self, actor: Actor, inc: Incarnation, incident: Incident) -> bool:
-        failure = incident.diagnosis.failure
-        if failure not in WAITED_OUT:
-            return False
+        failure, now = incident.diagnosis.failure, self._supervisor.systems.now()
+        if failure not in WAITED_OUT:  # such as a limit of the provider: tried again now and then
+            return is_waiting(incident) and now - incident.climbs[-1].at >= _PROVIDER_S
         if failure is FailureClass.DEPENDENCY:
             return roots_are_well(actor, inc, incident.subject)
         if failure is FailureClass.ENGINE:

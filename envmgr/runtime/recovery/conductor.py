@@ -156,7 +156,8 @@ class Conductor:
             return  # it was seen before the last measure ended, and is said again if it is so
         known = await self._incident(actor, news)
         if news.restart:
-            await self._note_restart(known, news.restart)
+            if symptom.at >= known.seen_at:  # or a later end was told before it
+                await self._note_restart(known, news.restart)
             if not is_code_broken(known) or symptom.is_mid_edit:
                 return
         elif symptom.is_exhausted:
