@@ -24,6 +24,7 @@ from tests.support.wait import eventually
 # Its assistant says which start of it this is. Its service closes its port when told to, and lives on.
 DOOR = """
 envmgr: 1
+recovery: {delays: {session: 100ms, realloc: 100ms, respawn: 200ms}}
 services:
   web:
     command: exec python3 door.py $PORT
