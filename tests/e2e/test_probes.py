@@ -33,7 +33,7 @@ web:
 
 @pytest.fixture
 def here() -> Iterator[Host]:
-    with host(ENVMGR_HEALTH__OVERLOAD_PER_CPU="0") as here:
+    with host() as here:
         patients.admit(here)
         yield here
 
@@ -185,3 +185,14 @@ def test_a_shared_service_that_hangs_is_restarted_once_for_all_who_use_it(here: 
     eventually(lambda: [service(here, name, "web")["state"] for name in ("otter", "heron")] == ["ready"] * 2)
     (_, second) = patients.launches(here.repo)
     assert patients.is_alive(second)
+
+
+@proves("PROBE-007")
+def test_health_says_when_the_machine_is_too_busy_to_blame_anybody() -> None:
+    with host(ENVMGR_HEALTH__OVERLOAD_PER_CPU="0.000001") as here:
+        patients.admit(here)
+        tree = spawn(here)
+        (tree / "no-live").touch()
+        eventually(lambda: told(here, "probes.suspended"))
+        assert here.ok("health", "otter").out.startswith("probes are suspended: the machine is overloaded")
+        assert len(patients.launches(tree)) == 1
