@@ -149,7 +149,7 @@ def test_a_background_grandchild_is_gone_within_a_second(shared: Host, how: str)
 
 @proves("SVC-CASE-NUMBERING")
 def test_numbering_is_stable_when_an_instance_in_the_middle_comes_back(shared: Host) -> None:
-    up(shared, "numbers", 'web: {command: "exec sleep 1000", replicas: 3}\n')
+    up(shared, "numbers", 'web: {command: "exec sleep 1000", replicas: 3, restart: never}\n')
 
     def pids() -> dict[str, int]:
         agent = shared.agent("numbers")

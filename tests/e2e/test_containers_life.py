@@ -43,6 +43,7 @@ services:
     image: envmgr-test/base
     command: [sh, -c, "i=0; while true; do i=$((i+1)); echo line $i; busybox usleep 5000; done"]
     init: true
+    restart: never
     ready: {log: line 5}
 agent: {kind: command, command: [sleep, '1000']}
 """

@@ -56,7 +56,9 @@ def told(here: Host, kind: str) -> list[Any]:
 
 
 @proves("LIMIT-003", "LIMIT-005")
-def test_a_service_over_its_memory_is_ended_with_the_numbers_and_restarted_by_its_policy(here: Host) -> None:
+def test_a_service_over_its_memory_is_ended_with_the_numbers_and_comes_back_with_a_higher_limit(
+    here: Host,
+) -> None:
     worktree = spawn(
         here,
         f"api:\n  command: [{PYTHON}, greedy.py]\n  limits: {{memory: 40MB, nofile: 64}}\n"
@@ -80,13 +82,20 @@ def test_a_service_over_its_memory_is_ended_with_the_numbers_and_restarted_by_it
     eventually(lambda: service(here, "otter", "api")["state"] == "ready", within_s=20)
     (failed,) = [each for each in told(here, "service.failed") if each["service"] == "api"]
     assert failed["detail"] == f"was ended: {over['reason']}"
-    assert [each["why"] for each in told(here, "service.restarting")] == [f"it was ended: {over['reason']}"]
+    assert told(here, "service.restarting") == []  # the same limit would end it again
+    assert [measure["rung"] for measure in told(here, "agent.recovering")] == [3]
+    limit = service(here, "otter", "api")["limits"][0]["value"]
+    assert limit == "60 MB (raised by a recovery; the template says 40 MB)"
     assert service(here, "otter", "web")["state"] == "ready"
 
 
 @proves("LIMIT-003", "LIMIT-004")
 def test_processes_that_left_the_session_of_their_service_count_for_its_pids(here: Host) -> None:
-    worktree = spawn(here, f"api:\n  command: [{PYTHON}, forker.py]\n  limits: {{pids: 4}}\n", forker=FORKER)
+    worktree = spawn(
+        here,
+        f"api:\n  command: [{PYTHON}, forker.py]\n  limits: {{pids: 4}}\n  restart: never\n",
+        forker=FORKER,
+    )
     (worktree / "go").touch()
     eventually(lambda: service(here, "otter", "api")["state"] == "failed", within_s=20)
     assert service(here, "otter", "api")["detail"] == "was ended: over its pids limit: 9 of 4 (guard)"
@@ -98,7 +107,7 @@ def test_memory_that_forked_processes_share_counts_once(here: Host) -> None:
     spawn(
         here,
         f"api:\n  command: [{PYTHON}, parent.py]\n  limits: {{memory: 150MB}}\n"
-        f"marker:\n  command: [{PYTHON}, greedy.py]\n  limits: {{memory: 20MB}}\n",
+        f"marker:\n  command: [{PYTHON}, greedy.py]\n  limits: {{memory: 20MB}}\n  restart: never\n",
         parent=PARENT, greedy="import time\nhoard = b'x' * 60_000_000\ntime.sleep(600)\n",
     )  # fmt: skip
     # When the greedy one is ended, the sharing one has been looked at as often, too.
@@ -149,7 +158,8 @@ def test_a_container_that_is_killed_at_its_limit_is_told_by_name_and_number(here
     here.template(
         "t",
         template(
-            "t", f"hungry:\n  image: {BASE}\n  command: [sh, -c, '{grow}']\n  limits: {{memory: 32MiB}}\n"
+            "t",
+            f"hungry:\n  image: {BASE}\n  command: [sh, -c, '{grow}']\n  limits: {{memory: 32MiB}}\n  restart: never\n",
         ),
     )
     here.ok("spawn", "-t", "t", "--name", "otter")

@@ -23,6 +23,7 @@ api:
   command: [python3, server.py]
   ports: {http: {}}
   replicas: %d
+  restart: never
   ready: {http: {port: http, path: /}}
 """
 PLAIN = """

@@ -236,7 +236,7 @@ def test_a_service_that_dies_later_is_told_by_ls_why_and_doctor(shared: Host) ->
     place = spawned(
         shared,
         "fragile",
-        "envmgr: 1\nservices:\n  glass: {command: 'while [ ! -e end ]; do sleep 0.05; done; exit 9'}\n"
+        "envmgr: 1\nservices:\n  glass: {command: 'while [ ! -e end ]; do sleep 0.05; done; exit 9', restart: never}\n"
         + _AGENT,
     )
 

@@ -30,6 +30,7 @@ services:
     command: exec python3 -m http.server $PORT --bind 127.0.0.1
     ports: [http]
     ready: {tcp: {port: http}, period: 500ms}
+    restart: never
 agent: {kind: command, command: [sleep, '1000']}
 """
 
