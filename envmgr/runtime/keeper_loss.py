@@ -32,6 +32,7 @@ from envmgr.runtime.health import Health
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.outcomes import Outcome
 from envmgr.runtime.reporting import Report, unheard
+from envmgr.runtime.settling import Act
 from envmgr.runtime.steps.services import stop_units
 from envmgr.runtime.supervisor import Supervisor
 
@@ -180,20 +181,35 @@ class KeeperLoss:
         if not again:
             return
         delay_s = max(v.delay_s for v in verdicts.values() if isinstance(v, Again))
+        if await self._wait(actor, [one.unit.name for one in again], delay_s):
+            await self._revive(actor, inc, again)
+
+    async def _wait(self, actor: Actor, units: Sequence[str], delay_s: float) -> bool:
+        """Until it is time, and never in safe mode; False when a stop or somebody's own change came first."""
         with anyio.CancelScope() as scope:
-            actor.pending |= {one.unit.name: scope for one in again}
+            actor.pending |= dict.fromkeys(units, scope)
             await anyio.sleep(delay_s)
-        for one in again:
-            if actor.pending.get(one.unit.name) is scope:
-                del actor.pending[one.unit.name]
-        if scope.cancelled_caught:
-            return
+            while self._supervisor.safe_mode:  # noqa: ASYNC110 - minutes or hours, and it wakes nobody
+                await anyio.sleep(_AGAIN_S)
+        for unit in units:
+            if actor.pending.get(unit) is scope:
+                del actor.pending[unit]
+        return not scope.cancelled_caught
+
+    async def _revive(self, actor: Actor, inc: Incarnation, again: Sequence[_Lost]) -> None:
+        names = [one.unit.name for one in again]
         try:
-            await self._control.revive(actor, *(one.unit.name for one in again))
+            done = await self._control.revive(actor, *names)
         except Conflict as error:  # the agent is being stopped, or a change has taken the units away
             log.info("not restarted", extra={"agent": inc.id, "why": error.message})
+            return
         except EnvmgrError as error:
             self._say(actor, again, error.message)
+            return
+        for one in done:  # one that ended is told by its new keeper, too, and is one failure with this
+            if one.unit in names and one.act in (Act.FAILED, Act.SKIPPED):
+                now = self._supervisor.systems.now()
+                self._report(actor, Symptom(part=Part.SERVICE, subject=one.unit, words=one.detail, at=now))
 
     def _say(self, actor: Actor, lost: Sequence[_Lost], why: str) -> None:
         for one in lost:
@@ -221,18 +237,23 @@ def _lost(actor: Actor, inc: Incarnation, unit: ServiceSpec, held: Held | None) 
 
 
 def _judge(tx: Transaction, inc: Incarnation, lost: Sequence[_Lost]) -> dict[str, Again | StaysDown]:
-    """By unit; none for a loss after which an earlier daemon gave it up."""
-    verdicts: dict[str, Again | StaysDown] = {}
-    for one in lost:
-        name = one.unit.name
-        if one.unit.restart is None or restart_history.has_given_up(tx, inc.id, name, one.launch):
-            continue
-        end = End(is_success=False, is_fatal=False, ready_s=one.ready_s, words=_WORDS)
-        history = restart_history.read(tx, inc.id, name)
-        verdict = after_end(one.unit.restart, history, end, now=inc.systems.steady(), draw=random.random())
-        if isinstance(verdict, Again):
-            restart_history.write(tx, inc.id, name, verdict.history)
-        else:
-            restart_history.give_up(tx, inc.id, name, one.launch)
-        verdicts[name] = verdict
-    return verdicts
+    """By unit; none for one that has no policy, or after whose loss an earlier daemon gave it up."""
+    found = {one.unit.name: _verdict(tx, inc, one) for one in lost}
+    return {name: verdict for name, verdict in found.items() if verdict is not None}
+
+
+def _verdict(tx: Transaction, inc: Incarnation, one: _Lost) -> Again | StaysDown | None:
+    name, policy = one.unit.name, one.unit.restart
+    if policy is None or restart_history.has_given_up(tx, inc.id, name, one.launch):
+        return None
+    history, now = restart_history.read(tx, inc.id, name), inc.systems.steady()
+    if restart_history.due_at(tx, inc.id, name, one.launch) is not None:  # an earlier daemon has counted it
+        return Again(delay_s=0.0, history=history)
+    end = End(is_success=False, is_fatal=False, ready_s=one.ready_s, words=_WORDS)
+    verdict = after_end(policy, history, end, now=now, draw=random.random())
+    if isinstance(verdict, Again):
+        restart_history.write(tx, inc.id, name, verdict.history)
+        restart_history.promise(tx, inc.id, name, one.launch, now + verdict.delay_s)
+    else:
+        restart_history.give_up(tx, inc.id, name, one.launch)
+    return verdict

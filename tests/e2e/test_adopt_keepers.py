@@ -32,6 +32,11 @@ services:
     ready: {tcp: {port: http}, period: 300ms}
     depends_on: [db]
     restart: {policy: on-failure, initial: 100ms}
+agent: {kind: command, command: [sleep, '1000']}
+"""
+PLAIN = """
+envmgr: 1
+services:
   plain:
     command: exec sleep 1000
     restart: {policy: never}
@@ -53,9 +58,7 @@ def here() -> Iterator[Host]:
 def units(here: Host) -> dict[str, set[int]]:
     """Processes by service."""
     agent = here.agent("a")
-    return {
-        name: {p.pid for p in processes_of(here, agent, part=f"service:{name}")} for name in (*UNITS, "plain")
-    }
+    return {name: {p.pid for p in processes_of(here, agent, part=f"service:{name}")} for name in UNITS}
 
 
 def back(here: Host, before: dict[str, set[int]]) -> Any:
@@ -86,11 +89,26 @@ def test_a_keeper_killed_leaks_no_child_and_its_services_come_back(here: Host, d
 
     assert (after["lifecycle"], after["generation"]) == ("running", 1)
     assert [s["ports"] for s in after["services"]] == [s["ports"] for s in agent["services"]]
-    plain = next(s for s in after["services"] if s["name"] == "plain")
-    assert (plain["state"], plain["detail"]) == ("failed", "its keeper died"), "its policy is never"
     now = units(here)
-    assert (len(now["db"]), len(now["web"]), len(now["plain"])) == (2, 1, 0)
+    assert (len(now["db"]), len(now["web"])) == (2, 1)
     assert all(answers(p) for s in after["services"] for p in s["ports"].values())
+
+
+@proves("KEEPERDOWN-001")
+def test_what_is_never_restarted_is_ended_and_stays_down(here: Host) -> None:
+    here.template("plain", PLAIN)
+    here.ok("spawn", "-t", "plain", "--name", "b")
+    agent = here.agent("b")
+    (process,) = processes_of(here, agent, part="service:plain")
+
+    os.kill(keeper_pid(here, agent), signal.SIGKILL)
+
+    def is_down() -> bool:
+        service = here.agent("b")["services"][0]
+        return (service["state"], service["detail"]) == ("failed", "its keeper died")
+
+    eventually(is_down, within_s=60)
+    assert not is_alive(process.pid)
 
 
 @proves("KEEPERDOWN-002", "R-29")

@@ -19,7 +19,7 @@ from envmgr.drivers.sockets import HostSockets
 from envmgr.model.ids import AgentId
 from envmgr.model.incident import Symptom
 from envmgr.model.observe import Absent, Present, ProcessIdentity
-from envmgr.model.service import RestartPolicy, RestartWhen, ServiceKind, ServiceSpec, ServiceState
+from envmgr.model.service import Rate, RestartPolicy, RestartWhen, ServiceKind, ServiceSpec, ServiceState
 from envmgr.protocols.processes import Marks, Member
 from envmgr.runtime.actor import Actor
 from envmgr.runtime.control import Control
@@ -181,6 +181,28 @@ async def test_a_keeper_that_is_not_surely_one_is_in_quarantine_until_it_answers
         await async_eventually(lambda: here.conditions == {}, within_s=10)
         path.write_text(text, encoding="utf-8")
         assert await here.identity() == web
+
+
+@proves("KEEPERDOWN-001")
+async def test_lost_keepers_are_charged_to_the_budget_of_the_service(tmp_path: Path) -> None:
+    once = replace(AGAIN, budget=Rate(count=1, window_s=600.0))
+    fragile = replace(service("web"), restart=once)
+    async with (
+        incarnation(tmp_path, fragile, agent=AgentId(secrets.token_hex(4))) as inc,
+        watched(inc) as here,
+    ):
+        web = await here.identity()
+        os.kill((await record_of(inc.home)).identity.pid, signal.SIGKILL)
+        await async_eventually(lambda: here.is_back(web), within_s=10)
+        web = await here.identity()
+
+        os.kill((await record_of(inc.home)).identity.pid, signal.SIGKILL)
+
+        await async_eventually(lambda: here.reported, within_s=10)
+        assert [(s.subject, s.is_exhausted) for s in here.reported] == [("web", True)]
+        assert "was restarted 1 times" in here.reported[0].words
+        assert not lives(web)
+        assert here.actor.services["web"].state is ServiceState.FAILED
 
 
 class Undying(ProcProcesses):
