@@ -219,7 +219,7 @@ def test_an_optional_dependency_that_fails_holds_nothing_up(shared: Host) -> Non
         shared,
         "optional",
         """\
-        cache: {command: "exit 1", critical: false, ready: {log: up}}
+        cache: {command: "exit 1", critical: false, restart: never, ready: {log: up}}
         api: {command: exec sleep 1000, depends_on: {cache: {condition: ready, required: false}}}
         """,
     )

@@ -222,7 +222,7 @@ def test_a_service_that_is_not_critical_may_fail_and_a_disabled_one_is_left_out(
     spawned(
         shared,
         "lenient",
-        "envmgr: 1\nservices:\n  extra: {command: exit 4, critical: false}\n  off: {command: exit 5, disabled: true}\n"
+        "envmgr: 1\nservices:\n  extra: {command: exit 4, critical: false, restart: never}\n  off: {command: exit 5, disabled: true}\n"
         "  main: {command: sleep 1000, depends_on: {extra: {required: false}}}\n" + _AGENT,
     )
 
