@@ -39,7 +39,9 @@ class Attach(OneAgent):
     """Where to go."""
 
     window: str = option("agent, services or monitor", short="-w", default="agent")
-    again: bool = option("Into the session that has come in the place of another one; no hooks", default=False)
+    again: bool = option(
+        "Into the session that has come in the place of another one; no hooks", default=False
+    )
 
 
 class Send(OneAgent):

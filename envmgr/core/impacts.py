@@ -120,6 +120,7 @@ AGENT: Mapping[str, Rule] = {
     "hooks": _LIVE,
     "limits": _both(Impact.REPLAN, _AT_START),
     "retention": _LIVE,
+    "shared_daemons": _LIVE,
     "recovery": _LIVE,
     "volumes": _both(Impact.NONE, "only volumes that do not exist yet"),
     "profiles": _both(Impact.NONE),

@@ -34,6 +34,8 @@ from envmgr.runtime.subjects import listener_of
 Record = Callable[[NewEvent], Awaitable[None]]
 Part = tuple[str, Callable[[], Awaitable[None]]]
 
+_BOUND_LOOKS, _BOUND_PAUSE_S = 4, 0.2
+
 
 @dataclass(slots=True)
 class Failures:
@@ -145,9 +147,14 @@ async def verify(inc: Incarnation) -> None:
 
 
 async def _still_bound(inc: Incarnation, port: int) -> bool:
-    """Bound, and not surely by a stranger: anybody may take a port that no service of ours has opened."""
-    if await blocking.look("proc", 5.0, inc.systems.sockets.is_free, port):
-        return False
+    """Bound, and not surely by a stranger: anybody may take a port that no service of ours has opened.
+
+    Looked at several times: somebody may just be trying whether the port is free, and the kernel closes when it has time.
+    """
+    for _ in range(_BOUND_LOOKS):
+        if await blocking.look("proc", 5.0, inc.systems.sockets.is_free, port):
+            return False
+        await anyio.sleep(_BOUND_PAUSE_S)
     found = await blocking.look("proc", 5.0, listener_of, inc, port, marks=inc.marks())
     return found.owner is not Owner.FOREIGN
 

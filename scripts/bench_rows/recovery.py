@@ -43,7 +43,7 @@ services:
     command: exec python3 -I -S server.py ${{ports.tcp}} {delay}
     ports: {{tcp: {{}}}}
     ready: {{tcp: {{port: tcp}}}}
-    restart: {{policy: always, initial: 10ms, max: 10ms, budget: 1000/1h, flap: 1000/1h}}
+    restart: {{policy: always, initial: 10ms, max: 10ms, budget: 100/1h, flap: 100/1h}}
 agent:
   kind: command
   command: [sleep, '100000']

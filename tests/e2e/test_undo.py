@@ -96,8 +96,8 @@ def test_hooks_that_would_fail_do_not_hinder_saving_or_bringing_back(shared: Hos
     shared.ok("stop", "hooked")
 
     shared.ok("undo", "hooked", "good")
-    for hook in (shared.repo / ".git" / "hooks").iterdir():
-        hook.unlink()
+    for left in (shared.repo / ".git" / "hooks").iterdir():
+        left.unlink()
 
     assert seen(place) == before
 

@@ -16,7 +16,8 @@ from tests.support.states import GENERATION, NOW, agent
 @proves("REBOOT-001")
 @pytest.mark.parametrize(("restores", "desired"), [(True, Desired.RUNNING), (False, Desired.STOPPED)])
 def test_after_a_restart_of_the_machine_an_agent_is_stopped_and_wanted_as_the_setting_says(
-    restores: bool, desired: Desired
+    restores: bool,  # noqa: FBT001 - a parameter of the test
+    desired: Desired,
 ) -> None:
     going = decide(
         agent(Lifecycle.RUNNING), HostRestarted(generation=GENERATION, restores=restores), NOW
