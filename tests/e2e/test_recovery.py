@@ -36,6 +36,11 @@ recovery: {rungs: [session], stabilize: 500ms}
 """
 
 
+LEFT_DOWN = HURT.replace(
+    "recovery:", "  odd: {command: exec sleep 3000, restart: {policy: never}}\nrecovery:"
+)
+
+
 @pytest.fixture
 def here() -> Iterator[Host]:
     with host(ENVMGR_RECOVERY__LOOK_S="0.1", ENVMGR_RECOVERY__COOL_DOWN_S="0.5") as here:
@@ -85,6 +90,19 @@ def test_a_killed_assistant_comes_back_while_its_services_run_on(here: Host) -> 
     assert (here.agent("otter")["generation"], conditions(here)) == (1, [])
     assert "SIGKILL" in here.ok("incidents").out
     assert "the assistant exited with signal SIGKILL" in here.ok("why", "otter").out
+
+
+@proves("RECOVER-024")
+def test_a_service_that_was_left_down_before_keeps_no_other_measure_from_holding(here: Host) -> None:
+    spawn(here, LEFT_DOWN)
+    (odd,) = processes_of(here, here.agent("otter"), part="service:odd")
+    odd.kill()
+    eventually(lambda: conditions(here) == ["ServiceDown"])
+    os.kill(assistant(here), signal.SIGKILL)
+
+    eventually(lambda: outcomes(here) == ["held"], within_s=30)
+    assert last_climb(here)[0] == "session"
+    assert conditions(here) == ["ServiceDown"]
 
 
 @proves("RECOVER-022")

@@ -68,7 +68,7 @@ class Verifier:
     async def _verify(self, actor: Actor, incident: Incident) -> None:
         watch = self._watches.setdefault(incident.id, _Watch())
         inc, now = await self._supervisor.incarnation(actor), anyio.current_time()
-        seen = trouble(actor, inc)
+        seen = trouble(actor, inc, incident)
         match seen:
             case Absent() if not watch.failure:
                 watch.well_since = now if watch.well_since is None else watch.well_since
@@ -118,7 +118,7 @@ class Verifier:
             return
         self._looked_at[actor.state.id] = now
         inc = await self._supervisor.incarnation(actor)
-        if isinstance(trouble(actor, inc), Absent):
+        if isinstance(trouble(actor, inc, incident), Absent):
             del self._looked_at[actor.state.id]
             await self._held(actor, incident, "everything critical is well again")
 

@@ -15,13 +15,19 @@ _WELL = (ServiceState.READY, ServiceState.DONE)
 _DOWN = (ServiceState.FAILED, ServiceState.STOPPED)
 
 
-def trouble(actor: Actor, inc: Incarnation) -> Seen[str]:
-    """What is not well, in words; Absent when everything critical is, Unknown when that cannot be seen."""
+def trouble(actor: Actor, inc: Incarnation, incident: Incident) -> Seen[str]:
+    """What is not well, in words; Absent when everything critical is, Unknown when that cannot be seen.
+
+    What had ended before the incident began, and is not its subject, is no business of a measure against it: nobody promised
+    to bring that back, and its own incident tells of it.
+    """
     for condition in actor.state.conditions:
         if condition.type in _GONE:
             return Present(condition.reason)
     doubts = ""
     for unit in _weighty(inc):
+        if unit.name != incident.subject and _was_down(actor, unit.name, incident.opened_at):
+            continue
         outcome = actor.services.get(unit.name, Outcome(state=ServiceState.UNKNOWN))
         if outcome.state is ServiceState.UNKNOWN:
             doubts = f"{unit.name} was not seen yet"
@@ -57,6 +63,11 @@ def roots_are_well(actor: Actor, inc: Incarnation, unit: str) -> bool:
     names = [edge.service for edge in known.depends_on] if known else []
     states = [actor.services.get(name, Outcome(state=ServiceState.UNKNOWN)).state for name in names]
     return all(state in _WELL for state in states)
+
+
+def _was_down(actor: Actor, unit: str, before_at: float) -> bool:
+    found = (c for c in actor.state.conditions if (c.type, c.subject) == ("ServiceDown", unit))
+    return any(condition.since < before_at for condition in found)
 
 
 def _weighty(inc: Incarnation) -> list[ServiceSpec]:
