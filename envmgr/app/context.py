@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import anyio
 
@@ -18,6 +19,8 @@ from envmgr.runtime.maintenance.maintenance import Maintenance
 from envmgr.runtime.reaping.reaper import Reaper
 from envmgr.runtime.recovery.conductor import Conductor
 from envmgr.runtime.supervisor import Supervisor
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -56,41 +59,35 @@ class App:
     @property
     def drifts(self) -> DriftLoop:
         """Who looks for drift."""
-        if self.drift is None:
-            raise Unavailable("this needs the daemon", hint="Run `envmgr daemon start`.")
-        return self.drift
+        return _of_the_daemon(self.drift)
 
     @property
     def leftovers(self) -> Reaper:
         """Who looks for things of nobody."""
-        if self.reaper is None:
-            raise Unavailable("this needs the daemon", hint="Run `envmgr daemon start`.")
-        return self.reaper
+        return _of_the_daemon(self.reaper)
 
     @property
     def conductor(self) -> Conductor:
         """Who mends what fails."""
-        if self.recovery is None:
-            raise Unavailable("this needs the daemon", hint="Run `envmgr daemon start`.")
-        return self.recovery
+        return _of_the_daemon(self.recovery)
 
     @property
     def upkeep(self) -> Maintenance:
         """Who does what is done now and then."""
-        if self.maintenance is None:
-            raise Unavailable("this needs the daemon", hint="Run `envmgr daemon start`.")
-        return self.maintenance
+        return _of_the_daemon(self.maintenance)
 
     @property
     def agents(self) -> Supervisor:
         """The supervisor of this host."""
-        if self.supervisor is None:
-            raise Unavailable("this needs the daemon", hint="Run `envmgr daemon start`.")
-        return self.supervisor
+        return _of_the_daemon(self.supervisor)
 
     @property
     def services(self) -> Control:
         """Changes of what runs of an agent."""
-        if self.control is None:
-            raise Unavailable("this needs the daemon", hint="Run `envmgr daemon start`.")
-        return self.control
+        return _of_the_daemon(self.control)
+
+
+def _of_the_daemon(part: T | None) -> T:
+    if part is None:
+        raise Unavailable("this needs the daemon", hint="Run `envmgr daemon start`.")
+    return part

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
-from envmgr.bootstrap import local
+from envmgr.bootstrap.local import local
 from envmgr.interfaces.cli.main import root
 from tests.support.pages import blocks
 from tests.support.requirements import ROOT, proves

@@ -70,7 +70,7 @@ def test_every_setting_is_in_the_reference() -> None:
 
 @proves("CONF-003")
 def test_every_setting_is_used() -> None:
-    readers = [ROOT / "envmgr" / "bootstrap.py", ROOT / "envmgr" / "config" / "source.py"]
+    readers = [*(ROOT / "envmgr" / "bootstrap").glob("*.py"), ROOT / "envmgr" / "config" / "source.py"]
     root = "".join(path.read_text(encoding="utf-8") for path in readers)
     names = [row.split("`")[1] for row in _settings()]
 

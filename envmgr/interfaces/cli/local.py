@@ -9,10 +9,10 @@ from typing import Any
 
 import anyio
 
-from envmgr import bootstrap
 from envmgr.app.operations import parse
 from envmgr.app.registry import OPERATIONS, Operation
 from envmgr.app.text import Style
+from envmgr.bootstrap.local import local
 from envmgr.errors import EnvmgrError
 
 
@@ -24,14 +24,14 @@ def run_here(name: str, asked: Mapping[str, Any], *, as_json: bool, style: str) 
 def template_names() -> list[str]:
     """For completion; empty when the templates here cannot be listed."""
     try:
-        listing = bootstrap.local().templates.listing(Path.cwd())
+        listing = local().templates.listing(Path.cwd())
     except EnvmgrError:
         return []
     return [entry.name for entry in listing if not entry.is_shadowed]
 
 
 async def _run(op: Operation, asked: Mapping[str, Any], as_json: bool, look: Style) -> int:  # noqa: FBT001 - anyio.run
-    app = bootstrap.local()
+    app = local()
     ask = parse(op, asked)
     if op.stream:
         async for item in op.handler(ask, app):

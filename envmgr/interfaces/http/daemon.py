@@ -19,9 +19,9 @@ from pathlib import Path
 import anyio
 import uvicorn
 
-from envmgr import bootstrap
 from envmgr.aio import oom
 from envmgr.app import paths
+from envmgr.bootstrap.daemon import daemon
 from envmgr.errors import EnvmgrError, Unavailable
 from envmgr.interfaces.http.server import application
 from envmgr.logs import set_up
@@ -86,7 +86,7 @@ def _singleton(path: Path) -> int | None:
 
 async def _serve(folder: Path, lock: int) -> None:
     """Adopt what runs, then open the socket; on the way out close it first."""
-    async with bootstrap.daemon() as app, anyio.create_task_group() as group:
+    async with daemon() as app, anyio.create_task_group() as group:
         listener = _listen(folder / paths.SOCKET)
         config = uvicorn.Config(
             application(app), log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=_GRACE_S,
