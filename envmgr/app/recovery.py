@@ -157,7 +157,7 @@ def _incident(one: Incident, app: App) -> views.IncidentView:
         confidence=known.confidence,
         fingerprint=known.fingerprint,
         advice=known.advice,
-        evidence=[views.EvidenceView(source=e.source, text=e.text) for e in known.evidence],
+        evidence=[views.SignView(source=e.source, text=e.text) for e in known.evidence],
         climbs=_climbs(one),
         symptoms=one.symptoms,
         opened_at=one.opened_at,

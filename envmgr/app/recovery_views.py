@@ -19,7 +19,7 @@ _RUNGS = {
 _OUTCOMES = {"running": "under way", "held": "it held", "failed": "it did not help", "given_up": "given up"}
 
 
-class EvidenceView(View):
+class SignView(View):
     """Something that was seen."""
 
     source: str
@@ -52,7 +52,7 @@ class IncidentView(View):
     confidence: float
     fingerprint: str = Field(description="Equal for failures that look the same")
     advice: str = ""
-    evidence: list[EvidenceView] = []
+    evidence: list[SignView] = []
     climbs: list[ClimbView] = []
     symptoms: int = Field(description="How often it was seen")
     opened_at: float = Field(description="Unix time")
