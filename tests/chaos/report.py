@@ -11,7 +11,8 @@ _PAGE = """# Faults
 
 What happens when something breaks, as the last run of `scripts/test --chaos` saw it. Each line is a test that strikes a real agent
 with uncommitted work, beside an agent of another installation, and asserts afterwards: no work lost, nothing running twice, nothing
-foreign touched, nothing left behind when the agent is removed. Times depend on the machine, and on the delays of the test's template,
+foreign touched, nothing leaked, and nothing left behind when the agent is removed. The time is from the fault, or from the end of one that
+lasts, until everything is ready again, and a measure has proven to hold. Times depend on the machine, and on the delays of the test's template,
 which are shorter than the defaults (see [recovery](../explanation/recovery.md)).
 
 This page is written by `scripts/test --chaos`.

@@ -30,7 +30,7 @@ GREEDY = WORLD.replace(
     "agent:",
     f"""  greedy:
     image: {BASE}
-    command: [sh, -c, "while [ ! -e /work/eat ]; do sleep 0.1; done; rm /work/eat; exec tail -c 200m /dev/zero"]
+    command: [sh, -c, "while [ ! -e /work/eat ]; do sleep 0.1; done; rm /work/eat; cat /dev/zero | tail -c 200m"]
     volumes: [".:/work"]
     limits: {{memory: 32MB}}
     restart: {{initial: 100ms}}
@@ -67,7 +67,7 @@ def test_a_killed_container_is_started_again_with_its_data(begin_trial: Begin) -
             outcome="started again by its restart policy",
         )
         assert container(here, "store").exec_run(["redis-cli", "get", "k"]).output.strip() == b"kept"
-        here.lost("what it had not written to its volume")
+        here.lost = "what it had not written to its volume"
 
 
 @proves("FAULT-004")
@@ -81,7 +81,7 @@ def test_a_container_at_its_memory_limit_gets_one_step_more(begin_trial: Begin) 
             lambda _: container(here, "greedy").attrs["HostConfig"]["Memory"] > 32_000_000,
             outcome="out of memory: rung 3, limit raised by half, once",
         )
-        here.lost("what the container had in memory")
+        here.lost = "what the container had in memory"
 
 
 @proves("FAULT-004", "R-33")
@@ -89,16 +89,15 @@ def test_a_container_at_its_memory_limit_gets_one_step_more(begin_trial: Begin) 
 def test_a_killed_engine_is_waited_for(begin_trial: Begin) -> None:
     with own_engine() as own, begin_trial("kill -9 of dockerd", TICKING, DOCKER_HOST=own.host) as here:
         own.kill()
-        here.struck()
         eventually(
             lambda: any(c["subject"] == "engine" for c in here.host.agent("a")["conditions"]), within_s=20
         )
         own.start()
+        here.struck()
 
         here.well_again(
             outcome="unknown, nothing done; when it is back its containers run again", within_s=60
         )
+        here.lost = "what its containers had in memory"
         asked = ["docker", "--host", own.host, "ps", "--quiet"]
         assert len(subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()) == 1
-        here.host.ok("rm", "a", "--stop", "--yes", "--discard", "a")
-        here.host.ok("spawn", "-t", "world", "--name", "a")

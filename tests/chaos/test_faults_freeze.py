@@ -28,9 +28,9 @@ def test_a_frozen_terminal_server_is_unknown_and_nothing_is_concluded(begin_tria
     with begin_trial("SIGSTOP of the tmux server") as here:
         before = {p.pid for p in processes_of(here.host, here.agent)}
         with frozen(tmux_server(here.host)):
-            here.struck()
             eventually(lambda: "tmux" in unobservable(here.host.agent("a")), within_s=20)
             assert here.host.agent("a")["lifecycle"] == "running"
+        here.struck()
 
         here.well_again(
             lambda agent: not unobservable(agent), outcome="unknown, nothing done; seen again when it answers"
@@ -46,6 +46,7 @@ def test_a_frozen_service_is_killed_and_started_again(begin_trial: Begin) -> Non
         here.struck()
 
         here.well_again(lambda _: not is_alive(web.pid), outcome="liveness fails: killed, started again")
+        here.lost = "what the service had in memory"
 
 
 @proves("FAULT-002", "R-29")
@@ -55,12 +56,13 @@ def test_a_frozen_daemon_delays_and_loses_nothing(begin_trial: Begin) -> None:
         assert pid is not None
         (web,) = processes_of(here.host, here.agent, part="service:web")
         with frozen(psutil.Process(pid)):
-            here.struck()
             web.kill()
             eventually(lambda: not is_alive(web.pid))
+        here.struck()
 
         here.well_again(
             lambda agent: processes_of(here.host, agent, part="service:web"),
-            outcome="a service that ended meanwhile is started again when it goes on",
+            outcome="a service that was killed meanwhile is started again when it goes on",
         )
+        here.lost = "what that service had in memory"
         assert here.host.daemon_pid() == pid

@@ -28,9 +28,10 @@ def test_a_killed_service_is_started_again(begin_trial: Begin) -> None:
         here.struck()
 
         here.well_again(
-            lambda _: processes_of(here.host, here.agent, part="service:web")[0].pid != web.pid,
+            lambda agent: [p.pid for p in processes_of(here.host, agent, part="service:web")] != [web.pid],
             outcome="started again by its restart policy",
         )
+        here.lost = "what the service had in memory"
 
 
 @proves("FAULT-001")
@@ -45,6 +46,7 @@ def test_a_killed_keeper_leaks_no_child_and_its_services_come_back(begin_trial: 
             lambda agent: keeper_pid(here.host, agent) != keeper and not is_alive(web.pid),
             outcome="its services ended and started again under a new keeper",
         )
+        here.lost = "what its services had in memory"
 
 
 @proves("FAULT-001")
@@ -60,7 +62,7 @@ def test_a_killed_assistant_comes_back_in_a_new_session(begin_trial: Begin) -> N
             outcome="rung 2: session made anew",
         )
         assert is_alive(web.pid), "services are untouched"
-        here.lost("what the assistant had in memory")
+        here.lost = "what the assistant had in memory"
 
 
 @proves("FAULT-001", "R-12")
@@ -76,7 +78,7 @@ def test_a_killed_terminal_server_costs_no_service(begin_trial: Begin) -> None:
             outcome="rung 2: server and session made anew",
         )
         assert is_alive(web.pid), "services are untouched"
-        here.lost("what the assistant had in memory, scrollback")
+        here.lost = "what the assistant had in memory, scrollback"
 
 
 @proves("FAULT-001", "R-29")
@@ -90,9 +92,7 @@ def test_a_killed_daemon_costs_nothing(begin_trial: Begin) -> None:
         assert {p.pid for p in processes_of(here.host, here.agent)} >= before
 
 
-WRAPPED = WORLD.replace(
-    "command: [sleep, '100000']", 'command: "sleep 1000 & sleep 1000; true"'
-)
+WRAPPED = WORLD.replace("command: [sleep, '100000']", 'command: "sleep 1000 & sleep 1000; true"')
 
 
 @proves("FAULT-001", "R-13")
@@ -108,4 +108,4 @@ def test_a_killed_shell_of_the_assistant_leaves_no_child(begin_trial: Begin) -> 
             outcome="rung 2: what it had started is ended, session made anew",
         )
         assert not [p for p in old if is_alive(p.pid)]
-        here.lost("what the assistant had in memory")
+        here.lost = "what the assistant had in memory"

@@ -35,18 +35,30 @@ agent: {kind: command, command: [sleep, '100000']}
 recovery: {stabilize: 500ms, delays: {session: 100ms, realloc: 100ms, respawn: 100ms}}
 """
 WORK = "not committed, and worth a day"
+# A busy test machine is no reason to wait here; and nothing is too young to be told as a leak, or reaped unasked.
+_QUIET = {
+    "ENVMGR_HEALTH__OVERLOAD_PER_CPU": "0",
+    "ENVMGR_REAPER__YOUNG_S": "0",
+    "ENVMGR_REAPER__FIRST_S": "3600",
+}
 
 
 @dataclass
 class Trial:
-    """An agent `a` with work in its worktree; `row` becomes a line of the matrix."""
+    """An agent `a` with work in its worktree, and what became of it.
+
+    Attributes:
+        bystander: Processes of another installation, which live on.
+        outcome: For people, like `lost`, which is what the fault has cost.
+    """
 
     host: Host
     agent: Any
     bystander: frozenset[int]
-    row: dict[str, str]
-    _struck_at: float = 0.0
-    _before: dict[str, Any] = field(default_factory=dict)
+    outcome: str = ""
+    recovery_s: str = ""
+    lost: str = "nothing"
+    _struck_at: float = field(default_factory=time.monotonic)
 
     @property
     def worktree(self) -> Path:
@@ -54,7 +66,7 @@ class Trial:
         return Path(self.agent["worktree"])
 
     def struck(self) -> None:
-        """The fault is in: the clock runs."""
+        """The fault is in, or over if it lasts: the clock runs."""
         self._struck_at = time.monotonic()
 
     def well_again(
@@ -81,24 +93,19 @@ class Trial:
         return found
 
     def _note(self, outcome: str) -> None:
-        self.row["recovery_s"] = f"{time.monotonic() - self._struck_at:.1f}"
-        self.row["outcome"] = outcome
+        self.recovery_s, self.outcome = f"{time.monotonic() - self._struck_at:.1f}", outcome
 
-    def lost(self, what: str) -> None:
-        """What the fault has cost, for people; without it nothing."""
-        self.row["lost"] = what
-
-    def assert_whole(self, *, worktree: bool = True) -> None:
-        """No work lost, nothing twice, nothing foreign touched."""
-        if worktree:
-            assert (self.worktree / "notes.txt").read_text(encoding="utf-8") == WORK
+    def assert_whole(self) -> None:
+        """No work lost, nothing twice, nothing foreign touched, nothing leaked."""
+        assert (self.worktree / "notes.txt").read_text(encoding="utf-8") == WORK
         assert "the agent's own commit" in git(self.host.repo, "log", "--format=%s", self.agent["branch"])
-        for service in ("web",):
-            found = processes_of(self.host, self.agent, part=f"service:{service}")
+        parts = ("assistant", *(f"service:{service['name']}" for service in self.agent["services"]))
+        for part in parts:
+            found = processes_of(self.host, self.agent, part=part)
             assert len(_leaders(found)) <= 1, found
-        assert len(_leaders(processes_of(self.host, self.agent, part="assistant"))) <= 1
         assert len(sessions(self.host)) <= 1
         assert {pid for pid in self.bystander if psutil.pid_exists(pid)} == set(self.bystander)
+        self.host.ok("audit-resources")
 
 
 def _leaders(processes: list[psutil.Process]) -> list[psutil.Process]:
@@ -121,20 +128,26 @@ def begin(here: Host, template: str = WORLD) -> Any:
 
 
 @contextmanager
-def trial(
-    request: pytest.FixtureRequest, bystander: frozenset[int], fault: str, template: str = WORLD, **env: str
-) -> Iterator[Trial]:
-    """A host of its own for one fault; at the end the agent is removed, and nothing of it may be left.
+def at_work(bystander: frozenset[int], template: str = WORLD, **env: str) -> Iterator[Trial]:
+    """A host of its own with an agent; at the end nothing is leaked, the agent is removed, and nothing of it is left.
 
     Args:
         env: Environment of its commands and its daemon.
     """
-    row = {"fault": fault, "outcome": "", "recovery_s": "", "lost": "nothing"}
-    # A busy test machine is no reason to wait here: these tests are about what follows.
-    with host(**{"ENVMGR_HEALTH__OVERLOAD_PER_CPU": "0", **env}) as here:
-        tried = Trial(host=here, agent=begin(here, template), bystander=bystander, row=row)
+    with host(**{**_QUIET, **env}) as here:
+        tried = Trial(host=here, agent=begin(here, template), bystander=bystander)
         yield tried
-        tried.assert_whole(worktree=Path(tried.agent["worktree"]).exists())
+        tried.assert_whole()
         here.ok("rm", "a", "--stop", "--yes", "--discard", "a")
         eventually(lambda: remains(here) == [], within_s=15)
+
+
+@contextmanager
+def trial(
+    request: pytest.FixtureRequest, bystander: frozenset[int], fault: str, template: str = WORLD, **env: str
+) -> Iterator[Trial]:
+    """The same as a line of the fault matrix."""
+    with at_work(bystander, template, **env) as tried:
+        yield tried
+    row = {"fault": fault, "outcome": tried.outcome, "recovery_s": tried.recovery_s, "lost": tried.lost}
     request.node.user_properties.append(("fault", row))

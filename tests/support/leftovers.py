@@ -84,6 +84,12 @@ class Leftovers:
         self._things.append(("volume", name))
         return name
 
+    def image(self, labels: Mapping[str, str], *, name: str) -> None:
+        """An empty one."""
+        changes = [f"LABEL {key}={value}" for key, value in labels.items()]
+        docker.engine().api.import_image_from_data(b"\0" * 10240, repository=name, changes=changes)
+        self._things.append(("image", name))
+
     def session(self, name: str, *, agent: str = GONE, instance: str = "") -> None:
         """A session on the host's terminal server."""
         owner = f"{instance or self.instance}/{agent}/1"

@@ -54,17 +54,19 @@ class OwnEngine:
     def stop(self) -> None:
         """End it, and with it its containers."""
         if self._process is not None:
-            os.kill(self._process.pid, signal.SIGCONT)
+            self._process.send_signal(signal.SIGCONT)  # unlike os.kill, fine when it has ended
             self._process.terminate()
             self._process.wait(30)
             self._process = None
 
     def kill(self) -> None:
-        """SIGKILL: nothing is tidied up."""
+        """SIGKILL: nothing is tidied up, and containers go on."""
         assert self._process is not None
         self._process.kill()
         self._process.wait(30)
         self._process = None
+        # Its containerd died with it, but may stay a zombie where pid 1 reaps none, and the next dockerd took it for alive.
+        (self._folder / "exec" / "containerd" / "containerd.pid").unlink(missing_ok=True)
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -116,4 +118,13 @@ def own_engine() -> Iterator[OwnEngine]:
         yield here
     finally:
         here.stop()
+        _unmount(folder)
         shutil.rmtree(folder)
+
+
+def _unmount(folder: Path) -> None:
+    """What an engine that was killed has left mounted."""
+    lines = Path("/proc/mounts").read_text(encoding="utf-8").splitlines()
+    for place in [line.split()[1] for line in reversed(lines)]:
+        if Path(place).is_relative_to(folder):
+            subprocess.run(["umount", "--lazy", place], check=True)

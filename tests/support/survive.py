@@ -32,6 +32,14 @@ def kill_daemon(host: Host) -> int:
     return pid
 
 
+def daemon_is_gone(host: Host) -> bool:
+    """Whether the daemon that ran last has ended; asks nobody, because asking would start the next one."""
+    try:
+        return not is_alive(int((host.state / "daemon.lock").read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError):
+        return True
+
+
 def is_alive(pid: int) -> bool:
     """Whether a process of this number runs; a zombie does not."""
     try:
