@@ -12,7 +12,7 @@ _RUNGS = {
     "wait": "wait",
     "service": "restart the service",
     "session": "make the session anew, with the same conversation",
-    "realloc": "other resources",
+    "realloc": "give it other resources",
     "respawn": "respawn on the same worktree",
     "person": "ask a person",
 }

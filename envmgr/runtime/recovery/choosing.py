@@ -19,7 +19,7 @@ from envmgr.runtime.recovery import ledger
 from envmgr.runtime.recovery.climbing import Climber
 from envmgr.runtime.recovery.clock import steady
 from envmgr.runtime.recovery.gate import Gate
-from envmgr.runtime.recovery.records import Incidents, climbing, ended, is_under_way, is_waiting
+from envmgr.runtime.recovery.records import Incidents, climbing, ended, has_held, is_under_way, is_waiting
 from envmgr.runtime.recovery.wellness import is_down, roots_are_well
 from envmgr.runtime.supervisor import Supervisor
 
@@ -57,8 +57,7 @@ class Chooser:
     def load(self) -> None:
         """What earlier daemons had not mended presses still."""
         for incident in self._incidents.all():
-            last = incident.climbs[-1] if incident.climbs else None
-            if last is None or last.outcome is not ClimbOutcome.HELD:
+            if not has_held(incident):
                 self._pressing[incident.id] = None
 
     def is_pressing(self, incident: Incident) -> bool:
@@ -92,11 +91,13 @@ class Chooser:
         """Choose for one incident of an agent that runs, unless a measure is still being watched."""
         mine = sorted(self._incidents.of(actor.state.id), key=lambda one: _ORDER.index(one.part))
         under_way = next((one for one in mine if one.id == actor.state.incident), None)
-        if under_way is not None:
+        if under_way is not None and not has_held(under_way):
             if not is_under_way(under_way) or is_waiting(under_way):
                 await self._choose(actor, under_way)
             return
-        if actor.state.rung is not None:  # what it was taken against is over
+        if (
+            actor.state.rung is not None
+        ):  # what it was taken against is over; a daemon may have died before it could say so
             state, reason = actor.state, "its incident is over"
             over = RungHeld(generation=state.generation, incident=state.incident, reason=reason)
             await self._supervisor.apply(actor, over, cause=CAUSE)

@@ -138,6 +138,11 @@ def is_under_way(incident: Incident) -> bool:
     return bool(incident.climbs) and incident.climbs[-1].outcome is ClimbOutcome.RUNNING
 
 
+def has_held(incident: Incident) -> bool:
+    """The last measure has helped."""
+    return bool(incident.climbs) and incident.climbs[-1].outcome is ClimbOutcome.HELD
+
+
 def is_waiting(incident: Incident) -> bool:
     """Whether nothing is done about it for now."""
     return is_under_way(incident) and incident.climbs[-1].rung is Rung.WAIT
