@@ -169,6 +169,7 @@ async def _adopt(
         boot=boot_id(),
         restores=settings.recovery.after_reboot == "restore",
         at_once=settings.recovery.restore_at_once,
+        over=app.recovery.over,
         reach=reach,
     )
     await adopt(supervisor, performer, app.control, rebooting, group=group, report=report)

@@ -30,6 +30,9 @@ from envmgr.runtime.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 
+Over = Callable[[AgentId, str], Awaitable[None]]
+"""(agent, why): what was open about it is history."""
+
 _BOOT, _NOTES = "boot", "reboot/"
 _ENGINE_S, _ENGINE_PAUSE_S = 600.0, 1.0
 _MOST_TRIES = 3
@@ -80,6 +83,7 @@ class Rebooting:
         restores: bool = True,
         at_once: int = 2,
         ask_again_s: float = 5.0,
+        over: Over | None = None,
         reach: Callable[[str], None] = never,
     ) -> None:
         """Keep what is needed; nothing is asked yet.
@@ -88,6 +92,7 @@ class Rebooting:
             boot: Id of the present start of the machine; empty where the system has none: then no restart is ever seen.
             restores: Else they are only stopped on paper, and a person is told.
             at_once: How many are on their way at the same time.
+            over: Told of each agent before it is brought back.
             reach: Called at each named crash point.
         """
         self._supervisor = supervisor
@@ -95,6 +100,7 @@ class Rebooting:
         self._restores = restores
         self._limiter = anyio.CapacityLimiter(at_once)
         self._ask_again_s = ask_again_s
+        self._over = over
         self._reach = reach
 
     async def mark(self) -> None:
@@ -138,6 +144,8 @@ class Rebooting:
         await actor.settled()  # a start that a crash cut off is taken back first
         if not note.waits(actor.state):
             return
+        if self._over is not None:
+            await self._over(actor.state.id, "the machine was restarted")
         if actor.state.lifecycle is Lifecycle.RUNNING:
             await self._release(actor, note)
         if self._restores:

@@ -102,9 +102,14 @@ class Conductor:
         """Begin nothing any more."""
         self._chooser.is_resting = True
 
+    async def over(self, agent: AgentId, reason: str) -> None:
+        """All that was open about it is history."""
+        await self._verifier.abandon(agent, reason)
+        self._chooser.forget(agent)
+
     def start(self, group: TaskGroup) -> None:
         """Begin to look after agents."""
-        group.start_soon(self.run)
+        tasks.keep(group, "recovery", self.run)
 
     # --- the loop --------------------------------------------------------------------------------------------
 
@@ -149,7 +154,7 @@ class Conductor:
 
     async def _take_in(self, agent: AgentId, news: _News) -> None:
         actor, symptom = self._supervisor.actor(agent), news.symptom
-        if actor is None or not actor.state.is_alive or self._is_put_off(actor, news):
+        if actor is None or not actor.state.is_alive or actor.restoring or self._is_put_off(actor, news):
             return
         is_old = symptom.at <= self._climber.acted_at.get(agent, 0.0)
         if is_old and symptom.part is not Part.SERVICE:
@@ -215,8 +220,9 @@ class Conductor:
         """One step further."""
         actor = self._supervisor.actor(agent)
         if actor is None or actor.state.desired is not Desired.RUNNING:
-            await self._verifier.abandon(agent)
-            self._chooser.forget(agent)
+            await self.over(agent, "the agent was stopped")
+            return
+        if actor.restoring:  # nothing of it runs, and others bring it back
             return
         state = actor.state
         if state.lifecycle is Lifecycle.ERROR and state.rung is None:

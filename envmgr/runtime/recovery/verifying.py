@@ -145,9 +145,9 @@ class Verifier:
 
     # --- the end ----------------------------------------------------------------------------------------------
 
-    async def abandon(self, agent: AgentId) -> None:
-        """It was stopped, so its incidents are over."""
-        now, reason = self._supervisor.systems.now(), "the agent was stopped"
+    async def abandon(self, agent: AgentId, reason: str) -> None:
+        """Nothing that its incidents were about is there any more."""
+        now = self._supervisor.systems.now()
         for incident in self._incidents.of(agent):
             await self._incidents.amend(incident.id, ended(ClimbOutcome.GIVEN_UP, at=now, result=reason))
             await self._incidents.close(incident, reason)
