@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from envmgr.core.decision import Decision
 from envmgr.core.ladder import WAITED_OUT, Act, Case, Choice, choose, remembered
 from envmgr.model.agent import Activity
 from envmgr.model.ids import AgentId
@@ -196,7 +197,6 @@ class Chooser:
             end = ended(ClimbOutcome.GIVEN_UP, at=now, result=result)
             incident = await self._incidents.amend(incident.id, end)
         await self.count(incident, Climb(rung=choice.rung, at=now, because=choice.because))
-        self._pressing.pop(incident.id, None)
         self._reach("recover-recorded")
         if choice.rung is Rung.PERSON:
             if (restart := actor.pending.get(incident.subject)) is not None:
@@ -205,16 +205,14 @@ class Chooser:
             await self._gate.was_lost(incident.agent, incident.diagnosis.failure)
         else:
             await self._gate.goes(incident.agent, incident.diagnosis.failure)
-            self._climber.acting.add(actor.state.id)
         fact = RungChosen(
             generation=actor.state.generation, incident=incident.id, rung=choice.rung, reason=choice.because
         )
-        decision = await self._supervisor.apply(actor, fact, cause=CAUSE)
+        decision = await self._apply(actor, fact)
+        self._pressing.pop(incident.id, None)
         if decision.ignored:
-            self._climber.acting.discard(actor.state.id)
             end = ended(ClimbOutcome.GIVEN_UP, at=now, result=decision.ignored)
             await self._incidents.amend(incident.id, end)
-            actor.changed()
         self._reach("recover-chosen")
 
     async def count(self, incident: Incident, climb: Climb) -> None:
@@ -225,6 +223,20 @@ class Chooser:
         def charge(tx: Transaction) -> None:
             if climb.rung in MEASURES and actor is not None:
                 act = Act(rung=climb.rung, at=now, subject=incident.subject)
+    async def _apply(self, actor: Actor, fact: RungChosen) -> Decision:
+        """What is noticed of the agent says nothing from here on, unless the measure is not owed after all."""
+        is_owed = False
+        if fact.rung is not Rung.PERSON:
+            self._climber.acting.add(actor.state.id)
+        try:
+            decision = await self._supervisor.apply(actor, fact, cause=CAUSE)
+            is_owed = not decision.ignored
+        finally:
+            if not is_owed:
+                self._climber.acting.discard(actor.state.id)
+                actor.changed()
+        return decision
+
                 taken = (*ledger.acts(tx, agent), act)
                 ledger.write_acts(tx, agent, remembered(actor.spec.recovery, taken, now=now))
 
