@@ -215,14 +215,6 @@ class Chooser:
             await self._incidents.amend(incident.id, end)
         self._reach("recover-chosen")
 
-    async def count(self, incident: Incident, climb: Climb) -> None:
-        """Record a measure, and charge the budget in the same commit."""
-        agent, now = incident.agent, steady(self._supervisor.systems)
-        actor = self._supervisor.actor(agent)
-
-        def charge(tx: Transaction) -> None:
-            if climb.rung in MEASURES and actor is not None:
-                act = Act(rung=climb.rung, at=now, subject=incident.subject)
     async def _apply(self, actor: Actor, fact: RungChosen) -> Decision:
         """What is noticed of the agent says nothing from here on, unless the measure is not owed after all."""
         is_owed = False
@@ -237,6 +229,14 @@ class Chooser:
                 actor.changed()
         return decision
 
+    async def count(self, incident: Incident, climb: Climb) -> None:
+        """Record a measure, and charge the budget in the same commit."""
+        agent, now = incident.agent, steady(self._supervisor.systems)
+        actor = self._supervisor.actor(agent)
+
+        def charge(tx: Transaction) -> None:
+            if climb.rung in MEASURES and actor is not None:
+                act = Act(rung=climb.rung, at=now, subject=incident.subject)
                 taken = (*ledger.acts(tx, agent), act)
                 ledger.write_acts(tx, agent, remembered(actor.spec.recovery, taken, now=now))
 
