@@ -15,6 +15,7 @@ from pathlib import Path
 import anyio
 from anyio.abc import TaskGroup
 
+from envmgr.aio import tasks
 from envmgr.app.code import fingerprint
 from envmgr.app.context import App
 from envmgr.bootstrap import outside, policies
@@ -179,7 +180,7 @@ def _look_after(
     app: App, supervisor: Supervisor, archive: Archive, settings: Settings, *, group: TaskGroup
 ) -> None:
     """The loops of the daemon. Each owns its boundary: a bad turn of one ends neither it nor the others."""
-    group.start_soon(restoring.finish_all, supervisor)
+    tasks.start(group, "finishing restores", restoring.finish_all, supervisor)
     report = app.conductor.report
     app.conductor.start(group)
     Prevention(supervisor, policies.prevention(settings)).start(group)
@@ -192,20 +193,20 @@ def _look_after(
         more=(Archives(archive),),
     )
     app.reaper = Reaper(supervisor, policies.reaping(settings), app.maintenance)
-    loops = [
-        Sampler(supervisor, report).run,
-        GroundWatch(supervisor, report).run,
-        app.drift.run,
-        Watches(supervisor, app.services, FolderWatcher(polls=polls)).run,
-        Graves(supervisor.systems).run,
-        Expiry(supervisor).run,
-        archive.run,
-        app.reaper.run,
-    ]
+    loops = {
+        "sampling": Sampler(supervisor, report).run,
+        "watching worktrees": GroundWatch(supervisor, report).run,
+        "looking for drift": app.drift.run,
+        "watching files": Watches(supervisor, app.services, FolderWatcher(polls=polls)).run,
+        "visiting graves": Graves(supervisor.systems).run,
+        "expiry": Expiry(supervisor).run,
+        "the archive": archive.run,
+        "reaping": app.reaper.run,
+    }
     if settings.maintenance.enabled:
-        loops.append(app.maintenance.run)
-    for loop in loops:
-        group.start_soon(loop)
+        loops["maintenance"] = app.maintenance.run
+    for what, loop in loops.items():
+        tasks.keep(group, what, loop)
 
 
 async def _drain(supervisor: Supervisor) -> None:

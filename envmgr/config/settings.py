@@ -142,7 +142,7 @@ class Archive(Strict):
     max_bytes: Annotated[int, Field(ge=0)] = 5 * 2**30
     """Size of all entries above which the oldest go; what git keeps is not counted."""
     period_s: Annotated[float, Field(ge=0.05, le=86_400)] = 3600.0
-    """Seconds between two looks at what is too old or too much."""
+    """Seconds between two looks at what has ended without being kept; what is too old goes with maintenance."""
 
 
 class Watch(Strict):

@@ -25,7 +25,7 @@ async def look(repo: Path, systems: Systems, layout: Layout, *, networks: int | 
     """What an answer is made from, now; `networks` that the engine has, if somebody has asked."""
     host = await systems.gauges.host({"worktrees": layout.worktree_root})
     leases = await systems.store.read(lambda tx: tx.leases())
-    files = await blocking.look("file", _INDEX_S, _tracked, repo)
+    files = await blocking.look_again(("index", repo), "file", _INDEX_S, _tracked, repo)
     return Found(host=host, leases=leases, files=files, networks=networks)
 
 

@@ -9,6 +9,7 @@ from functools import partial
 import anyio
 from anyio.abc import TaskGroup
 
+from envmgr.aio import tasks
 from envmgr.model.agent import Lifecycle
 from envmgr.model.effect import EffectKind
 from envmgr.model.incident import Rung
@@ -70,8 +71,8 @@ async def adopt(
             if _is_watched(actor):
                 looks.start_soon(_resume, supervisor, performer, control, actor)
     log.info("agents adopted", extra={"agents": len(records), "took_s": round(time.monotonic() - began, 3)})
-    group.start_soon(_reclaim_all, supervisor, report)
-    group.start_soon(rebooting.run)
+    tasks.start(group, "reclaiming worktrees", _reclaim_all, supervisor, report)
+    tasks.start(group, "bringing agents back", rebooting.run)
     await tidying.tidy_engine(supervisor, group)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import anyio
 from anyio.abc import TaskGroup
 
-from envmgr.aio import blocking
+from envmgr.aio import blocking, tasks
 from envmgr.core.masking import MASK, is_secret_name, masked
 from envmgr.errors import EnvmgrError
 from envmgr.model.incident import Incident, Symptom
@@ -39,7 +39,7 @@ class Bundles:
 
     def begin(self, actor: Actor, incident: Incident, symptom: Symptom) -> None:
         """Write the bundle of a new incident; returns at once."""
-        self._group.start_soon(self._make, actor, incident, symptom)
+        tasks.start(self._group, "a bundle", self._make, actor, incident, symptom)
 
     async def _make(self, actor: Actor, incident: Incident, symptom: Symptom) -> None:
         try:

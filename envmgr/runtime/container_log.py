@@ -15,7 +15,7 @@ from pathlib import Path
 import anyio
 from anyio.abc import TaskGroup
 
-from envmgr.aio import blocking
+from envmgr.aio import blocking, tasks
 from envmgr.errors import Conflict, EnvmgrError, NotFound
 from envmgr.model.service import LogPolicy
 from envmgr.protocols.engine import Engine
@@ -100,7 +100,7 @@ class ContainerLog:
             self._pending.clear()
             self._waiting = 0
             self._over, self._scope = anyio.Event(), anyio.CancelScope()
-            group.start_soon(self._copy, container, self._over, self._scope)
+            tasks.start(group, "copying a log", self._copy, container, self._over, self._scope)
 
     async def drained(self) -> None:
         """Until the output of a container that has ended is in the file; not longer than its engine takes to tell it."""

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 import anyio
 from anyio.abc import TaskGroup
 
+from envmgr.aio import tasks
 from envmgr.core.replicas import differences, expand
 from envmgr.core.waves import followers
 from envmgr.errors import Conflict, EnvmgrError
@@ -172,7 +173,7 @@ class Control:
 
     def finish(self, actor: Actor) -> None:
         """At start-up: a change that a crash cut off goes on, in the background."""
-        self._group.start_soon(self._finish, actor)
+        tasks.start(self._group, "finishing a change", self._finish, actor)
 
     async def _finish(self, actor: Actor) -> None:
         store = self._supervisor.systems.store
@@ -225,7 +226,7 @@ class Control:
             turn = _Turn(key)
             if key is not None:
                 self._waiting[key] = turn
-            self._group.start_soon(self._run, actor, act, environment, turn)
+            tasks.start(self._group, "a change", self._run, actor, act, environment, turn)
         await turn.is_over.wait()
         if turn.failure is not None:
             raise turn.failure

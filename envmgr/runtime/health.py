@@ -9,6 +9,7 @@ from functools import partial
 import anyio
 from anyio.abc import TaskGroup
 
+from envmgr.aio import tasks
 from envmgr.core.replicas import FRONTS
 from envmgr.errors import StopFailed
 from envmgr.model.event import NewEvent
@@ -56,7 +57,7 @@ class Health:
 
     def note(self, event: NewEvent) -> None:
         """Record an event without waiting for it."""
-        self._group.start_soon(self._supervisor.record, event)
+        tasks.start(self._group, "recording", self._supervisor.record, event)
 
     def watch(self, actor: Actor, inc: Incarnation) -> None:
         """Begin to watch; ends by `forget`, or with the daemon."""
@@ -67,7 +68,7 @@ class Health:
                 if outcome.state is ServiceState.READY:
                     actor.ready_since.setdefault(name, now)
             actor.watching = anyio.CancelScope()
-            self._group.start_soon(self._watch, actor, inc, actor.watching)
+            tasks.start(self._group, "watching services", self._watch, actor, inc, actor.watching)
 
     def forget(self, actor: Actor) -> None:
         """Stop watching; harmless when nobody watches."""

@@ -17,6 +17,7 @@ from functools import partial
 import anyio
 from anyio.abc import TaskGroup
 
+from envmgr.aio import tasks
 from envmgr.core.restart import Again, End, StaysDown, after_end
 from envmgr.errors import Conflict, EnvmgrError, StopFailed, Unobservable
 from envmgr.model.event import NewEvent
@@ -84,7 +85,7 @@ class KeeperLoss:
         """See `ends.KeeperEyes.gone`."""
         if inc.tag not in self._following:
             self._following.add(inc.tag)
-            self._group.start_soon(self._follow, actor, inc)
+            tasks.start(self._group, "following a lost keeper", self._follow, actor, inc)
 
     async def attend(self, actor: Actor, inc: Incarnation, keeper: Keeper) -> None:
         """See `ends.KeeperEyes.attend`."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from envmgr.aio import blocking
+from envmgr.errors import Unobservable
 
 _AFTER_RESUME_S = 60.0
 _ASLEEP_S = 2.0
@@ -47,7 +48,10 @@ class Pulse:
         now = self._awake()
         if self._looked_at is None or now - self._looked_at >= _LOOK_S:
             self._looked_at = now
-            self._strain = await blocking.look("proc", _PROC_S, self._read, now)
+            try:
+                self._strain = await blocking.look_again(self, "proc", _PROC_S, self._read, now)
+            except Unobservable:  # whoever cannot read this in time cannot judge others either
+                self._strain = "the machine is too busy to tell how busy it is"
         return self.reason()
 
     def reason(self) -> str:

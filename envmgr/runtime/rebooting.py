@@ -15,6 +15,7 @@ from functools import partial
 
 import anyio
 
+from envmgr.aio import tasks
 from envmgr.errors import EnvmgrError, Unavailable
 from envmgr.model.agent import AgentState, Desired, Lifecycle
 from envmgr.model.event import NewEvent
@@ -119,7 +120,8 @@ class Rebooting:
         noted = await self._noted()
         async with anyio.create_task_group() as group:
             for actor, note in sorted(noted, key=lambda one: _last_active(one[0].state), reverse=True):
-                group.start_soon(self._bring_back, actor, note)  # places are given in the order of asking
+                # Places are given in the order of asking.
+                tasks.start(group, "bringing one back", self._bring_back, actor, note)
 
     async def _noted(self) -> Sequence[tuple[Actor, Note]]:
         notes = await self._supervisor.systems.store.read(_notes)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import anyio
 from anyio.abc import TaskGroup
 
+from envmgr.aio import tasks
 from envmgr.core.classify import diagnose
 from envmgr.core.restart import Again, End, StaysDown, after_end
 from envmgr.errors import Conflict, EnvmgrError, Unobservable
@@ -121,7 +122,7 @@ class Restarts:
         end: End,
     ) -> None:
         case = _Case(actor=actor, inc=inc, unit=unit, policy=policy, held=held, symptom=symptom, end=end)
-        self._group.start_soon(self._follow, case)
+        tasks.start(self._group, "following an end", self._follow, case)
 
     async def _follow(self, case: _Case) -> None:
         try:
@@ -162,7 +163,7 @@ class Restarts:
         why, after_s = f"it {case.end.words}", round(verdict.delay_s, 2)
         data = {"service": case.unit.name, "why": why, "after_s": after_s, "attempt": attempt}
         await self._tell(case, "service.restarting", data)
-        self._group.start_soon(self._note, case)
+        tasks.start(self._group, "noting a restart", self._note, case)
         await anyio.sleep(verdict.delay_s)
         while self._supervisor.safe_mode:  # noqa: ASYNC110 - nobody tells of its end
             await anyio.sleep(_SAFE_LOOK_S)

@@ -13,6 +13,7 @@ from pathlib import Path
 import anyio
 from anyio.abc import TaskGroup
 
+from envmgr.aio import tasks
 from envmgr.core import invariants
 from envmgr.core.decision import Decision
 from envmgr.core.lifecycle import decide
@@ -275,7 +276,7 @@ class Supervisor:
     def drive(self, actor: Actor, effect: OwedEffect, *, was_cut_off: bool = False) -> None:
         """Let an owed effect run; at start-up those that a crash cut off."""
         assert self._group is not None, "start() comes first"
-        self._group.start_soon(partial(self._perform, actor, effect, was_cut_off=was_cut_off))
+        tasks.start(self._group, "an effect", partial(self._perform, actor, effect, was_cut_off=was_cut_off))
 
     # --- smaller doors -------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from functools import partial
 import anyio
 from anyio.abc import TaskGroup
 
+from envmgr.aio import tasks
 from envmgr.errors import EnvmgrError
 from envmgr.model.agent import Lifecycle
 from envmgr.model.ids import LABEL_AGENT, LABEL_GENERATION, LABEL_INSTANCE, AgentId
@@ -103,7 +104,7 @@ async def _begin(group: TaskGroup, parts: Sequence[Work]) -> None:
     """Begin them all, and wait a moment: usually that is all it takes."""
     tried = [anyio.Event() for _ in parts]
     for work, event in zip(parts, tried, strict=True):
-        group.start_soon(_insist, work, event)
+        tasks.start(group, "tidying at start-up", _insist, work, event)
     with anyio.move_on_after(_WAIT_S):
         for event in tried:
             await event.wait()

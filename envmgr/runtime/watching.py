@@ -53,6 +53,7 @@ class Watches:
         """Until cancelled: keep a watch for each running agent with services that follow files."""
         with self._supervisor.bus.subscribe() as news:
             async with anyio.create_task_group() as group:
+                self._running.clear()  # of an earlier run that failed
                 self._sync(group)
                 while events := await news.next():
                     if any(event.kind.startswith(_NEWS) for event in events):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from envmgr.runtime.recovery.ground import GroundWatch, free_index, is_there, re
 from tests.support.git import git, make_repository, write
 from tests.support.requirements import proves
 from tests.support.supervised import take_over
-from tests.support.wait import eventually
+from tests.support.wait import async_eventually, eventually
 from tests.support.worktrees import with_worktree, work_on
 
 pytestmark = pytest.mark.anyio
@@ -72,6 +73,55 @@ def test_what_is_wrong_with_a_worktree_is_told(tree: Path) -> None:
     assert wrong_with(tree) == "git does not know its worktree any more"
     (tree / ".git").unlink()
     assert wrong_with(tree) == "its worktree has lost its .git"
+
+
+@proves("GROUND-002")
+@pytest.mark.parametrize(
+    ("said", "wrong"),
+    [
+        (b"\xff\xfe\x00", "its worktree has lost its .git"),
+        (b"", "its worktree has lost its .git"),
+        (b"gitdir: /\xff\x00", "git does not know its worktree any more"),
+        (b"gitdir: /" + b"x" * 6000, "git does not know its worktree any more"),
+    ],
+    ids=["no text", "nothing", "no path", "too long a path"],
+)
+def test_whatever_an_agent_writes_into_its_git_file_is_no_worktree(
+    tree: Path, said: bytes, wrong: str
+) -> None:
+    (tree / ".git").write_bytes(said)
+
+    assert wrong_with(tree) == wrong
+
+
+@proves("GROUND-001")
+async def test_a_worktree_that_hangs_costs_one_thread_however_often_it_is_looked_at(
+    tmp_path: Path,
+) -> None:
+    told: list[Symptom] = []
+    async with with_worktree(tmp_path) as inc:
+        supervisor, actor = await take_over(inc)
+        actor.incarnation = inc
+        pointer = inc.path / ".git"
+        pointer.unlink()
+        os.mkfifo(pointer)  # whoever opens it to read waits until somebody writes
+        watch = GroundWatch(supervisor, lambda _, symptom: told.append(symptom), patience_s=0.05)
+        before = threading.active_count()
+
+        for _ in range(8):
+            await watch.look()
+
+        assert told == [], "not seeing is not losing"
+        assert threading.active_count() <= before + 1
+        os.close(os.open(pointer, os.O_WRONLY | os.O_NONBLOCK))
+        pointer.unlink()
+        await async_eventually(lambda: _look(watch, told))
+        assert told[0].words == "its worktree has lost its .git"
+
+
+async def _look(watch: GroundWatch, told: list[Symptom]) -> bool:
+    await watch.look()
+    return bool(told)
 
 
 @proves("GROUND-003")

@@ -1,4 +1,4 @@
-"""Archive sessions as they end, and forget old entries: the loop of the archive, and what may be done with its entries."""
+"""Archive sessions as they end, and forget old entries; and what may be done with entries."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import anyio
 from anyio.abc import TaskGroup
 
-from envmgr.aio import blocking
+from envmgr.aio import blocking, tasks
 from envmgr.errors import EnvmgrError
 from envmgr.model.agent import Lifecycle
 from envmgr.model.event import NewEvent
@@ -36,7 +36,7 @@ class Keep:
 
     Attributes:
         max_bytes: Of all files below the archive's folder; the oldest entries go first.
-        every_s: Seconds between two looks at what is too old, and at what a crash kept from being archived.
+        every_s: Seconds between two looks at what a crash, or a silent git, has kept from being archived.
     """
 
     age_s: float = 30 * 86400.0
@@ -64,14 +64,8 @@ class Archive:
         self._supervisor, self._group, self._keep = supervisor, group, keep
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Until cancelled: archive what no daemon was there to archive. What is too old is for maintenance to see to."""
         while True:
-            try:
-                await self.tidy()
-            except EnvmgrError as error:
-                log.warning("archive not tidied", extra={"why": error.message})
-            except Exception:  # a loop of the daemon owns its boundary: one bad turn must not end it
-                log.exception("archive not tidied")
             for actor in self._supervisor.actors():
                 self.ended(actor)
             await anyio.sleep(self._keep.every_s)
@@ -79,7 +73,7 @@ class Archive:
     def ended(self, actor: Actor) -> None:
         """Its session is over: archive it soon, unless that was done, or it has begun another one meanwhile."""
         if _is_over(actor):
-            self._group.start_soon(self._soon, actor)
+            tasks.start(self._group, "archiving", self._soon, actor)
 
     async def _soon(self, actor: Actor) -> None:
         async with actor.busy:

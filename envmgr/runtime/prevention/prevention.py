@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 
-import anyio
 from anyio.abc import TaskGroup
 
-from envmgr.errors import EnvmgrError
+from envmgr.aio import tasks
 from envmgr.model.spec import PortsPolicy
 from envmgr.runtime.guard import Guard
 from envmgr.runtime.prevention.forecasts import Forecasts
@@ -18,11 +16,8 @@ from envmgr.runtime.prevention.stability import Stability
 from envmgr.runtime.prevention.walking import Walks
 from envmgr.runtime.supervisor import Supervisor
 
-log = logging.getLogger(__name__)
-
 _COMPARES = 60
 _WALKS = 120
-_TIDY_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,17 +63,7 @@ class Prevention:
 
     def start(self, group: TaskGroup) -> None:
         """Run until the group is cancelled."""
-        group.start_soon(self._sampling.run)
-        group.start_soon(self._walks.run)
-        group.start_soon(self._stability.hear)
-        group.start_soon(self._stability.compare)
-        group.start_soon(self._tidy)
-
-    async def _tidy(self) -> None:
-        """History only; it never matters when."""
-        while True:
-            await anyio.sleep(_TIDY_S)
-            try:
-                await self._supervisor.systems.series.tidy(self._supervisor.systems.now())
-            except EnvmgrError as error:
-                log.warning("history not tidied", extra={"why": error.message})
+        tasks.keep(group, "measuring", self._sampling.run)
+        tasks.keep(group, "measuring worktrees", self._walks.run)
+        tasks.keep(group, "hearing of restarts", self._stability.hear)
+        tasks.keep(group, "judging stability", self._stability.compare)

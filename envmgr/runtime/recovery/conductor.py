@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import anyio
 from anyio.abc import TaskGroup
 
+from envmgr.aio import tasks
 from envmgr.core.classify import diagnose
 from envmgr.core.ladder import is_code_broken
 from envmgr.errors import EnvmgrError

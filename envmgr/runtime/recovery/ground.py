@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import glob
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -12,7 +14,7 @@ from pathlib import Path
 import anyio
 
 from envmgr.aio import blocking
-from envmgr.errors import Conflict, Unobservable
+from envmgr.errors import Conflict, EnvmgrError, Unobservable
 from envmgr.model.agent import Lifecycle
 from envmgr.model.incident import Part, Symptom
 from envmgr.model.observe import Absent, Present, Unknown
@@ -23,24 +25,39 @@ from envmgr.runtime.reporting import Report
 from envmgr.runtime.steps.worktree import AddWorktree, SetUp
 from envmgr.runtime.supervisor import Supervisor
 
+log = logging.getLogger(__name__)
+
 _FILE_S = 5.0
 _EVERY_S = 5.0
 _LOCK_AGE_S = 10.0
 _POINTER = "gitdir: "
+_POINTER_BYTES = 8192
 
 
 class GroundWatch:
     """Looks at the worktrees of running agents: three `stat` calls each, and a word when one is gone, at the second look."""
 
-    def __init__(self, supervisor: Supervisor, report: Report, *, period_s: float = _EVERY_S) -> None:
-        self._supervisor, self._report, self._period_s = supervisor, report, period_s
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        report: Report,
+        *,
+        period_s: float = _EVERY_S,
+        patience_s: float = _FILE_S,
+    ) -> None:
+        """`patience_s` is for one look at one worktree."""
+        self._supervisor, self._report = supervisor, report
+        self._period_s, self._patience_s = period_s, patience_s
         self._missed: set[str] = set()
 
     async def run(self) -> None:
         """Until cancelled."""
         while True:
             await anyio.sleep(self._period_s)
-            await self.look()
+            try:
+                await self.look()
+            except Exception:  # a loop of the daemon owns its boundary: one bad turn must not end it
+                log.exception("worktrees not looked at")
 
     async def look(self) -> None:
         """One look at all."""
@@ -52,8 +69,14 @@ class GroundWatch:
         agent = actor.state.id
         try:
             inc = await self._supervisor.incarnation(actor)
-            wrong = await blocking.look("file", _FILE_S, wrong_with, inc.path)
-        except (OSError, Unobservable):  # not seeing is not losing
+            wrong = await blocking.look_again(
+                ("ground", inc.path), "file", self._patience_s, wrong_with, inc.path
+            )
+        except (OSError, EnvmgrError) as error:  # not seeing is not losing
+            log.debug("worktree not seen", extra={"agent": agent, "why": str(error)})
+            return
+        except Exception:  # one agent owns its boundary here
+            log.exception("worktree not looked at", extra={"agent": agent})
             return
         if not wrong:
             self._missed.discard(agent)
@@ -72,16 +95,31 @@ def wrong_with(worktree: Path) -> str:
     if not pointer.exists():
         return "its worktree has lost its .git"
     admin = _admin(worktree)
-    return "" if admin is None or admin.is_dir() else "git does not know its worktree any more"
+    if admin is None:
+        return "its worktree has lost its .git"
+    return "" if _is_folder(admin) else "git does not know its worktree any more"
 
 
 def _admin(worktree: Path) -> Path | None:
-    """git's own folder of it; None for one that is no linked worktree. Blocking."""
+    """git's own folder of it; None when the `.git` there is no pointer of git's. Blocking."""
     pointer = worktree / ".git"
     if pointer.is_dir():
         return pointer
-    text = pointer.read_text(encoding="utf-8")
+    with pointer.open("rb") as file:  # agents write there whatever they like
+        text = os.fsdecode(file.read(_POINTER_BYTES))
     return worktree / text.removeprefix(_POINTER).strip() if text.startswith(_POINTER) else None
+
+
+def _is_folder(path: Path) -> bool:
+    """No path that nobody can have, either: one with a zero byte, or longer than any name."""
+    try:
+        return path.is_dir()
+    except ValueError:
+        return False
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise
 
 
 def free_index(worktree: Path) -> bool:
