@@ -164,7 +164,9 @@ async def _adopt(
     await app.recovery.load()
     restarts = Restarts(supervisor, app.control, group, report=report, restarted=app.recovery.restarted)
     health.on_end, health.on_hang, health.report = restarts.ended, restarts.hung, report
-    health.keepers = KeeperLoss(supervisor, app.control, health, group, report=report)
+    health.keepers = KeeperLoss(
+        supervisor, app.control, health, group, report=report, restarted=app.recovery.restarted
+    )
     rebooting = Rebooting(
         supervisor,
         boot=boot_id(),

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import random
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import anyio
@@ -70,13 +70,16 @@ class KeeperLoss:
         group: TaskGroup,
         *,
         report: Report = unheard,
+        restarted: Report = unheard,
         ask_every_s: float = 20.0,
     ) -> None:
+        """`restarted` is told of each unit that is started again, `report` of what stays down."""
         self._supervisor = supervisor
         self._control = control
         self._health = health
         self._group = group
         self._report = report
+        self._restarted = restarted
         self._ask_every_s = ask_every_s
         self._following: set[str] = set()
         self._silences: dict[str, int] = {}
@@ -181,21 +184,27 @@ class KeeperLoss:
                 self._say(actor, [one], verdict.reason)
         if not again:
             return
+        for one in again:
+            self._restarted(actor, self._symptom(one.unit.name, f"{one.unit.name} {_WORDS}"))
         delay_s = max(v.delay_s for v in verdicts.values() if isinstance(v, Again))
-        if await self._wait(actor, [one.unit.name for one in again], delay_s):
-            await self._revive(actor, inc, again)
+        waited: set[str] = set()
+        async with anyio.create_task_group() as group:
+            for one in again:
+                group.start_soon(self._wait, actor, one.unit.name, delay_s, waited)
+        if left := [one for one in again if one.unit.name in waited]:
+            await self._revive(actor, inc, left)
 
-    async def _wait(self, actor: Actor, units: Sequence[str], delay_s: float) -> bool:
-        """Until it is time, and never in safe mode; False when a stop or somebody's own change came first."""
+    async def _wait(self, actor: Actor, unit: str, delay_s: float, waited: set[str]) -> None:
+        """Until it is time, and never in safe mode; not to its end when a stop or somebody's own change of the unit comes first."""
         with anyio.CancelScope() as scope:
-            actor.pending |= dict.fromkeys(units, scope)
+            actor.pending[unit] = scope
             await anyio.sleep(delay_s)
             while self._supervisor.safe_mode:  # noqa: ASYNC110 - minutes or hours, and it wakes nobody
                 await anyio.sleep(_AGAIN_S)
-        for unit in units:
-            if actor.pending.get(unit) is scope:
-                del actor.pending[unit]
-        return not scope.cancelled_caught
+        if actor.pending.get(unit) is scope:
+            del actor.pending[unit]
+        if not scope.cancelled_caught:
+            waited.add(unit)
 
     async def _revive(self, actor: Actor, inc: Incarnation, again: Sequence[_Lost]) -> None:
         names = [one.unit.name for one in again]
@@ -209,17 +218,15 @@ class KeeperLoss:
             return
         for one in done:  # one that ended is told by its new keeper, too, and is one failure with this
             if one.unit in names and one.act in (Act.FAILED, Act.SKIPPED):
-                now = self._supervisor.systems.now()
-                self._report(actor, Symptom(part=Part.SERVICE, subject=one.unit, words=one.detail, at=now))
+                self._report(actor, self._symptom(one.unit, one.detail))
 
     def _say(self, actor: Actor, lost: Sequence[_Lost], why: str) -> None:
         for one in lost:
             words = f"{one.unit.name} {_WORDS} and was not started again: {why}"
-            now = self._supervisor.systems.now()
-            self._report(
-                actor,
-                Symptom(part=Part.SERVICE, subject=one.unit.name, words=words, at=now, is_exhausted=True),
-            )
+            self._report(actor, replace(self._symptom(one.unit.name, words), is_exhausted=True))
+
+    def _symptom(self, unit: str, words: str) -> Symptom:
+        return Symptom(part=Part.SERVICE, subject=unit, words=words, at=self._supervisor.systems.now())
 
     async def _tell(self, inc: Incarnation, kind: str, data: Mapping[str, object]) -> None:
         event = NewEvent(kind=kind, agent=inc.id, generation=inc.generation, data=data)

@@ -53,6 +53,7 @@ class Watched:
     control: Control
     loss: KeeperLoss
     reported: list[Symptom] = field(default_factory=list)
+    restarted: list[Symptom] = field(default_factory=list)
 
     @property
     def conditions(self) -> dict[tuple[str, str], str]:
@@ -91,16 +92,22 @@ def _watched(
     health = Health(supervisor, group)
     control = Control(supervisor, health, group)
     reported: list[Symptom] = []
+    restarted: list[Symptom] = []
 
     def report(_: Actor, symptom: Symptom) -> None:
         reported.append(symptom)
 
+    def again(_: Actor, symptom: Symptom) -> None:
+        restarted.append(symptom)
+
     health.report = report
-    loss = KeeperLoss(supervisor, control, health, group, report=report, ask_every_s=ask_every_s)
+    loss = KeeperLoss(
+        supervisor, control, health, group, report=report, restarted=again, ask_every_s=ask_every_s
+    )
     health.keepers = loss
     actor.incarnation = inc
     health.watch(actor, inc)
-    return Watched(inc, actor, control, loss, reported)
+    return Watched(inc, actor, control, loss, reported, restarted)
 
 
 @pytest.fixture
@@ -194,6 +201,7 @@ async def test_lost_keepers_are_charged_to_the_budget_of_the_service(tmp_path: P
         web = await here.identity()
         os.kill((await record_of(inc.home)).identity.pid, signal.SIGKILL)
         await async_eventually(lambda: here.is_back(web), within_s=10)
+        assert [s.words for s in here.restarted] == ["web lost its keeper"], "an incident can tell of it"
         web = await here.identity()
 
         os.kill((await record_of(inc.home)).identity.pid, signal.SIGKILL)
@@ -203,6 +211,27 @@ async def test_lost_keepers_are_charged_to_the_budget_of_the_service(tmp_path: P
         assert "was restarted 1 times" in here.reported[0].words
         assert not lives(web)
         assert here.actor.services["web"].state is ServiceState.FAILED
+
+
+@proves("KEEPERDOWN-001", "R-31")
+async def test_who_restarts_one_unit_of_a_lost_keeper_does_not_keep_the_others_down(tmp_path: Path) -> None:
+    slow = replace(AGAIN, initial_s=2.0)
+    both = [replace(service(name), restart=slow) for name in ("web", "other")]
+    async with (
+        incarnation(tmp_path, *both, agent=AgentId(secrets.token_hex(4))) as inc,
+        watched(inc) as here,
+    ):
+        other = await here.identity("other")
+        os.kill((await record_of(inc.home)).identity.pid, signal.SIGKILL)
+        await async_eventually(lambda: set(here.actor.pending) == {"web", "other"}, within_s=10)
+
+        await here.control.restart(here.actor, ["web"])
+
+        assert set(here.actor.pending) == {"other"}
+        state = here.actor.services
+        await async_eventually(lambda: state["other"].state is ServiceState.READY, within_s=10)
+        assert not lives(other)
+        assert lives(await here.identity("other"))
 
 
 class Undying(ProcProcesses):
