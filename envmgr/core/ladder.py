@@ -160,6 +160,8 @@ def _floor(case: Case) -> Rung:
     if case.is_exhausted and floor is Rung.SERVICE and not case.is_cause_gone:
         floor = Rung.SESSION
     for climb in _since_it_held(case.incident):
+        if climb.outcome is ClimbOutcome.GIVEN_UP:
+            continue  # that it was cut off says nothing of it
         if climb.outcome is ClimbOutcome.FAILED and climb.rung is not Rung.WAIT:
             floor = max(floor, Rung(min(climb.rung + 1, Rung.PERSON)))
         floor = max(floor, climb.rung)

@@ -11,12 +11,19 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from envmgr.model.incident import Rung
+from envmgr.model.agent import Lifecycle
+from envmgr.model.effect import EffectKind
+from envmgr.model.incident import ClimbOutcome, Rung
+from envmgr.model.service import Rate, ServiceKind, ServiceSpec, ServiceState
+from envmgr.runtime.outcomes import Outcome
 from tests.support.incarnations import incarnation
-from tests.support.recovering import QUICK, daemon
+from tests.support.recovering import LIMITS, QUICK, daemon, recovering
 from tests.support.requirements import proves
+from tests.support.wait import async_eventually
 
 pytestmark = pytest.mark.anyio
+
+API = ServiceSpec(name="api", kind=ServiceKind.PROCESS, command="exec sleep 600")
 
 
 @proves("RECOVER-025")
@@ -48,3 +55,46 @@ async def _execute(folder: Path, statement: str) -> None:
             database.execute(statement)
 
     await anyio.to_thread.run_sync(execute)
+
+
+# --- asked for again ------------------------------------------------------------------------------------------
+
+
+@proves("RECOVER-006", "RECOVER-026")
+async def test_what_was_said_while_a_person_was_waited_for_is_no_failure_of_the_person_s_measure(
+    tmp_path: Path,
+) -> None:
+    policy = replace(QUICK, session=replace(QUICK.session, budget=Rate(count=0, window_s=60.0)))
+    policy = replace(policy, rungs=(Rung.SESSION,), stabilize_s=0.3)
+    async with recovering(tmp_path, policy=policy, limits=replace(LIMITS, cool_down_s=60.0)) as lab:
+        await lab.assistant_dies()
+        await lab.until_rung(Rung.PERSON)
+        for _ in range(3):
+            lab.conductor.report(lab.actor, lab.death())
+            await anyio.wait_all_tasks_blocked()
+        await lab.conductor.by_hand.recover(lab.actor, Rung.SESSION, cause="test")
+        await lab.until_calm()
+
+        assert [(c.rung, c.outcome) for c in (await lab.incident()).climbs] == [
+            (Rung.PERSON, ClimbOutcome.GIVEN_UP),
+            (Rung.SESSION, ClimbOutcome.HELD),
+        ]
+        assert lab.effects == [EffectKind.TELL]
+        assert lab.actor.state.lifecycle is Lifecycle.RUNNING
+
+
+@proves("RECOVER-026")
+async def test_a_measure_is_watched_from_its_own_end_on(tmp_path: Path) -> None:
+    async with recovering(tmp_path, API, policy=replace(QUICK, stabilize_s=1.0)) as lab:
+        lab.actor.services["api"] = Outcome(state=ServiceState.READY)
+        await lab.assistant_dies()
+        await async_eventually(lambda: bool(lab.measures.taken) and lab.actor.climbing is None)
+        started_at = anyio.current_time()
+        await async_eventually(lambda: anyio.current_time() - started_at > 0.7)
+        await lab.conductor.by_hand.recover(lab.actor, Rung.SERVICE, cause="test")
+        await lab.until_calm()
+        first, second = (await lab.incident()).climbs
+
+        assert first.outcome is ClimbOutcome.GIVEN_UP
+        assert second.ended_at is not None
+        assert second.ended_at - second.at >= 1.0

@@ -25,7 +25,15 @@ from envmgr.runtime.recovery.choosing import Chooser
 from envmgr.runtime.recovery.climbing import Climber
 from envmgr.runtime.recovery.gate import Gate
 from envmgr.runtime.recovery.measures import Measures
-from envmgr.runtime.recovery.records import Incidents, climbing, ended, is_under_way, is_waiting, seen_again
+from envmgr.runtime.recovery.records import (
+    Incidents,
+    climbing,
+    ended,
+    is_for_person,
+    is_under_way,
+    is_waiting,
+    seen_again,
+)
 from envmgr.runtime.recovery.verifying import Verifier
 from envmgr.runtime.saga import never
 from envmgr.runtime.supervisor import Supervisor
@@ -170,6 +178,8 @@ class Conductor:
             await self._note_exhausted(known)
         if known.id != actor.state.incident or is_waiting(known) or not is_under_way(known):
             await self._chooser.press(known, symptom)
+        elif is_for_person(known):
+            return  # who was asked knows
         elif not is_old:
             self._verifier.recurred(known)
 

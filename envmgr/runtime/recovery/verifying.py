@@ -21,10 +21,11 @@ CAUSE = "recovery"
 
 
 class _Watch:
-    """One measure under observation. Times are monotonic: a new daemon begins to watch anew."""
+    """One measure under observation; of the next one it says nothing. Times are monotonic: a new daemon begins to watch anew."""
 
-    def __init__(self) -> None:
-        self.since = anyio.current_time()
+    def __init__(self, climb: Climb) -> None:
+        self.of = (climb.rung, climb.at)
+        self.since = self.looked_at = anyio.current_time()
         self.well_since: float | None = None
         self.is_proven = False
         self.failure = ""
@@ -46,12 +47,18 @@ class Verifier:
         self._supervisor, self._incidents, self._gate = supervisor, incidents, gate
         self._limits, self._reach = limits, reach
         self._watches: dict[int, _Watch] = {}
-        self._looked_at: dict[AgentId, float] = {}
 
     def recurred(self, incident: Incident) -> None:
-        """What a measure was taken against is reported again."""
-        watch = self._watches.setdefault(incident.id, _Watch())
+        """What the measure under way was taken against is reported again."""
+        watch = self._watch(incident)
         watch.failure = watch.failure or f"it failed again: {incident.words}"
+
+    def _watch(self, incident: Incident) -> _Watch:
+        """The present measure's."""
+        last, known = incident.climbs[-1], self._watches.get(incident.id)
+        if known is None or known.of != (last.rung, last.at):
+            known = self._watches[incident.id] = _Watch(last)
+        return known
 
     async def look(self, actor: Actor) -> None:
         """At one agent whose measures have been taken."""
@@ -66,7 +73,7 @@ class Verifier:
                 await self._tidy(actor, incident)
 
     async def _verify(self, actor: Actor, incident: Incident) -> None:
-        watch = self._watches.setdefault(incident.id, _Watch())
+        watch = self._watch(incident)
         inc, now = await self._supervisor.incarnation(actor), anyio.current_time()
         seen = trouble(actor, inc, incident)
         match seen:
@@ -111,15 +118,14 @@ class Verifier:
 
     async def _look_again(self, actor: Actor, incident: Incident) -> None:
         """A person may have mended it. What was misconfigured is well again only by a person, so that is not waited for."""
-        now, pause_s = anyio.current_time(), self._limits.cool_down_s
+        watch, now, pause_s = self._watch(incident), anyio.current_time(), self._limits.cool_down_s
         if incident.diagnosis.failure is FailureClass.CONFIGURATION:
             pause_s = min(pause_s, actor.spec.recovery.stabilize_s)
-        if now - self._looked_at.setdefault(actor.state.id, now) < pause_s:
+        if now - watch.looked_at < pause_s:
             return
-        self._looked_at[actor.state.id] = now
+        watch.looked_at = now
         inc = await self._supervisor.incarnation(actor)
         if isinstance(trouble(actor, inc, incident), Absent):
-            del self._looked_at[actor.state.id]
             await self._held(actor, incident, "everything critical is well again")
 
     async def _tidy(self, actor: Actor, incident: Incident) -> None:
