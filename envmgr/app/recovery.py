@@ -127,8 +127,8 @@ async def recover(ask: AskRecover, app: App) -> views.RecoveryView:
 async def safe_mode(ask: AskSafeMode, app: App) -> views.SafeModeView:
     """Show safe mode, or switch it: on, nothing is spawned and nothing mended by itself; what runs goes on."""
     gate = app.conductor.gate
-    if ask.set == "on" and gate.state.safe is None:
-        await gate.enter_safe_mode("a person switched it on")
+    if ask.set == "on":
+        await gate.enter_safe_mode("a person switched it on", by_person=True)
     elif ask.set == "off":
         await gate.leave_safe_mode(by="a person")
     app.conductor.wake()

@@ -38,6 +38,7 @@ class Fleet:
         is_proven: The canary was mended, so that the others follow.
         next_at: No new canary before.
         losses: Canaries that were not mended.
+        followed: Agents a measure was taken for once the canary was well.
     """
 
     noticed: tuple[Noticed, ...] = ()
@@ -47,6 +48,7 @@ class Fleet:
     is_proven: bool = False
     next_at: float = 0.0
     losses: int = 0
+    followed: tuple[str, ...] = ()
 
     def refuses(self, agent: str, climbing: Collection[str], now: float) -> str:
         """Why this agent has to wait; empty when it may be mended now."""
@@ -79,9 +81,22 @@ def notice(fleet: Fleet, seen: Noticed, *, agents: int) -> Fleet:
     return fleet
 
 
-def goes_first(fleet: Fleet, agent: str) -> Fleet:
+def goes(fleet: Fleet, agent: str) -> Fleet:
     """An agent that was not refused is mended; without a canary it becomes it."""
-    return replace(fleet, canary=agent) if fleet.failure and not fleet.canary else fleet
+    if fleet.failure and not fleet.canary:
+        return replace(fleet, canary=agent)
+    if fleet.is_proven and agent not in fleet.followed:
+        return replace(fleet, followed=(*fleet.followed, agent))
+    return fleet
+
+
+def is_counted(fleet: Fleet, agent: str, failure: str) -> bool:
+    """Whether a measure counts towards what is too much.
+
+    Once the canary is well, the first measure of each other agent does not: what can be mended and is mended once per agent is no
+    loop, however many they are.
+    """
+    return not fleet.is_proven or failure != fleet.failure or agent in (fleet.canary, *fleet.followed)
 
 
 def proven(fleet: Fleet, agent: str) -> Fleet:
@@ -115,7 +130,7 @@ def is_too_much(
 
     Args:
         persons: When a person was asked, lately.
-        acts: When a measure was taken, lately.
+        acts: When a measure that counts was taken, lately.
     """
     if fleet.failure and now - fleet.opened_at > _OPEN_TOO_LONG_S:
         return f"many agents have had the same trouble ({fleet.failure}) for more than 10 min"

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +20,7 @@ from envmgr.model.incident import ClimbOutcome, FailureClass, Rung
 from envmgr.model.spec import AgentSpec
 from envmgr.model.stimulus import StopRequested, StopSucceeded
 from envmgr.runtime.recovery import ledger
+from envmgr.runtime.recovery.gate import Gate
 from tests.support.incarnations import incarnation
 from tests.support.recovering import LIMITS, QUICK, daemon, recovering
 from tests.support.requirements import proves
@@ -81,6 +86,93 @@ async def test_while_many_agents_have_one_trouble_this_one_waits_for_the_first(t
 
         await gate.is_well(AgentId("a"), FailureClass.ASSISTANT)
         assert gate.refuses(lab.inc.id, FailureClass.ASSISTANT, ()) == ""
+
+
+@proves("RECOVER-020", "RECOVER-021")
+async def test_however_many_agents_share_a_trouble_all_are_mended_once(tmp_path: Path) -> None:
+    async with recovering(tmp_path) as lab:
+        gate, many = Gate(lab.supervisor, LIMITS), [AgentId(f"a{number}") for number in range(30)]
+        for agent in many:
+            await gate.noticed(agent, FailureClass.ASSISTANT)
+        for number, agent in enumerate(many):
+            assert gate.refuses(agent, FailureClass.ASSISTANT, ()) == ""
+            await gate.goes(agent, FailureClass.ASSISTANT)
+            await gate.is_well(agent, FailureClass.ASSISTANT)
+            await gate.look([(one, FailureClass.ASSISTANT.value) for one in many[number + 1 :]])
+
+        assert lab.supervisor.safe_mode == ""
+
+
+@proves("RECOVER-020")
+async def test_an_agent_that_waits_for_a_person_keeps_no_trouble_of_many_open(tmp_path: Path) -> None:
+    async with recovering(tmp_path, policy=replace(QUICK, rungs=())) as lab:
+        steady_s = 0.0
+        lab.inc.systems = lab.supervisor.systems = replace(
+            lab.inc.systems, steady=lambda: time.time() + steady_s
+        )
+        await lab.conductor.gate.noticed(AgentId("another"), FailureClass.ASSISTANT)
+        await lab.assistant_dies()
+        await lab.until_rung(Rung.PERSON)
+        assert lab.conductor.gate.state.fleet.failure == "assistant"
+
+        steady_s = 61.0  # the minute within which nobody else may show it
+        await async_eventually(lambda: lab.conductor.gate.state.fleet.failure == "")
+
+
+@proves("RECOVER-021")
+async def test_safe_mode_that_has_ended_is_judged_by_what_happens_from_then_on(tmp_path: Path) -> None:
+    async with recovering(tmp_path) as lab:
+        gate = Gate(lab.supervisor, replace(LIMITS, safe_mode_s=0.0))
+        for _ in range(3):
+            await gate.asks_person()
+        await gate.look([])
+        assert lab.supervisor.safe_mode != ""
+        await gate.look([])
+        await gate.look([])
+
+        assert lab.supervisor.safe_mode == ""
+
+
+@proves("RECOVER-021")
+async def test_safe_mode_that_a_person_wanted_lasts_until_a_person_s_word(tmp_path: Path) -> None:
+    async with recovering(tmp_path) as lab:
+        gate = Gate(lab.supervisor, replace(LIMITS, safe_mode_s=0.0))
+        await gate.enter_safe_mode("20 measures within an hour")
+        await gate.enter_safe_mode("a person switched it on", by_person=True)
+
+        gate = Gate(lab.supervisor, replace(LIMITS, safe_mode_s=0.0))
+        await gate.load()
+        await gate.enter_safe_mode("20 measures within an hour")
+        await gate.look([])
+        assert lab.supervisor.safe_mode == "a person switched it on"
+
+        await gate.leave_safe_mode(by="a person")
+        assert lab.supervisor.safe_mode == ""
+
+
+@proves("RECOVER-017", "RECOVER-021")
+async def test_safe_mode_that_could_not_be_stored_holds_and_is_stored_later(tmp_path: Path) -> None:
+    async with recovering(tmp_path) as lab:
+        gate = Gate(lab.supervisor, LIMITS)
+        with _full(tmp_path / "state.db"), pytest.raises(sqlite3.Error):
+            await gate.enter_safe_mode("too much")
+        assert (lab.supervisor.safe_mode, gate.is_on) == ("too much", True)
+        await gate.look([])
+
+        gate = Gate(lab.supervisor, LIMITS)
+        await gate.load()
+        assert gate.state.safe is not None
+
+
+@contextmanager
+def _full(file: Path) -> Iterator[None]:
+    """Settings cannot be written."""
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON setting BEGIN SELECT RAISE(ABORT, 'disk is full'); END"
+        )
+        yield
+        other.execute("DROP TRIGGER full")
 
 
 # --- a person ---------------------------------------------------------------------------------------------------

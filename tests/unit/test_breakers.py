@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from envmgr.core.breaker import Breaker, Stand, failed, succeeded, tries
-from envmgr.core.fleet import Fleet, Noticed, goes_first, is_too_much, lost, notice, proven, settled
+from envmgr.core.fleet import Fleet, Noticed, goes, is_counted, is_too_much, lost, notice, proven, settled
 from tests.support.requirements import proves
 
 
@@ -83,7 +83,7 @@ def test_the_same_trouble_of_many_agents_is_one_of_the_host(
 
 @proves("RECOVER-020")
 def test_one_goes_first_and_then_two_at_a_time() -> None:
-    fleet = goes_first(trouble("a", "b", "c"), "a")
+    fleet = goes(trouble("a", "b", "c"), "a")
     assert fleet.refuses("a", (), 5.0) == ""
     assert "another one is mended first" in fleet.refuses("b", (), 5.0)
 
@@ -94,12 +94,12 @@ def test_one_goes_first_and_then_two_at_a_time() -> None:
 
 @proves("RECOVER-020")
 def test_after_a_canary_that_was_lost_another_one_waits_longer_each_time() -> None:
-    fleet = goes_first(trouble("a", "b", "c"), "a")
+    fleet = goes(trouble("a", "b", "c"), "a")
     fleet = lost(fleet, "a", 5.0)
     assert "next try is in 10 s" in fleet.refuses("b", (), 5.0)
     assert fleet.refuses("b", (), 15.0) == ""
 
-    fleet = lost(goes_first(fleet, "b"), "b", 15.0)
+    fleet = lost(goes(fleet, "b"), "b", 15.0)
     assert "next try is in 20 s" in fleet.refuses("c", (), 15.0)
 
 
@@ -110,6 +110,20 @@ def test_it_is_over_when_nobody_has_that_trouble_any_more_and_none_showed_it_for
     assert settled(fleet, ["a"], 500.0) is fleet
     assert settled(fleet, [], 60.0) is fleet
     assert settled(fleet, [], 63.0) == Fleet()
+
+
+@proves("RECOVER-020", "RECOVER-021")
+def test_mending_many_agents_of_one_trouble_once_each_is_not_too_much_and_twice_is() -> None:
+    fleet = proven(goes(trouble("a", "b", "c"), "a"), "a")
+    counted = []
+    for name in (*"bcdefgh", "b", "a"):
+        if is_counted(fleet, name, "session"):
+            counted.append(name)
+        fleet = goes(fleet, name)
+
+    assert counted == ["b", "a"]
+    assert is_counted(fleet, "x", "memory")
+    assert is_counted(goes(trouble("a", "b", "c"), "a"), "b", "session")
 
 
 # --- too much ---------------------------------------------------------------------------------------------------

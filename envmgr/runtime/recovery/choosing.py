@@ -20,7 +20,15 @@ from envmgr.runtime.recovery import ledger
 from envmgr.runtime.recovery.climbing import Climber
 from envmgr.runtime.recovery.clock import steady
 from envmgr.runtime.recovery.gate import Gate
-from envmgr.runtime.recovery.records import Incidents, climbing, ended, has_held, is_under_way, is_waiting
+from envmgr.runtime.recovery.records import (
+    Incidents,
+    climbing,
+    ended,
+    has_held,
+    is_for_person,
+    is_under_way,
+    is_waiting,
+)
 from envmgr.runtime.recovery.wellness import is_down, roots_are_well
 from envmgr.runtime.supervisor import Supervisor
 
@@ -81,11 +89,11 @@ class Chooser:
         }
 
     def ailing(self) -> Sequence[tuple[str, str]]:
-        """(agent, class) of all that is not mended yet."""
+        """(agent, class) of all that is not mended yet and waits for no person."""
         return [
             (incident.agent, incident.diagnosis.failure.value)
             for incident in self._incidents.all()
-            if incident.id in self._pressing or is_under_way(incident)
+            if (incident.id in self._pressing or is_under_way(incident)) and not is_for_person(incident)
         ]
 
     async def look(self, actor: Actor) -> None:

@@ -31,6 +31,7 @@ class Gate:
         self._supervisor = supervisor
         self._limits = limits
         self._state = HostState()
+        self._is_unsaved = False
 
     @property
     def state(self) -> HostState:
@@ -40,7 +41,7 @@ class Gate:
     @property
     def is_on(self) -> bool:
         """Whether something about the host has to be looked at from time to time."""
-        return self._state.safe is not None or bool(self._state.fleet.failure)
+        return self._state.safe is not None or bool(self._state.fleet.failure) or self._is_unsaved
 
     async def load(self) -> None:
         """What earlier daemons knew."""
@@ -75,7 +76,9 @@ class Gate:
         """A measure is taken; it counts, and its agent may be the first of many."""
         now = self._now()
         kept = (*(at for at in self._state.acts if at > now - _KEPT_S), now)
-        state = replace(self._state, acts=kept, fleet=fleets.goes_first(self._state.fleet, agent))
+        fleet = self._state.fleet
+        acts = kept if fleets.is_counted(fleet, agent, failure) else kept[:-1]
+        state = replace(self._state, acts=acts, fleet=fleets.goes(fleet, agent))
         await self._put(_with_breaker(state, failure, lambda known: breakers.tries(known, agent, now)))
 
     async def asks_person(self) -> None:
@@ -103,9 +106,12 @@ class Gate:
         """Close what is over, and see whether it is too much.
 
         Args:
-            ailing: (agent, class of failures) of what is not mended yet.
+            ailing: (agent, class of failures) of what is not mended yet and waits for no person.
         """
         now, state = self._now(), self._state
+        if state.safe is not None and state.safe.until is not None and now >= state.safe.until:
+            await self.leave_safe_mode(by="itself, after its time")
+            return
         same = [agent for agent, failure in ailing if failure == state.fleet.failure]
         fleet = fleets.settled(state.fleet, same, now)
         if fleet.canary and not fleet.is_proven and fleet.canary not in same:
@@ -113,18 +119,17 @@ class Gate:
         await self._put(replace(state, fleet=fleet))
         if state.fleet.failure and not fleet.failure:
             await self._record("fleet.closed", {"failure": state.fleet.failure})
-        if state.safe is not None and now >= state.safe.until:
-            await self.leave_safe_mode(by="itself, after its time")
         why = is_too_much(fleet, state.persons, state.acts, per_hour=self._limits.per_hour, now=now)
         if why and self._state.safe is None:
             await self.enter_safe_mode(why)
 
-    async def enter_safe_mode(self, reason: str) -> None:
-        """From now on nothing is done by itself, and nothing spawned."""
-        safe = SafeMode(
-            reason=reason, since=self._supervisor.systems.now(), until=self._now() + self._limits.safe_mode_s
-        )
-        await self._put(replace(self._state, safe=safe))
+    async def enter_safe_mode(self, reason: str, *, by_person: bool = False) -> None:
+        """From now on nothing is done by itself, and nothing spawned: for an hour, or until a person who wanted it says so."""
+        known, until = self._state.safe, None if by_person else self._now() + self._limits.safe_mode_s
+        if known is not None and known.until is None:
+            return
+        since = known.since if known is not None else self._supervisor.systems.now()
+        await self._put(replace(self._state, safe=SafeMode(reason=reason, since=since, until=until)))
         await self._record("host.safe_mode_entered", {"reason": reason})
         await self._record("notice", {"text": f"safe mode: {reason}; envmgr mends nothing by itself now"})
 
@@ -137,10 +142,16 @@ class Gate:
         return was_on
 
     async def _put(self, state: HostState) -> None:
-        if state != self._state:
-            self._state = state
-            self._tell_supervisor()
+        """Holds at once; what could not be stored is stored at one of the next looks."""
+        if state == self._state and not self._is_unsaved:
+            return
+        self._state, self._is_unsaved = state, False
+        self._tell_supervisor()
+        try:
             await self._supervisor.systems.store.write(lambda tx: ledger.write_host(tx, state))
+        except BaseException:
+            self._is_unsaved = True
+            raise
 
     def _tell_supervisor(self) -> None:
         safe = self._state.safe

@@ -19,11 +19,11 @@ _HOST = "recovery/host"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SafeMode:
-    """Nothing is done by itself. `until` is steady time, `since` Unix time for people."""
+    """Nothing is done by itself. `until` is steady time, None: until a person says so; `since` is Unix time for people."""
 
     reason: str
     since: float
-    until: float
+    until: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,13 +83,14 @@ def write_host(tx: Transaction, state: HostState) -> None:
 def _host(said: Mapping[str, Any]) -> HostState:
     fleet = dict(said["fleet"])
     noticed = tuple(Noticed(**one) for one in fleet.pop("noticed"))
+    followed = tuple(fleet.pop("followed", ()))
     breakers = {
         name: Breaker(**{**one, "failures": tuple(one["failures"])}) for name, one in said["breakers"].items()
     }
     return HostState(
         acts=tuple(said["acts"]),
         persons=tuple(said["persons"]),
-        fleet=Fleet(**fleet, noticed=noticed),
+        fleet=Fleet(**fleet, noticed=noticed, followed=followed),
         breakers=breakers,
         safe=SafeMode(**said["safe"]) if said["safe"] else None,
     )

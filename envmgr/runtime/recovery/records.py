@@ -148,6 +148,11 @@ def is_waiting(incident: Incident) -> bool:
     return is_under_way(incident) and incident.climbs[-1].rung is Rung.WAIT
 
 
+def is_for_person(incident: Incident) -> bool:
+    """Whether a person was asked and has not mended it yet."""
+    return is_under_way(incident) and incident.climbs[-1].rung is Rung.PERSON
+
+
 def _key(incident: Incident) -> tuple[object, ...]:
     known = incident.diagnosis
     return (incident.part, incident.subject, known.failure, known.fingerprint)
