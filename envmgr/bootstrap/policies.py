@@ -91,6 +91,7 @@ def reaping(settings: Settings) -> Schedule:
         call_s=settings.reaper.call_s,
         disk_percent=settings.reaper.disk_percent,
         inodes_percent=settings.reaper.inodes_percent,
+        free_bytes=settings.reaper.free_bytes,
     )
 
 

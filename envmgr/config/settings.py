@@ -174,9 +174,11 @@ class Reaper(Strict):
     shared_daemons: tuple[str, ...] = ()
     """Globs over command lines of programs that serve everybody, whoever has started them; they are added to those that it knows."""
     disk_percent: Annotated[float, Field(gt=0, le=100)] = 80.0
-    """Share of the disk in use above which caches, old archives and copies go early."""
+    """Share of the disk in use above which caches, old archives and copies go early, when little is free as well."""
     inodes_percent: Annotated[float, Field(gt=0, le=100)] = 70.0
-    """The same for inodes."""
+    """The same for inodes, however many bytes are free."""
+    free_bytes: Annotated[int, Field(ge=0)] = 20_000_000_000
+    """Bytes below which little is free: with more, nothing goes early however full a large disk is."""
 
 
 class Maintenance(Strict):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from dataclasses import dataclass
 
 import anyio
@@ -73,7 +73,7 @@ class Maintenance:
 
     async def work(
         self, names: Collection[str] = (), *, limits: Limits | None = None, is_dry: bool = False
-    ) -> AsyncIterator[Report]:
+    ) -> AsyncGenerator[Report, None]:
         """Do these tasks, or all, and tell of each as it ends.
 
         Raises:
@@ -85,7 +85,8 @@ class Maintenance:
         for task in self._tasks:
             if not names or task.name in names:
                 async with self._turn:
-                    yield await self._do(task, order)
+                    report = await self._do(task, order)
+                yield report  # without the turn: who listens may never come back for the next
 
     async def _do(self, task: Task, order: Order) -> Report:
         try:

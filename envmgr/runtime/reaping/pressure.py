@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,11 +25,13 @@ log = logging.getLogger(__name__)
 
 _TASKS = ("logs", "temp", "copies", "incidents", "archive", "events", "vacuum")
 _HOUR = 1.0 / 24
+_FUTILE_BYTES = 10_000_000
+_REST_S = 3600.0
 _TIGHT = Limits(
     events_days=1.0,
     events_keep=10_000,
     incidents_days=7.0,
-    copies_days=_HOUR,
+    copies_days=1.0,  # `undo` of the last day keeps its data
     logs_days=_HOUR,
     log_bytes=1_000_000,
     temp_days=_HOUR,
@@ -47,9 +50,9 @@ class Fullness:
     inodes: float
     free_bytes: int
 
-    def exceeds(self, disk: float, inodes: float) -> str:
-        """What is short, for people; empty when nothing is."""
-        if self.disk > disk:
+    def exceeds(self, disk: float, inodes: float, *, free_bytes: int) -> str:
+        """What is short, for people; empty when nothing is. A large disk may be nearly full and have room for all."""
+        if self.disk > disk and self.free_bytes < free_bytes:
             return f"the disk of {self.path.name} is {self.disk:.0f} % full ({self.free_bytes / 1e6:.0f} MB free)"
         return (
             f"{self.inodes:.0f} % of the inodes of the disk of {self.path.name} are used"
@@ -79,42 +82,62 @@ class Relief:
 
     Args:
         disk_percent, inodes_percent: Above which there is not.
+        free_bytes: With so much there always is, however full the disk.
+        look: How full the file system of a path is.
     """
 
     def __init__(
-        self, supervisor: Supervisor, maintenance: Maintenance, *, disk_percent: float, inodes_percent: float
+        self,
+        supervisor: Supervisor,
+        maintenance: Maintenance,
+        *,
+        disk_percent: float,
+        inodes_percent: float,
+        free_bytes: int,
+        look: Callable[[Path], Fullness] = fullness,
     ) -> None:
         self._supervisor = supervisor
         self._maintenance = maintenance
         self._disk_percent = disk_percent
         self._inodes_percent = inodes_percent
+        self._free_limit_bytes = free_bytes
+        self._look = look
         self._was_told = False
+        self._rests_until = 0.0
 
     async def trouble(self) -> str:
         """What is short now; empty when nothing is."""
         layout = self._supervisor.layout
         places = dict.fromkeys((layout.state_dir, layout.worktree_root))
-        seen = [await blocking.look("file", 5.0, fullness, place) for place in places]
-        found = (one.exceeds(self._disk_percent, self._inodes_percent) for one in seen)
+        seen = [await blocking.look("file", 5.0, self._look, place) for place in places]
+        found = (
+            one.exceeds(self._disk_percent, self._inodes_percent, free_bytes=self._free_limit_bytes)
+            for one in seen
+        )
         return next((trouble for trouble in found if trouble), "")
 
     async def make_room(self, *, is_asked: bool = False) -> int:
-        """Until it is enough; returns the bytes that were freed.
+        """Until it is enough; returns the bytes that were freed. After a round that was in vain it rests: others fill this disk.
 
         Args:
             is_asked: Somebody has run out of space: begin although the figures do not say so.
         """
         why = await self.trouble() or ("asked for" if is_asked else "")
         if not why:
-            self._was_told = False
+            self._was_told, self._rests_until = False, 0.0
+            return 0
+        steady = self._supervisor.systems.steady
+        if steady() < self._rests_until and not is_asked:
             return 0
         before = await self._free_bytes()
         steps: list[str] = []
-        async for step in self._steps():
-            steps.append(step)
-            if not await self.trouble() and not is_asked:
-                break
+        async with aclosing(self._steps()) as done:
+            async for step in done:
+                steps.append(step)
+                if not await self.trouble() and not is_asked:
+                    break
         freed = max(0, await self._free_bytes() - before)
+        self._rests_until = steady() + _REST_S if freed < _FUTILE_BYTES else 0.0
         data = {"reason": why, "bytes": freed, "steps": steps, "remains": await self.trouble()}
         if steps or is_asked or not self._was_told:
             await self._supervisor.record(NewEvent(kind="host.room_made", data=data))
@@ -122,14 +145,15 @@ class Relief:
         return freed
 
     async def _free_bytes(self) -> int:
-        return (await blocking.look("file", 5.0, fullness, self._supervisor.layout.state_dir)).free_bytes
+        return (await blocking.look("file", 5.0, self._look, self._supervisor.layout.state_dir)).free_bytes
 
-    async def _steps(self) -> AsyncIterator[str]:
+    async def _steps(self) -> AsyncGenerator[str, None]:
         """What was done, one by one."""
         names = [name for name in _TASKS if name in self._maintenance.names]
-        async for report in self._maintenance.work(names, limits=_TIGHT):
-            if report.done.count or report.done.bytes:
-                yield f"{report.task}: {report.done.count}, {report.done.bytes} bytes"
+        async with aclosing(self._maintenance.work(names, limits=_TIGHT)) as reports:
+            async for report in reports:
+                if report.done.count or report.done.bytes:
+                    yield f"{report.task}: {report.done.count}, {report.done.bytes} bytes"
         for actor in self._stopped():
             if step := await self._shrink(actor):
                 yield step

@@ -64,6 +64,7 @@ class Schedule:
     call_s: float = 30.0
     disk_percent: float = 80.0
     inodes_percent: float = 70.0
+    free_bytes: int = 20 * 10**9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +110,7 @@ class Reaper:
             maintenance,
             disk_percent=schedule.disk_percent,
             inodes_percent=schedule.inodes_percent,
+            free_bytes=schedule.free_bytes,
         )
         self._sorts = {sort.kind: sort for sort in _sorts()}
         self._memory = _Memory()
