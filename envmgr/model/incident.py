@@ -78,7 +78,7 @@ class Symptom:
     Attributes:
         subject: Name of the unit; empty for the other parts.
         words: One sentence for people.
-        at: Unix time.
+        at: Steady time. It reads like Unix time, and no setting of the wall clock puts it before a measure that came first.
         exit_code, exit_signal: How a process ended; both None when nothing ended, or nobody knows.
         error: Why it could not be executed or configured, such as "No such file or directory: npm".
         out_of_memory: The kernel or the engine killed it at its memory limit.

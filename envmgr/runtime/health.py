@@ -126,7 +126,7 @@ class Health:
             part=Part.SERVICE,
             subject=unit.name,
             words=f"{unit.name} {what}: {answer.why}",
-            at=self._supervisor.systems.now(),
+            at=self._supervisor.systems.steady(),
             is_hang=hangs,
             foreign=answer.foreign,
         )

@@ -226,7 +226,7 @@ class KeeperLoss:
             self._report(actor, replace(self._symptom(one.unit.name, words), is_exhausted=True))
 
     def _symptom(self, unit: str, words: str) -> Symptom:
-        return Symptom(part=Part.SERVICE, subject=unit, words=words, at=self._supervisor.systems.now())
+        return Symptom(part=Part.SERVICE, subject=unit, words=words, at=self._supervisor.systems.steady())
 
     async def _tell(self, inc: Incarnation, kind: str, data: Mapping[str, object]) -> None:
         event = NewEvent(kind=kind, agent=inc.id, generation=inc.generation, data=data)

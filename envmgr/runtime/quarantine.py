@@ -26,7 +26,7 @@ async def put(
         words = f"{', '.join(survivors)} cannot be ended"
         fact = Quarantined(generation=inc.generation, subject=unit, reason=words)
         await supervisor.apply(actor, fact)
-        now = supervisor.systems.now()
+        now = supervisor.systems.steady()
         symptom = Symptom(
             part=Part.SERVICE, subject=unit, words=f"{unit}: {words}", at=now, survivors=tuple(survivors)
         )
@@ -39,7 +39,7 @@ async def put_part(
     """A part that is no service: KEEPER or WORKTREE."""
     await supervisor.apply(actor, Quarantined(generation=inc.generation, subject=subject, reason=reason))
     part = Part.WORKSPACE if subject == WORKTREE else Part.SERVICE
-    now = supervisor.systems.now()
+    now = supervisor.systems.steady()
     report(actor, Symptom(part=part, words=f"{subject}: {reason}", at=now, survivors=(reason,)))
 
 

@@ -217,7 +217,7 @@ class Restarts:
             return None
         held = (await (await runners.hire(case.inc)).of(case.unit).status()).get(case.unit.name)
         words = failed.detail.removeprefix(f"{case.unit.name} ")
-        now = case.inc.systems.now()
+        now = case.inc.systems.steady()
         symptom = Symptom(part=Part.SERVICE, subject=case.unit.name, words=failed.detail, at=now)
         if held is None or held.launch == case.held.launch:  # it was not even launched
             after = replace(

@@ -136,7 +136,7 @@ class Sampler:
 
     async def _exited(self, inc: Incarnation, pane: Pane, fact: AssistantExited) -> Symptom:
         """With the end of its screen, which often says why."""
-        at, secrets = inc.systems.now(), await secrets_of(inc)
+        at, secrets = inc.systems.steady(), await secrets_of(inc)
         try:
             screen = await inc.systems.terminals.screen(pane.id)
         except EnvmgrError:  # the pane is gone meanwhile; its exit is known all the same
@@ -168,7 +168,7 @@ class Sampler:
         times = self._missing[key] = self._missing.get(key, 0) + 1
         if times >= 2:
             await self._supervisor.apply(actor, SessionLost(generation=generation, reason=reason))
-            now = self._supervisor.systems.now()
+            now = self._supervisor.systems.steady()
             self._report(actor, Symptom(part=Part.SESSION, words=reason, at=now))
 
 

@@ -40,7 +40,7 @@ def of_end(inc: Incarnation, unit: ServiceSpec, held: Held) -> Symptom:
         part=Part.SERVICE,
         subject=unit.name,
         words=f"{unit.name} {'could not be executed: ' if held.error else ''}{what}",
-        at=held.ended_at or inc.systems.now(),
+        at=inc.systems.steady() - (max(0.0, inc.systems.now() - held.ended_at) if held.ended_at else 0.0),
         exit_code=held.exit_code,
         exit_signal=held.exit_signal,
         error=error,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -136,11 +137,13 @@ class Lab:
 
 
 @asynccontextmanager
-async def running(folder: Path, **state: object) -> AsyncIterator[Lab]:
+async def running(
+    folder: Path, steady: Callable[[], float] = time.time, /, **state: object
+) -> AsyncIterator[Lab]:
     """An agent in a state, RUNNING unless said otherwise; effects are noted, not carried out."""
     terminals = SeenTerminals(folder)
     async with incarnation(folder, adapter=ReadsScreens()) as inc, anyio.create_task_group() as group:
-        inc.systems = replace(inc.systems, terminals=terminals, now=lambda: NOW)
+        inc.systems = replace(inc.systems, terminals=terminals, now=lambda: NOW, steady=steady)
         lab = Lab(terminals)
         await lab.take_over(inc, state)
         lab.supervisor.start(group)
@@ -209,6 +212,15 @@ async def test_what_is_wrong_is_reported_for_as_long_as_it_is(tmp_path: Path) ->
         await lab.look(Present([pane(dead=True, exit_code=1)]), times=2)
 
     assert [symptom.part for symptom in lab.reported] == [Part.SESSION] * 3 + [Part.ASSISTANT] * 2
+
+
+@proves("RECOVER-026")
+async def test_what_is_reported_bears_the_time_of_a_clock_that_nobody_sets(tmp_path: Path) -> None:
+    async with running(tmp_path, lambda: 7_000.0) as lab:
+        await lab.look(Absent(), times=2)
+        await lab.look(Present([pane(dead=True, exit_code=1)]))
+
+    assert [symptom.at for symptom in lab.reported] == [7_000.0] * 2
 
 
 @proves("RECOVER-004")

@@ -119,12 +119,12 @@ class Lab:
         self.conductor.report(self.actor, self.death())
 
     def death(self) -> Symptom:
-        now = self.inc.systems.now()
+        now = self.inc.systems.steady()
         words = "the assistant exited with signal SIGKILL"
         return Symptom(part=Part.ASSISTANT, words=words, at=now, exit_signal="SIGKILL")
 
     def failure(self, unit: str, **more: object) -> Symptom:
-        now = self.inc.systems.now()
+        now = self.inc.systems.steady()
         plain = Symptom(part=Part.SERVICE, subject=unit, words="it ended", at=now, exit_code=1)
         return replace(plain, **more)  # type: ignore[arg-type]  # fields by name
 

@@ -124,7 +124,8 @@ class ByHand:
 
     async def _open(self, actor: Actor, rung: Rung) -> Incident:
         now = self._supervisor.systems.now()
-        symptom = Symptom(part=_PARTS.get(rung, Part.WORKSPACE), words=_ASKED, at=now)
+        asked_at = self._supervisor.systems.steady()
+        symptom = Symptom(part=_PARTS.get(rung, Part.WORKSPACE), words=_ASKED, at=asked_at)
         diagnosis = Diagnosis(
             failure=FailureClass.UNKNOWN,
             entry=rung,

@@ -61,6 +61,7 @@ class Chooser:
         self._supervisor, self._incidents, self._gate = supervisor, incidents, gate
         self._climber, self._limits, self._reach = climber, limits, reach
         self._pressing: dict[int, Symptom | None] = {}
+        self._waits: dict[int, tuple[float, float]] = {}
         self.is_resting = False
 
     def load(self) -> None:
@@ -120,7 +121,7 @@ class Chooser:
         """What became well by itself, or by a person, needs nothing. What was not seen since a restart of the daemon waits for that."""
         seen, now = is_down(actor, incident), self._supervisor.systems.now()
         symptom = self._pressing[incident.id]
-        if seen is None and symptom is not None and now - symptom.at > _FRESH_S:
+        if seen is None and symptom is not None and steady(self._supervisor.systems) - symptom.at > _FRESH_S:
             seen = False  # who reports such things says so again while it is so
         if seen is False:
             del self._pressing[incident.id]
@@ -164,9 +165,9 @@ class Chooser:
         return self._gate.refuses(incident.agent, incident.diagnosis.failure, climbing_now)
 
     async def _is_cause_gone(self, actor: Actor, inc: Incarnation, incident: Incident) -> bool:
-        failure, now = incident.diagnosis.failure, self._supervisor.systems.now()
+        failure = incident.diagnosis.failure
         if failure not in WAITED_OUT:  # such as a limit of the provider: tried again now and then
-            return is_waiting(incident) and now - incident.climbs[-1].at >= _PROVIDER_S
+            return is_waiting(incident) and self._waited_s(incident) >= _PROVIDER_S
         if failure is FailureClass.DEPENDENCY:
             return roots_are_well(actor, inc, incident.subject)
         if failure is FailureClass.ENGINE:
@@ -175,6 +176,13 @@ class Chooser:
         if failure is FailureClass.HOST:
             return not await self._supervisor.pulse.look()
         return is_waiting(incident)  # the network: tried again as its breaker allows
+
+    def _waited_s(self, incident: Incident) -> float:
+        """Under this daemon; the next one counts anew."""
+        began, now = incident.climbs[-1].at, steady(self._supervisor.systems)
+        known, since = self._waits.get(incident.id, (None, now))
+        self._waits[incident.id] = (began, since if known == began else now)
+        return now - self._waits[incident.id][1]
 
     async def _is_unknown_again(self, incident: Incident) -> bool:
         if incident.diagnosis.failure is not FailureClass.UNKNOWN:

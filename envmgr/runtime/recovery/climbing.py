@@ -35,7 +35,7 @@ class Climber:
         acting: Agents a measure is being taken for, or is about to be; what is noticed of them meanwhile says nothing.
         at_once: Agents for which a person asked: no delay.
         asked: Agents for which a person's request is being prepared; nobody else begins anything.
-        acted_at: When the last measure of an agent ended, in Unix time; what was seen before then is old.
+        acted_at: When the last measure of an agent ended, in steady time; what was seen before then is old.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Climber:
             await self._give_up(actor, owed)
         # After an unforeseen error it is driven again, so that all this is not yet so.
         actor.climbing = None
-        self.acted_at[agent] = self._supervisor.systems.now()
+        self.acted_at[agent] = steady(self._supervisor.systems)
         self.acting.discard(agent)
         self._taken()
         actor.changed()

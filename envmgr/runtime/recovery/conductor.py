@@ -32,7 +32,6 @@ from envmgr.runtime.recovery.records import (
     is_for_person,
     is_under_way,
     is_waiting,
-    seen_again,
 )
 from envmgr.runtime.recovery.verifying import Verifier
 from envmgr.runtime.saga import never
@@ -170,7 +169,7 @@ class Conductor:
             return  # it was seen before the last measure ended, and is said again if it is so
         known = await self._incident(actor, news)
         if news.restart:
-            if symptom.at >= known.seen_at:  # or a later end was told before it
+            if self.incidents.is_latest(known, symptom):  # or a later end was told before it
                 await self._note_restart(known, news.restart)
             if not is_code_broken(known) or symptom.is_mid_edit:
                 return
@@ -201,7 +200,7 @@ class Conductor:
             if self.on_opened is not None:
                 self.on_opened(actor, known, symptom)
         elif news.restart or not self._chooser.is_pressing(known):
-            known = await self.incidents.amend(known.id, seen_again(symptom))
+            known = await self.incidents.saw_again(known, symptom)
         return known
 
     async def _note_restart(self, incident: Incident, words: str) -> None:

@@ -83,7 +83,7 @@ class GroundWatch:
         elif agent not in self._missed:
             self._missed.add(agent)
         else:
-            now = self._supervisor.systems.now()
+            now = self._supervisor.systems.steady()
             self._report(actor, Symptom(part=Part.WORKSPACE, words=wrong, at=now))
 
 

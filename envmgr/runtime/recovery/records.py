@@ -23,6 +23,7 @@ class Incidents:
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
         self._open: dict[int, Incident] = {}
+        self._latest: dict[int, float] = {}
 
     async def load(self) -> None:
         """What earlier daemons left open."""
@@ -57,16 +58,35 @@ class Incidents:
             subject=symptom.subject,
             words=symptom.words,
             diagnosis=diagnosis,
-            opened_at=symptom.at,
-            seen_at=symptom.at,
+            opened_at=(at := self._wall(symptom)),
+            seen_at=at,
             template=actor.spec.template,
         )
         number = await self._supervisor.systems.store.write(lambda tx: tx.add_incident(incident))
         incident = self._open[number] = replace(incident, id=number)
+        self._latest[number] = symptom.at
         failure = diagnosis.failure.value
         data = {"incident": number, "failure": failure, "part": symptom.part.value, "words": symptom.words}
         await self._record(incident, "incident.opened", {**data, "service": symptom.subject})
         return incident
+
+    async def saw_again(self, incident: Incident, symptom: Symptom) -> Incident:
+        """It happened once more."""
+        at, number = self._wall(symptom), incident.id
+        self._latest[number] = max(symptom.at, self._latest.get(number, 0.0))
+        return await self.amend(
+            number,
+            lambda known: replace(known, symptoms=known.symptoms + 1, seen_at=at, words=symptom.words),
+        )
+
+    def is_latest(self, incident: Incident, symptom: Symptom) -> bool:
+        """Whether no later symptom of it was told before this one, to this daemon."""
+        return symptom.at >= self._latest.get(incident.id, 0.0)
+
+    def _wall(self, symptom: Symptom) -> float:
+        """When it was seen, for people."""
+        systems = self._supervisor.systems
+        return systems.now() - max(0.0, systems.steady() - symptom.at)
 
     async def amend(
         self, incident: int, change: Change, also: Callable[[Transaction], None] | None = None
@@ -91,18 +111,12 @@ class Incidents:
         now = self._supervisor.systems.now()
         await self.amend(incident.id, lambda known: replace(known, closed_at=now))
         del self._open[incident.id]
+        self._latest.pop(incident.id, None)
         await self._record(incident, "incident.closed", {"incident": incident.id, "reason": reason})
 
     async def _record(self, incident: Incident, kind: str, data: dict[str, object]) -> None:
         event = NewEvent(kind=kind, agent=incident.agent, generation=incident.generation, data=data)
         await self._supervisor.record(event)
-
-
-def seen_again(symptom: Symptom) -> Change:
-    """It happened once more."""
-    return lambda known: replace(
-        known, symptoms=known.symptoms + 1, seen_at=max(known.seen_at, symptom.at), words=symptom.words
-    )
 
 
 def climbing(climb: Climb) -> Change:

@@ -47,6 +47,7 @@ class Verifier:
         self._supervisor, self._incidents, self._gate = supervisor, incidents, gate
         self._limits, self._reach = limits, reach
         self._watches: dict[int, _Watch] = {}
+        self._unchanged: dict[int, tuple[Incident, float]] = {}
 
     def recurred(self, incident: Incident) -> None:
         """What the measure under way was taken against is reported again."""
@@ -140,14 +141,21 @@ class Verifier:
             elif last.rung is not Rung.SERVICE:
                 end = ended(ClimbOutcome.GIVEN_UP, at=now, result="it was cut off")
                 await self._incidents.amend(incident.id, end)
-            elif is_well and now - last.at >= actor.spec.recovery.stabilize_s:
+            elif is_well and self._unchanged_s(incident) >= actor.spec.recovery.stabilize_s:
                 await self._incidents.amend(incident.id, ended(ClimbOutcome.HELD, at=now))
             return
         if is_waiting(incident) or is_down(actor, incident):
             return
-        quiet_since = max([incident.seen_at, *(climb.ended_at or climb.at for climb in incident.climbs)])
-        if now - quiet_since >= self._limits.close_after_s:
+        if self._unchanged_s(incident) >= self._limits.close_after_s:
             await self._incidents.close(incident, "it has been well since")
+            self._unchanged.pop(incident.id, None)
+
+    def _unchanged_s(self, incident: Incident) -> float:
+        """For how long nothing was seen of it or done about it, under this daemon."""
+        now = anyio.current_time()
+        known, since = self._unchanged.get(incident.id, (None, now))
+        self._unchanged[incident.id] = (incident, since if known is incident else now)
+        return now - self._unchanged[incident.id][1]
 
     # --- the end ----------------------------------------------------------------------------------------------
 
@@ -158,6 +166,7 @@ class Verifier:
             await self._incidents.amend(incident.id, ended(ClimbOutcome.GIVEN_UP, at=now, result=reason))
             await self._incidents.close(incident, reason)
             self._watches.pop(incident.id, None)
+            self._unchanged.pop(incident.id, None)
         await self._gate.is_gone(agent)
 
     async def respawn_failed(self, actor: Actor) -> None:
