@@ -158,14 +158,22 @@ def _is_begun(labels: Labels) -> bool:
 def _container(c: Container, ground: Ground) -> Sighting | None:
     """None for one that has nothing to do with any envmgr.
 
-    A person may work by a container in the worktree of an agent that is stopped: one that only mounts it stays until the agent is gone.
+    A person may work by a container in a worktree, also in one that has outlived its agent. So one that only mounts it is never removed here:
+    a mount alone says whose the files are, not whose the container is.
     """
     seen = _tagged(Kind.CONTAINER, c.id, c.name, c.labels)
     if seen is None:
         instance, agent = next((owner for s in c.sources if (owner := ground.agent_at(s))[0]), ("", ""))
         if instance:
             seen = Sighting(
-                kind=Kind.CONTAINER, key=c.id, name=c.name, instance=instance, agent=agent, outlives=True
+                kind=Kind.CONTAINER,
+                key=c.id,
+                name=c.name,
+                instance=instance,
+                agent=agent,
+                outlives=True,
+                holds="the work of whoever began it: only a mount ties it to the agent",
+                advice=f"docker rm -f -v {c.name}",
             )
         elif any(_is_below(source, ground.layout.worktree_root) for source in c.sources):
             seen = Sighting(

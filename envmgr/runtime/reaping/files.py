@@ -67,8 +67,12 @@ def _children(folder: Path) -> list[Path]:
 
 
 def _dead_sockets(ground: Ground) -> Iterator[Sighting]:
-    """Below the folders of agents: of keepers that were killed, of an agent's own tmux, of whatever it told to live there."""
-    for home in _children(ground.layout.state_dir / "agents"):
+    """Below the folders of agents: of keepers that were killed, of an agent's own tmux, of whatever it told to live there.
+
+    Agents that are up are left in peace: to knock at a database each few minutes is no look that changes nothing.
+    """
+    homes = _children(ground.layout.state_dir / "agents")
+    for home in (home for home in homes if home.name not in ground.awake):
         for path in _files(home):
             if stat.S_ISSOCK(path.lstat().st_mode) and not _is_served(path):
                 yield _sighting(path, ground, agent=home.name)

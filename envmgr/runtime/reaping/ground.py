@@ -30,6 +30,7 @@ class Ground:
 
     Attributes:
         claims: Folders where worktrees lie, which also tell whose a process or a mount is.
+        awake: Agents that are not stopped: theirs is the inside of their folders.
     """
 
     systems: Systems
@@ -37,6 +38,7 @@ class Ground:
     instance: str
     policy: Policy
     claims: tuple[Claimed, ...] = ()
+    awake: frozenset[str] = frozenset()
 
     def agent_at(self, path: str) -> tuple[str, str]:
         """(instance, agent) of the worktree that a path lies in; empty when no worktree of envmgr is there."""
@@ -75,7 +77,16 @@ async def survey(supervisor: Supervisor, policy: Policy) -> Ground:
             claims = tuple(found)
         case Absent() | Unknown():
             claims = ()
-    return Ground(systems=systems, layout=layout, instance=supervisor.instance, policy=policy, claims=claims)
+    return Ground(
+        systems=systems,
+        layout=layout,
+        instance=supervisor.instance,
+        policy=policy,
+        claims=claims,
+        awake=frozenset(
+            a.state.id for a in supervisor.actors() if a.state.lifecycle is not Lifecycle.STOPPED
+        ),
+    )
 
 
 async def records(supervisor: Supervisor, agents: Collection[str]) -> Records:
