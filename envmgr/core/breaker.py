@@ -1,7 +1,7 @@
 """Breakers of systems that many agents need: while one is open nobody tries again and again.
 
 Pure; times are those of a steady clock. Closed, until three failures within half a minute; then open, with a trial by one agent after
-a pause that doubles; closed again after two successes.
+a pause that doubles; closed again after two successes, or after one when five minutes pass without a failure.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ _WINDOW_S = 30.0
 _FIRST_S, _CAP_S = 10.0, 300.0
 _SUCCESSES = 2
 _CANARY_S = 120.0
+_CALM_S = 300.0
 
 
 class Stand(StrEnum):
@@ -43,7 +44,7 @@ class Breaker:
         failures: The latest ones.
         opened_at: None while closed.
         wait_s: From the opening to the first trial.
-        successes: Trials that went well since it opened.
+        successes: Trials that went well since it opened; the last one at `well_at`.
         canary: Who tries just now, and since when.
     """
 
@@ -51,13 +52,14 @@ class Breaker:
     opened_at: float | None = None
     wait_s: float = _FIRST_S
     successes: int = 0
+    well_at: float = 0.0
     canary: str = ""
     canary_at: float = 0.0
 
     def stand(self, now: float) -> Stand:
         """How it stands."""
-        if self.opened_at is None:
-            return Stand.CLOSED
+        if self.opened_at is None or (self.successes and now >= self.well_at + _CALM_S):
+            return Stand.CLOSED  # with a single agent there is no second trial
         return Stand.OPEN if now < self.opened_at + self.wait_s else Stand.HALF_OPEN
 
     def refuses(self, who: str, now: float) -> str:
@@ -75,21 +77,21 @@ class Breaker:
 
 def failed(breaker: Breaker, now: float) -> Breaker:
     """One more failure of the system."""
-    if breaker.opened_at is None:
+    if breaker.stand(now) is Stand.CLOSED:
         kept = (*(at for at in breaker.failures if at > now - _WINDOW_S), now)
         if len(kept) < _FAILURES:
-            return replace(breaker, failures=kept)
+            return Breaker(failures=kept)
         return Breaker(opened_at=now)
     if breaker.stand(now) is Stand.OPEN:
         return breaker
     return Breaker(opened_at=now, wait_s=min(_CAP_S, breaker.wait_s * 2))
 
 
-def succeeded(breaker: Breaker) -> Breaker:
+def succeeded(breaker: Breaker, now: float) -> Breaker:
     """It did what it was asked to."""
-    if breaker.opened_at is None or breaker.successes + 1 >= _SUCCESSES:
+    if breaker.stand(now) is Stand.CLOSED or breaker.successes + 1 >= _SUCCESSES:
         return Breaker()
-    return replace(breaker, successes=breaker.successes + 1, canary="")
+    return replace(breaker, successes=breaker.successes + 1, well_at=now, canary="")
 
 
 def tries(breaker: Breaker, who: str, now: float) -> Breaker:

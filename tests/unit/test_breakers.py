@@ -33,8 +33,20 @@ def test_after_a_pause_one_agent_tries_and_two_successes_close_it() -> None:
     assert half.stand(31.0) is Stand.HALF_OPEN
     assert half.refuses("otter", 32.0) == ""
     assert half.refuses("badger", 32.0) == "another agent tries first"
-    assert succeeded(half).stand(32.0) is Stand.HALF_OPEN
-    assert succeeded(succeeded(half)) == Breaker()
+    assert succeeded(half, 32.0).stand(32.0) is Stand.HALF_OPEN
+    assert succeeded(succeeded(half, 32.0), 33.0) == Breaker()
+
+
+@proves("RECOVER-019")
+def test_one_success_and_five_minutes_without_a_failure_close_it_for_there_may_be_nobody_else_to_try() -> (
+    None
+):
+    tried = succeeded(tries(opened(), "otter", 31.0), 32.0)
+
+    assert (tried.stand(331.0), tried.stand(332.0)) == (Stand.HALF_OPEN, Stand.CLOSED)
+    assert failed(tried, 331.0).wait_s == 20.0
+    assert failed(tried, 700_000.0) == Breaker(failures=(700_000.0,))
+    assert succeeded(tried, 400.0) == Breaker()
 
 
 @proves("RECOVER-019")
@@ -156,5 +168,5 @@ def test_whatever_happens_an_open_breaker_lets_somebody_try_within_five_minutes(
         now += passed_s
         if not breaker.refuses("otter", now):
             breaker = tries(breaker, "otter", now)
-            breaker = succeeded(breaker) if is_well else failed(breaker, now)
+            breaker = succeeded(breaker, now) if is_well else failed(breaker, now)
         assert breaker.refuses("otter", now + 300.0) == ""

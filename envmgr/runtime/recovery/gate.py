@@ -89,8 +89,8 @@ class Gate:
 
     async def is_well(self, agent: AgentId, failure: FailureClass) -> None:
         """A measure seems to have helped."""
-        state = replace(self._state, fleet=fleets.proven(self._state.fleet, agent))
-        await self._put(_with_breaker(state, failure, breakers.succeeded))
+        now, state = self._now(), replace(self._state, fleet=fleets.proven(self._state.fleet, agent))
+        await self._put(_with_breaker(state, failure, lambda known: breakers.succeeded(known, now)))
 
     async def is_gone(self, agent: AgentId) -> None:
         """It was stopped; another one goes first."""
