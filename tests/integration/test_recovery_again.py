@@ -13,11 +13,13 @@ import pytest
 
 from envmgr.model.agent import Lifecycle
 from envmgr.model.effect import EffectKind
-from envmgr.model.incident import ClimbOutcome, Rung
+from envmgr.model.incident import ClimbOutcome, Part, Rung, Symptom
 from envmgr.model.service import Rate, ServiceKind, ServiceSpec, ServiceState
+from envmgr.model.stimulus import Quarantined
 from envmgr.runtime.outcomes import Outcome
+from envmgr.runtime.quarantine import KEEPER
 from tests.support.incarnations import incarnation
-from tests.support.recovering import LIMITS, QUICK, daemon, recovering
+from tests.support.recovering import LIMITS, QUICK, Lab, daemon, recovering
 from tests.support.requirements import proves
 from tests.support.wait import async_eventually
 
@@ -98,3 +100,66 @@ async def test_a_measure_is_watched_from_its_own_end_on(tmp_path: Path) -> None:
         assert first.outcome is ClimbOutcome.GIVEN_UP
         assert second.ended_at is not None
         assert second.ended_at - second.at >= 1.0
+
+
+# --- what a person is asked about -----------------------------------------------------------------------------
+
+
+async def _for_s(seconds: float) -> None:
+    until = anyio.current_time() + seconds
+    await async_eventually(lambda: anyio.current_time() > until)
+
+
+async def _is_asked_once(lab: Lab) -> bool:
+    """Also many looks later."""
+    await lab.until_rung(Rung.PERSON)
+    await _for_s(10 * LIMITS.cool_down_s)
+    climbs = [(c.rung, c.outcome) for c in (await lab.incident()).climbs]
+    return climbs == [(Rung.PERSON, ClimbOutcome.RUNNING)] and lab.effects == [EffectKind.TELL]
+
+
+@proves("RECOVER-004")
+async def test_an_agent_without_its_worktree_waits_until_that_is_there_again(tmp_path: Path) -> None:
+    async with recovering(tmp_path, policy=replace(QUICK, rungs=())) as lab:
+        gone = Symptom(part=Part.WORKSPACE, words="its worktree has lost its .git", at=lab.inc.systems.now())
+        lab.conductor.report(lab.actor, gone)
+        assert await _is_asked_once(lab)
+
+        await anyio.Path(lab.inc.path, ".git").mkdir()
+        await lab.until_calm()
+        assert lab.actor.state.lifecycle is Lifecycle.RUNNING
+
+
+@proves("RECOVER-004")
+async def test_an_agent_whose_keeper_is_in_quarantine_waits_until_that_is_lifted(tmp_path: Path) -> None:
+    async with recovering(tmp_path) as lab:
+        words = "it neither answers nor ends"
+        await lab.supervisor.apply(lab.actor, Quarantined(generation=1, subject=KEEPER, reason=words))
+        now = lab.inc.systems.now()
+        lab.conductor.report(lab.actor, Symptom(part=Part.SERVICE, words=words, at=now, survivors=(words,)))
+        assert await _is_asked_once(lab)
+
+        await lab.supervisor.apply(lab.actor, Quarantined(generation=1, subject=KEEPER, reason=""))
+        await lab.until_calm()
+
+
+@proves("RECOVER-027")
+async def test_a_service_that_is_not_critical_is_left_to_a_person_while_the_agent_goes_on(
+    tmp_path: Path,
+) -> None:
+    async with recovering(tmp_path, replace(API, critical=False)) as lab:
+        lab.actor.services["api"] = Outcome(state=ServiceState.FAILED, detail="ended with status 127")
+        for _ in range(3):
+            lab.conductor.report(lab.actor, lab.failure("api", exit_code=127, is_exhausted=True))
+            await _for_s(3 * LIMITS.look_s)
+
+        async def is_told() -> bool:
+            return [c.rung for i in await lab.incidents() for c in i.climbs] == [Rung.SERVICE, Rung.PERSON]
+
+        await async_eventually(is_told)
+        events = await lab.inc.systems.store.read(lambda tx: tx.last_events(agent=lab.inc.id, limit=50))
+        assert [event.kind for event in events].count("notice") == 1
+        assert (lab.actor.state.lifecycle, lab.actor.state.rung) == (Lifecycle.RUNNING, None)
+
+        lab.actor.services["api"] = Outcome(state=ServiceState.READY)
+        await lab.until_calm()

@@ -8,6 +8,7 @@ from dataclasses import replace
 from envmgr.core.decision import Decision
 from envmgr.core.ladder import WAITED_OUT, Act, Case, Choice, choose, remembered
 from envmgr.model.agent import Activity
+from envmgr.model.event import NewEvent
 from envmgr.model.ids import AgentId
 from envmgr.model.incident import Climb, ClimbOutcome, FailureClass, Incident, Part, Rung, Symptom
 from envmgr.model.observe import Present
@@ -29,7 +30,8 @@ from envmgr.runtime.recovery.records import (
     is_under_way,
     is_waiting,
 )
-from envmgr.runtime.recovery.wellness import is_down, roots_are_well
+from envmgr.runtime.recovery.retrying import Edits
+from envmgr.runtime.recovery.wellness import is_down, is_left, is_minor, roots_are_well
 from envmgr.runtime.supervisor import Supervisor
 
 CAUSE = "recovery"
@@ -55,11 +57,12 @@ class Chooser:
         climber: Climber,
         limits: RecoveryLimits,
         *,
+        edits: Edits,
         reach: Callable[[str], None],
     ) -> None:
         """`reach` is called at each named crash point."""
         self._supervisor, self._incidents, self._gate = supervisor, incidents, gate
-        self._climber, self._limits, self._reach = climber, limits, reach
+        self._climber, self._limits, self._reach, self._edits = climber, limits, reach, edits
         self._pressing: dict[int, Symptom | None] = {}
         self._waits: dict[int, tuple[float, float]] = {}
         self.is_resting = False
@@ -101,7 +104,7 @@ class Chooser:
         """Choose for one incident of an agent that runs, unless a measure is still being watched."""
         mine = sorted(self._incidents.of(actor.state.id), key=lambda one: _ORDER.index(one.part))
         under_way = next((one for one in mine if one.id == actor.state.incident), None)
-        if under_way is not None and not has_held(under_way):
+        if under_way is not None and not has_held(under_way) and not is_left(actor, under_way):
             if not is_under_way(under_way) or is_waiting(under_way):
                 await self._choose(actor, under_way)
             return
@@ -113,7 +116,9 @@ class Chooser:
             await self._supervisor.apply(actor, over, cause=CAUSE)
             return
         for incident in mine:
-            if incident.id in self._pressing and await self._still_presses(actor, incident):
+            if incident.id not in self._pressing or is_left(actor, incident):
+                continue
+            if await self._still_presses(actor, incident):
                 await self._choose(actor, incident)
                 return
 
@@ -140,7 +145,7 @@ class Chooser:
     async def case(self, actor: Actor, incident: Incident) -> Case:
         """All that the ladder is told."""
         inc = await self._supervisor.incarnation(actor)
-        state, symptom = actor.state, self._pressing.get(incident.id)
+        state = actor.state
         acts = await self._supervisor.systems.store.read(lambda tx: ledger.acts(tx, state.id))
         unsafe = any(climb.is_unsafe for climb in incident.climbs)
         return Case(
@@ -148,7 +153,7 @@ class Chooser:
             policy=actor.spec.recovery,
             acts=acts,
             now=steady(self._supervisor.systems),
-            is_mid_edit=symptom is not None and symptom.is_mid_edit,
+            is_mid_edit=await self._edits.is_mid_edit(actor, incident),
             is_cause_gone=await self._is_cause_gone(actor, inc, incident),
             is_unknown_again=await self._is_unknown_again(incident),
             is_talking=state.activity is Activity.AWAITING_INPUT,
@@ -212,11 +217,14 @@ class Chooser:
             result = "the wait is over" if is_waiting(incident) else "it was cut off"
             end = ended(ClimbOutcome.GIVEN_UP, at=now, result=result)
             incident = await self._incidents.amend(incident.id, end)
+        if choice.rung is Rung.PERSON and (restart := actor.pending.get(incident.subject)) is not None:
+            restart.cancel()
+        if choice.rung is Rung.PERSON and is_minor(actor, incident):
+            await self._leave(actor, incident, choice)
+            return
         await self.count(incident, Climb(rung=choice.rung, at=now, because=choice.because))
         self._reach("recover-recorded")
         if choice.rung is Rung.PERSON:
-            if (restart := actor.pending.get(incident.subject)) is not None:
-                restart.cancel()
             await self._gate.asks_person()
             await self._gate.was_lost(incident.agent, incident.diagnosis.failure)
         else:
@@ -230,6 +238,17 @@ class Chooser:
             end = ended(ClimbOutcome.GIVEN_UP, at=now, result=decision.ignored)
             await self._incidents.amend(incident.id, end)
         self._reach("recover-chosen")
+
+    async def _leave(self, actor: Actor, incident: Incident, choice: Choice) -> None:
+        """What is not critical stays down, and a person is told. Rather twice than never, if the daemon dies in between."""
+        state = actor.state
+        data = {"text": f"{state.name}: {choice.because}"}
+        await self._supervisor.record(
+            NewEvent(kind="notice", agent=state.id, generation=state.generation, data=data)
+        )
+        asks = Climb(rung=Rung.PERSON, at=self._supervisor.systems.now(), because=choice.because)
+        await self._incidents.amend(incident.id, climbing(asks))
+        await self._gate.was_lost(incident.agent, incident.diagnosis.failure)
 
     async def _apply(self, actor: Actor, fact: RungChosen) -> Decision:
         """What is noticed of the agent says nothing from here on, unless the measure is not owed after all."""

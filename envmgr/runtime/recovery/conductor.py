@@ -33,7 +33,9 @@ from envmgr.runtime.recovery.records import (
     is_under_way,
     is_waiting,
 )
+from envmgr.runtime.recovery.retrying import Edits, Retrials
 from envmgr.runtime.recovery.verifying import Verifier
+from envmgr.runtime.recovery.wellness import is_left
 from envmgr.runtime.saga import never
 from envmgr.runtime.supervisor import Supervisor
 
@@ -74,7 +76,11 @@ class Conductor:
         self.gate = Gate(supervisor, limits)
         self._climber = Climber(supervisor, measures, self.incidents, limits, reach=reach, taken=self.wake)
         self._verifier = Verifier(supervisor, self.incidents, self.gate, limits, reach=reach)
-        self._chooser = Chooser(supervisor, self.incidents, self.gate, self._climber, limits, reach=reach)
+        edits = Edits(supervisor, limits.edits_s)
+        self._chooser = Chooser(
+            supervisor, self.incidents, self.gate, self._climber, limits, edits=edits, reach=reach
+        )
+        self._retrials = Retrials(supervisor, self.incidents, edits, self._climber, measures, limits)
         self.by_hand = ByHand(supervisor, self.incidents, self._chooser, self._climber)
         self._news: dict[tuple[AgentId, str, str], list[_News]] = {}
         self._woken = anyio.Event()
@@ -117,6 +123,7 @@ class Conductor:
 
     def start(self, group: TaskGroup) -> None:
         """Begin to look after agents."""
+        self._retrials.group = group
         tasks.keep(group, "recovery", self.run)
 
     # --- the loop --------------------------------------------------------------------------------------------
@@ -175,11 +182,15 @@ class Conductor:
                 return
         elif symptom.is_exhausted:
             await self._note_exhausted(known)
+        await self._weigh(actor, known, symptom, is_old=is_old)
+
+    async def _weigh(self, actor: Actor, known: Incident, symptom: Symptom, *, is_old: bool) -> None:
+        """Something is to be done about it, or was done in vain; who was asked knows already."""
+        if is_left(actor, known):
+            return
         if known.id != actor.state.incident or is_waiting(known) or not is_under_way(known):
             await self._chooser.press(known, symptom)
-        elif is_for_person(known):
-            return  # who was asked knows
-        elif not is_old:
+        elif not is_old and not is_for_person(known):
             self._verifier.recurred(known)
 
     def _is_put_off(self, actor: Actor, news: _News) -> bool:
@@ -240,5 +251,7 @@ class Conductor:
         if agent in self._climber.acting | self._climber.asked or not state.is_alive:
             return
         await self._verifier.look(actor)
+        if await self._retrials.look(actor):
+            return
         if actor.state.lifecycle is Lifecycle.RUNNING:
             await self._chooser.look(actor)

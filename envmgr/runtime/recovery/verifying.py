@@ -6,18 +6,22 @@ from collections.abc import Callable
 
 import anyio
 
+from envmgr.aio import blocking
 from envmgr.model.ids import AgentId
-from envmgr.model.incident import Climb, ClimbOutcome, FailureClass, Incident, Rung
+from envmgr.model.incident import Climb, ClimbOutcome, FailureClass, Incident, Part, Rung
 from envmgr.model.observe import Absent, Present
 from envmgr.model.recovery import RecoveryLimits
 from envmgr.model.stimulus import RungFailed, RungHeld
 from envmgr.runtime.actor import Actor
+from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.recovery.gate import Gate
+from envmgr.runtime.recovery.ground import wrong_with
 from envmgr.runtime.recovery.records import Incidents, climbing, ended, is_under_way, is_waiting
-from envmgr.runtime.recovery.wellness import is_down, is_in_hand, trouble
+from envmgr.runtime.recovery.wellness import is_down, is_in_hand, is_left, is_quarantined, trouble
 from envmgr.runtime.supervisor import Supervisor
 
 CAUSE = "recovery"
+_FILE_S = 5.0
 
 
 class _Watch:
@@ -120,14 +124,25 @@ class Verifier:
     async def _look_again(self, actor: Actor, incident: Incident) -> None:
         """A person may have mended it. What was misconfigured is well again only by a person, so that is not waited for."""
         watch, now, pause_s = self._watch(incident), anyio.current_time(), self._limits.cool_down_s
-        if incident.diagnosis.failure is FailureClass.CONFIGURATION:
+        is_tried = bool(incident.climbs) and incident.climbs[-1].rung is Rung.SERVICE
+        if is_tried or incident.diagnosis.failure is FailureClass.CONFIGURATION:
             pause_s = min(pause_s, actor.spec.recovery.stabilize_s)
         if now - watch.looked_at < pause_s:
             return
         watch.looked_at = now
         inc = await self._supervisor.incarnation(actor)
-        if isinstance(trouble(actor, inc, incident), Absent):
+        if await self._is_over(actor, inc, incident):
             await self._held(actor, incident, "everything critical is well again")
+
+    async def _is_over(self, actor: Actor, inc: Incarnation, incident: Incident) -> bool:
+        """Not only what is critical must be well, but what a person was asked about: otherwise that is asked again and again."""
+        if is_down(actor, incident) or is_quarantined(actor, incident):
+            return False
+        if incident.part is Part.WORKSPACE:
+            wrong = await blocking.look("file", _FILE_S, wrong_with, inc.path)
+            if wrong:
+                return False
+        return isinstance(trouble(actor, inc, incident), Absent)
 
     async def _tidy(self, actor: Actor, incident: Incident) -> None:
         """A restart by the policy that held; an incident after which all was well for long."""
@@ -135,6 +150,8 @@ class Verifier:
         if is_under_way(incident) and not is_waiting(incident):
             last = incident.climbs[-1]
             is_well = is_down(actor, incident) is False
+            if is_left(actor, incident) and not is_well:
+                return
             if last.rung is Rung.PERSON:
                 end = ended(ClimbOutcome.HELD, at=now, result="a person has started it again")
                 await self._incidents.amend(incident.id, end)

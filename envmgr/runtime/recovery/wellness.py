@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from envmgr.core.replicas import FRONTS
+from envmgr.core.replicas import FRONTS, expand
 from envmgr.model.incident import FailureClass, Incident, Part
 from envmgr.model.observe import Absent, Present, Seen, Unknown
 from envmgr.model.service import ServiceKind, ServiceSpec, ServiceState
 from envmgr.runtime.actor import Actor
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.outcomes import Outcome
+from envmgr.runtime.quarantine import KEEPER, WORKTREE
+from envmgr.runtime.recovery.records import is_for_person
 
 _GONE = ("AssistantExited", "SessionLost")
 _WELL = (ServiceState.READY, ServiceState.DONE)
@@ -50,6 +52,22 @@ def is_down(actor: Actor, incident: Incident) -> bool | None:
     if outcome is None or outcome.state not in (*_WELL, *_DOWN):
         return None
     return outcome.state in _DOWN
+
+
+def is_left(actor: Actor, incident: Incident) -> bool:
+    """It is about a service whose loss is only remarked, and a person was told: the agent itself goes on."""
+    return is_for_person(incident) and is_minor(actor, incident)
+
+
+def is_minor(actor: Actor, incident: Incident) -> bool:
+    """Whether it is about a service without which the agent is whole."""
+    return any(unit.name == incident.subject and not unit.critical for unit in expand(actor.spec.services))
+
+
+def is_quarantined(actor: Actor, incident: Incident) -> bool:
+    """Whether what stood in the way still does."""
+    subjects = (incident.subject,) if incident.subject else (KEEPER, WORKTREE)
+    return any(c.type == "Quarantined" and c.subject in subjects for c in actor.state.conditions)
 
 
 def is_in_hand(actor: Actor) -> bool:
