@@ -63,6 +63,8 @@ class Case:
         is_cause_gone: What the failure was caused by elsewhere is well again.
         is_unknown_again: The last incident of this agent was not understood either.
         is_talking: The agent waits for an answer of a person, or may not work for some time: its session is left alone.
+        is_critical: The agent cannot do without it; else its session is not touched for it.
+        is_asked_only: The last measure was one that a person asked for, and nothing beyond it.
         pause: Why no measure at all is taken now, such as an open breaker.
         forbidden: Measures that cannot be taken, and why.
     """
@@ -76,6 +78,8 @@ class Case:
     is_cause_gone: bool = False
     is_unknown_again: bool = False
     is_talking: bool = False
+    is_critical: bool = True
+    is_asked_only: bool = False
     pause: str = ""
     forbidden: Mapping[Rung, str] = field(default_factory=dict)
 
@@ -113,6 +117,12 @@ def is_code_broken(incident: Incident) -> bool:
     return diagnosis.failure is FailureClass.CRASH and is_told and incident.symptoms >= _SAME_FAILURE
 
 
+def _is_of_code(incident: Incident) -> bool:
+    """Its own words say that its code failed, such as a syntax error: neither another port nor a new session mends that."""
+    diagnosis = incident.diagnosis
+    return diagnosis.failure is FailureClass.CRASH and diagnosis.evidence[0].source == "log"
+
+
 def delay_s(policy: RecoveryPolicy, rung: Rung, acts: Sequence[Act], *, now: float, draw: float) -> float:
     """Seconds before a measure. `acts` hold it already; `draw` is uniform from [0, 1], so that many agents do not act in step."""
     base_s = policy.of(rung).delay_s
@@ -137,6 +147,8 @@ def _hopeless(case: Case) -> str:
         return f"{_what(case)}; the same failure for the third time, so it is the code that is broken"
     if diagnosis.failure is FailureClass.UNKNOWN and case.is_unknown_again and _failed(case.incident):
         return f"{_what(case)}; two failures in a row that nobody can explain"
+    if case.is_asked_only and _failed(case.incident):
+        return f"{_what(case)}; what a person asked for did not help"
     if not case.policy.rungs:
         return f"{_what(case)}; the template allows no measure"
     return ""
@@ -174,7 +186,7 @@ def _passed(case: Case, rung: Rung, floor: Rung) -> str:
         return "tried, or known not to help"
     if rung not in case.policy.rungs:
         return "the template does not allow it"
-    if why := case.forbidden.get(rung, ""):
+    if why := case.forbidden.get(rung, "") or _beyond(case, rung):
         return why
     everything = case.policy.any
     if sum(act.at > case.now - everything.window_s for act in case.acts) >= everything.count:
@@ -184,6 +196,13 @@ def _passed(case: Case, rung: Rung, floor: Rung) -> str:
     if _count(case.acts, rung, budget, case.now, subject) >= budget.count:
         return f"done {counted(budget.count, 'time')} within {_span(budget)} already"
     return ""
+
+
+def _beyond(case: Case, rung: Rung) -> str:
+    """Why it would disturb more than it can mend."""
+    if rung >= Rung.REALLOCATE and _is_of_code(case.incident):
+        return "its log says that the code is broken"
+    return "" if case.is_critical or rung in (Rung.SERVICE, Rung.REALLOCATE) else "it is not critical"
 
 
 def _talking_or(case: Case, rung: Rung, passed: Sequence[str]) -> Choice:

@@ -57,6 +57,7 @@ class RecoveryLimits:
         patience_s: Seconds within which everything must become well after a measure.
         canary_s: Seconds for which the first of many agents with the same trouble must be well before others are mended.
         safe_mode_s: Seconds after which safe mode ends by itself.
+        edits_s: Seconds for which source must be left alone before what it broke is tried again.
     """
 
     is_on: bool = True
@@ -67,3 +68,4 @@ class RecoveryLimits:
     patience_s: float = 300.0
     canary_s: float = 10.0
     safe_mode_s: float = 3600.0
+    edits_s: float = 3.0

@@ -126,23 +126,31 @@ def _is_full(folders: Iterable[Path]) -> bool:
 
 async def with_edits(symptom: Symptom, inc: Incarnation) -> Symptom:
     """Also whether its source is being edited; that asks git, which may take its time."""
-    is_mid_edit = False
+    return replace(symptom, is_mid_edit=is_just_now(await edited_at(inc), inc.systems.now()))
+
+
+async def edited_at(inc: Incarnation) -> float:
+    """When a file that git does not ignore was written, or a commit made, in Unix time; 0 when nobody can tell."""
     with anyio.move_on_after(_LOOK_S):
         try:
-            is_mid_edit = await _is_mid_edit(inc)
+            return await _edited_at(inc)
         except (EnvmgrError, OSError):
-            is_mid_edit = False
-    return replace(symptom, is_mid_edit=is_mid_edit)
+            return 0.0
+    return 0.0
 
 
-async def _is_mid_edit(inc: Incarnation) -> bool:
-    """Whether a file that git does not ignore was written, or a commit made, within the last minute."""
+def is_just_now(edited: float, now: float) -> bool:
+    """Whether an edit is so young that the next one may follow."""
+    return edited > now - _JUST_NOW_S
+
+
+async def _edited_at(inc: Incarnation) -> float:
     tree = inc.worktree or inc.prior
     if tree is None:
-        return False
+        return 0.0
     work = await inc.systems.workspaces.work(tree)
     paths = [tree.path / name for name in work.changed]
-    return await blocking.look("file", _LOOK_S, _newest, tree.path, paths) > inc.systems.now() - _JUST_NOW_S
+    return await blocking.look("file", _LOOK_S, _newest, tree.path, paths)
 
 
 def _newest(tree: Path, paths: Iterable[Path]) -> float:

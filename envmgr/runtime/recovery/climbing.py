@@ -66,10 +66,13 @@ class Climber:
             await self._climb(actor, owed)
         if scope.cancelled_caught:
             await self._give_up(actor, owed)
-        # After an unforeseen error it is driven again, so that all this is not yet so.
+        self.over(actor)  # after an unforeseen error it is driven again, so that this is not yet so
+
+    def over(self, actor: Actor) -> None:
+        """A measure was taken, well or not."""
         actor.climbing = None
-        self.acted_at[agent] = steady(self._supervisor.systems)
-        self.acting.discard(agent)
+        self.acted_at[actor.state.id] = steady(self._supervisor.systems)
+        self.acting.discard(actor.state.id)
         self._taken()
         actor.changed()
 
