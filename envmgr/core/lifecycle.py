@@ -120,7 +120,7 @@ _ROWS: Mapping[type[Any], Mapping[Lifecycle, Handler]] = {
     DriftSeen: _watched(remarks.drift),
     LimitSeen: _watched(remarks.limit),
     Quarantined: _watched(remarks.quarantined),
-    HostRestarted: dict.fromkeys(_ALL, _NOT_RUNNING) | {Lifecycle.RUNNING: living.host_restarted},
+    HostRestarted: _watched(living.host_restarted),
     RecoverRequested: {
         Lifecycle.STOPPED: refused("is stopped", "Start it: `envmgr start {name}`."),
         Lifecycle.ERROR: recovering.recover,

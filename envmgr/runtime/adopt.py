@@ -55,7 +55,8 @@ async def adopt(
     await tidying.tidy_copies(supervisor, group)
     await restoring.mark(supervisor)
     await rebooting.mark()
-    spawning = [a for a in supervisor.actors() if a.state.lifecycle is Lifecycle.SPAWNING]
+    cut_off = [a for a in supervisor.actors() if a.state.lifecycle is Lifecycle.SPAWNING]
+    spawning = [a for a in cut_off if a.restoring or a.state.rung is not Rung.RESPAWN]  # a respawn goes on
     for effect in owed:
         actor = supervisor.actor(effect.agent)
         # Against what failed before the machine was restarted nothing is to be done any more.

@@ -51,7 +51,7 @@ Climb = Callable[[Actor, OwedEffect], Awaitable[None]]
 """Take the measure that is owed and settle it; it takes `actor.busy` itself, for it may wait before."""
 
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 1.0, 30.0
-_CUT_OFF = "the daemon was ended in the middle of it"
+_CUT_OFF, _NOT_WRITTEN = "the daemon was ended in the middle of it", "its trail could not be written"
 
 
 class Performer:
@@ -91,7 +91,7 @@ class Performer:
     async def __call__(self, actor: Actor, owed: OwedEffect, *, was_cut_off: bool = False) -> None:
         """Carry it out; what fails for an unforeseen reason (a full disk) is tried again until it is settled."""
         pause_s, is_first = _FIRST_PAUSE_S, not was_cut_off
-        reason = _CUT_OFF if was_cut_off else "its trail could not be written"
+        reason = _CUT_OFF if was_cut_off else _NOT_WRITTEN
         while True:
             try:
                 await self._once(actor, owed, is_first=is_first, reason=reason)
@@ -101,7 +101,7 @@ class Performer:
                     "effect failed", extra={"agent": actor.state.id, "effect": owed.effect.kind.value}
                 )
             await anyio.sleep(pause_s)
-            pause_s, is_first = min(_LAST_PAUSE_S, pause_s * 2), False
+            pause_s, is_first, reason = min(_LAST_PAUSE_S, pause_s * 2), False, _NOT_WRITTEN
 
     async def _once(self, actor: Actor, owed: OwedEffect, *, is_first: bool, reason: str) -> None:
         match owed.effect.kind:
@@ -217,6 +217,10 @@ class Performer:
             saga = Saga(Journal(self.supervisor, inc), reach=self._reach)
             ordered: list[Step] = [steps[record.step] for record in begun]
             left = await saga.undo(ordered, receipts)
+            if reason == _CUT_OFF and not left and actor.state.rung is Rung.RESPAWN and not actor.restoring:
+                actor.incarnation = None  # nobody waits for an answer, so it is begun once more
+                await self._spawn(actor, owed)
+                return
             fact = SpawnFailed(
                 generation=inc.generation,
                 step=begun[-1].step if begun else "admission",

@@ -168,6 +168,8 @@ class Ends:
     async def _keeper_died(self) -> None:
         """What had ended before is told from its record; what becomes of the rest is for those who mend keepers."""
         record = await keeperless.record(self._inc)
+        if record is not None and await keeperless.is_history(self._inc, record):
+            return  # nobody has died since the machine was restarted
         for held in record.services.values() if record is not None else ():
             for unit in (one for one in self._inc.services if one.name == held.service):
                 if not held.is_alive and self._is_news(held):

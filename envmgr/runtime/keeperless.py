@@ -7,6 +7,7 @@ descendant, wherever it went since. A record of an earlier start of the host is 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -20,6 +21,12 @@ async def record(inc: Incarnation) -> KeeperRecord | None:
     """What the agent's keeper wrote down before it died; only after `Keepers.find` said Absent."""
     found = await inc.systems.keepers.record(inc.home)
     return found if found is not None and found.owner.startswith(f"{inc.owner}/") else None
+
+
+async def is_history(inc: Incarnation, found: KeeperRecord) -> bool:
+    """Whether it was written before the machine was last started."""
+    me = await inc.identify(os.getpid())
+    return me is not None and found.identity.boot_id != me.boot_id
 
 
 async def marks(inc: Incarnation) -> Mapping[str, Marks]:

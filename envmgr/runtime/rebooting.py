@@ -20,6 +20,7 @@ from envmgr.errors import EnvmgrError, Unavailable
 from envmgr.model.agent import AgentState, Desired, Lifecycle
 from envmgr.model.event import NewEvent
 from envmgr.model.ids import AgentId
+from envmgr.model.incident import Rung
 from envmgr.model.observe import Present
 from envmgr.model.stimulus import HostRestarted
 from envmgr.protocols.store import Transaction
@@ -56,7 +57,7 @@ class Note:
         if state.desired is not Desired.RUNNING or self.tries >= _MOST_TRIES:
             return False
         if state.generation == self.generation:
-            return state.lifecycle in (Lifecycle.RUNNING, Lifecycle.STOPPING, Lifecycle.STOPPED)
+            return state.is_alive or state.lifecycle in (Lifecycle.STOPPING, Lifecycle.STOPPED)
         began = self.generation < state.generation <= self.generation + self.tries
         return began and state.lifecycle is Lifecycle.ERROR and not state.holds
 
@@ -68,8 +69,10 @@ def _recognise(tx: Transaction, boot: str) -> bool:
     if known is None or known == boot:
         return False
     for state in (record.state for record in tx.agents()):
-        if state.lifecycle is Lifecycle.RUNNING:
+        if state.is_alive:
             _write(tx, state.id, Note(generation=state.generation))
+        elif state.lifecycle is Lifecycle.SPAWNING and state.rung is Rung.RESPAWN:
+            _write(tx, state.id, Note(generation=state.generation - 1, tries=1))  # its first start was this one
     return True
 
 
@@ -148,7 +151,7 @@ class Rebooting:
             return
         if self._over is not None:
             await self._over(actor.state.id, "the machine was restarted")
-        if actor.state.lifecycle is Lifecycle.RUNNING:
+        if actor.state.is_alive:
             await self._release(actor, note)
         if self._restores:
             await self._start(actor, note)
