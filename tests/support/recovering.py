@@ -157,6 +157,16 @@ class Lab:
 
         await async_eventually(waits)
 
+    async def until_waiting_for(self, words: str) -> None:
+        """The newest incident waits, for that reason."""
+
+        async def waits() -> bool:
+            found = await self.incidents()
+            last = found[0].climbs[-1] if found and found[0].climbs else None
+            return last is not None and last.rung is Rung.WAIT and words in last.because
+
+        await async_eventually(waits)
+
     async def until_rung(self, rung: Rung) -> None:
         await async_eventually(lambda: self.actor.state.rung is rung)
 
