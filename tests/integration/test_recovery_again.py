@@ -163,3 +163,25 @@ async def test_a_service_that_is_not_critical_is_left_to_a_person_while_the_agen
 
         lab.actor.services["api"] = Outcome(state=ServiceState.READY)
         await lab.until_calm()
+
+
+# --- the end --------------------------------------------------------------------------------------------------
+
+
+@proves("RECOVER-013")
+async def test_a_hang_that_the_restart_policy_mended_is_over_after_some_time_of_health(
+    tmp_path: Path,
+) -> None:
+    async with recovering(tmp_path, API, limits=replace(LIMITS, close_after_s=0.1)) as lab:
+        hangs = lab.failure("api", exit_code=None, is_hang=True, words="api runs and does not answer")
+        lab.actor.services["api"] = Outcome(state=ServiceState.FAILED, detail="does not answer")
+        lab.conductor.restarted(lab.actor, hangs, "it hung")
+        await async_eventually(lambda: bool(lab.conductor.incidents.all()))
+        await _for_s(2 * QUICK.stabilize_s)
+        assert (await lab.incident()).climbs[-1].outcome is ClimbOutcome.RUNNING
+
+        lab.actor.services["api"] = Outcome(state=ServiceState.READY)
+        await async_eventually(lambda: not lab.conductor.incidents.all())
+        assert [(c.rung, c.outcome) for c in (await lab.incident()).climbs] == [
+            (Rung.SERVICE, ClimbOutcome.HELD)
+        ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from envmgr.core.replicas import FRONTS, expand
-from envmgr.model.incident import FailureClass, Incident, Part
+from envmgr.model.incident import Incident, Part
 from envmgr.model.observe import Absent, Present, Seen, Unknown
 from envmgr.model.service import ServiceKind, ServiceSpec, ServiceState
 from envmgr.runtime.actor import Actor
@@ -43,10 +43,10 @@ def trouble(actor: Actor, inc: Incarnation, incident: Incident) -> Seen[str]:
 
 
 def is_down(actor: Actor, incident: Incident) -> bool | None:
-    """Whether what failed is still so, as its last observation says; None when that says nothing."""
+    """Whether what failed is still so, as its last observation says; None when that says nothing. What hangs has failed too."""
     if incident.part in (Part.ASSISTANT, Part.SESSION):
         return any(condition.type in _GONE for condition in actor.state.conditions)
-    if incident.part is not Part.SERVICE or incident.diagnosis.failure is FailureClass.HANG:
+    if incident.part is not Part.SERVICE:
         return None
     outcome = actor.services.get(incident.subject)
     if outcome is None or outcome.state not in (*_WELL, *_DOWN):
