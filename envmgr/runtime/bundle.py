@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,13 +13,13 @@ import anyio
 from anyio.abc import TaskGroup
 
 from envmgr.aio import blocking, tasks
-from envmgr.core.masking import MASK, is_secret_name, masked
+from envmgr.core.masking import stripped
 from envmgr.errors import EnvmgrError
 from envmgr.model.incident import Incident, Symptom
 from envmgr.protocols.store import Transaction
 from envmgr.runtime.actor import Actor
 from envmgr.runtime.bundle_parts import PARTS, Gather, Json, Subject
-from envmgr.runtime.looking import secrets_of
+from envmgr.runtime.secrecy import values_of
 from envmgr.runtime.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 MOST_BYTES = 1_000_000
 _PART_S = 5.0
 _AT_ONCE = 2
+_OUTPUT = ("logs",)
 
 
 class Bundles:
@@ -46,10 +47,9 @@ class Bundles:
             async with self._turns:
                 inc = await self._supervisor.incarnation(actor)
                 about = Subject(actor=actor, inc=inc, incident=incident, symptom=symptom)
-                known = await _secrets(about)
-                text = _fitting(
-                    {name: _without(part, known) for name, part in (await _gather(about)).items()}
-                )
+                secrets = await values_of(inc, within_s=_PART_S)
+                parts = _left_out(await _gather(about), secrets.unknown)
+                text = _fitting({name: stripped(part, secrets.known) for name, part in parts.items()})
                 name = f"{incident.id}.json"
                 await blocking.act("file", write_whole, self._supervisor.layout.incidents / name, text)
                 await self._supervisor.systems.store.write(lambda tx: _note(tx, incident.id, name))
@@ -79,26 +79,9 @@ async def _gather(about: Subject) -> dict[str, Json]:
     return found
 
 
-async def _secrets(about: Subject) -> Collection[str]:
-    """Values that must not be kept: of the template's secrets, and of the person's environment as far as its names tell."""
-    theirs = {name: value for name, value in about.inc.environment.items() if is_secret_name(name)}
-    with anyio.move_on_after(_PART_S):
-        theirs |= await secrets_of(about.inc)
-    return set(theirs.values())
-
-
-def _without(value: Json, known: Collection[str], *, is_secret: bool = False) -> Json:
-    """The same without secrets: by value, by the name it goes under, by its shape."""
-    if isinstance(value, str):
-        return MASK if is_secret and value else masked(value, known)
-    if isinstance(value, Mapping):
-        return {
-            str(name): _without(one, known, is_secret=is_secret_name(str(name)))
-            for name, one in value.items()
-        }
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_without(one, known, is_secret=is_secret) for one in value]
-    return value
+def _left_out(parts: Mapping[str, Json], why: str) -> dict[str, Json]:
+    """Without what programs have written themselves."""
+    return {name: {"missing": why} if why and name in _OUTPUT else part for name, part in parts.items()}
 
 
 def _fitting(parts: Mapping[str, Json]) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from envmgr.aio import blocking
+from envmgr.core.masking import masked
 from envmgr.errors import EnvmgrError, Unavailable
 from envmgr.model.service import LogPolicy
 from envmgr.model.spec import TaskCommand
@@ -23,10 +24,6 @@ log = logging.getLogger(__name__)
 LOG_NAME = "hooks"
 """What people call the log."""
 
-MASK = "********"
-"""What stands in a text where a secret was."""
-MIN_SECRET_CHARS = 4
-"""Shorter values stand in any text by chance."""
 _SHOWN_CHARS = 400
 
 
@@ -58,7 +55,7 @@ async def run_task(inc: Incarnation, task: TaskCommand, *, what: str) -> None:
     except EnvmgrError as error:
         await blocking.act("file", _write, inc, f"# {what}: {error.message}\n")
         raise
-    output = masked(said, secrets)
+    output = masked(said, secrets.values())
     took_s = inc.systems.now() - begun_at
     ending = f"# {what}: exited with {code} after {took_s:.1f} s\n"
     await blocking.act("file", _write, inc, f"{output}{_line_end(output)}{ending}")
@@ -67,14 +64,6 @@ async def run_task(inc: Incarnation, task: TaskCommand, *, what: str) -> None:
             f"{what} command `{shown}`{where} exited with {code}: {output.strip()[-_SHOWN_CHARS:] or 'no output'}",
             hint=_hint(inc, task),
         )
-
-
-def masked(text: str, secrets: Mapping[str, str]) -> str:
-    """The text without values of secrets; those of a few characters stand in any text by chance."""
-    for value in sorted(secrets.values(), key=len, reverse=True):
-        if len(value) >= MIN_SECRET_CHARS:
-            text = text.replace(value, MASK)
-    return text
 
 
 def _line_end(text: str) -> str:

@@ -277,3 +277,25 @@ def test_a_log_for_which_there_is_no_time_is_named_as_missing(tmp_path: Path) ->
     assert packer.recordings == []
     with pytest.raises(Unavailable):
         reading.text_of(tmp_path / "entry", "logs/web.gz", lines=0)
+
+
+@proves("MASK-003")
+async def test_values_of_telling_names_and_what_looks_like_a_secret_are_not_in_the_archive(
+    tmp_path: Path,
+) -> None:
+    typed, seen = "typed-in-the-template", "abcdef-bearer-12345"
+    async with ended(tmp_path) as (inc, _):
+        inc.spec = replace(inc.spec, env={**inc.spec.env, "OPENAI_API_KEY": typed, "MODE": "dev"})
+        write(inc.home, {"logs/web.log": f"key is {typed}\nAuthorization: Bearer {seen}\nGET /\n"})
+
+        folder = inc.layout.archive / (await archive(inc, stopped(inc))).folder
+
+        said = {path.name: _content(path) for path in folder.rglob("*") if path.is_file()}
+        assert [name for name, text in said.items() if typed in text or seen in text] == []
+        assert "GET /" in said["web.gz"]
+        assert '"MODE": "dev"' in said["template.json"]
+
+
+def _content(path: Path) -> str:
+    data = path.read_bytes()
+    return (gzip.decompress(data) if path.suffix == ".gz" else data).decode()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -14,12 +14,12 @@ import pytest
 
 from envmgr.aio import blocking
 from envmgr.core.classify import diagnose
-from envmgr.errors import Unobservable
+from envmgr.errors import ConfigError, Unobservable
 from envmgr.model.event import NewEvent
 from envmgr.model.incident import Climb, ClimbOutcome, Incident, Part, Rung, Symptom
 from envmgr.model.probe import Readiness, TcpProbe
 from envmgr.model.service import Condition, Dependency, PortSpec, ServiceKind, ServiceSpec, ServiceState
-from envmgr.model.spec import SecretRef, SecretSource
+from envmgr.model.spec import AgentSpec, SecretRef, SecretSource
 from envmgr.protocols.processes import Processes
 from envmgr.protocols.series import Sample, Series
 from envmgr.runtime import bundle
@@ -200,3 +200,18 @@ async def test_a_bundle_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     await blocking.act("file", write_whole, path, "{}")
     assert [(file.name, file.read_text()) for file in path.parent.iterdir()] == [("7.json", "{}")]
     assert bundle.MOST_BYTES == 1_000_000
+
+
+@proves("MASK-003")
+async def test_without_the_values_of_secrets_no_output_is_kept(tmp_path: Path) -> None:
+    def unknown(spec: AgentSpec, environment: Mapping[str, str]) -> dict[str, str]:
+        raise ConfigError("DB is not set", hint="Start it again.")
+
+    async with incarnation(tmp_path, DB, API) as inc:
+        supervisor, actor = await prepared(inc)
+        inc.systems = replace(inc.systems, secrets=unknown)
+        _, found = await written(supervisor, actor, inc)
+
+    why = "values of secrets, which must not be kept, cannot be known: DB is not set"
+    assert found["logs"] == {"missing": why}
+    assert found["exit"]["exit_code"] == 1

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
-from envmgr.core.masking import MASK, is_secret_name, masked
+from envmgr.core.masking import MASK, is_secret_name, masked, masked_stream, stripped
 from tests.support.requirements import proves
 
 
@@ -43,3 +45,45 @@ def test_other_text_stays_as_it_is() -> None:
 )
 def test_names_of_secrets_are_known(name: str, *, is_one: bool) -> None:
     assert is_secret_name(name) is is_one
+
+
+@proves("MASK-002")
+def test_data_goes_by_the_names_that_values_have() -> None:
+    data = {"env": {"OPENAI_API_KEY": "abc", "MODE": "dev"}, "argv": ["run", "--token abc123def"], "port": 1}
+
+    assert stripped(data) == {
+        "env": {"OPENAI_API_KEY": MASK, "MODE": "dev"},
+        "argv": ["run", f"--token {MASK}"],
+        "port": 1,
+    }
+
+
+@proves("MASK-002")
+def test_of_two_secrets_that_begin_alike_the_longer_goes_wherever_a_stream_is_cut() -> None:
+    text = b"one abcdefgh two abcd three abcdefgh"
+
+    for cut in range(len(text) + 1):
+        said = b"".join(masked_stream([text[:cut], text[cut:]], ["abcd", "abcdefgh"]))
+        assert said == f"one {MASK} two {MASK} three {MASK}".encode()
+
+
+@proves("MASK-002")
+@pytest.mark.parametrize("before", [0, 100, (1 << 14) - 20, 1 << 14, 1 << 18])
+def test_a_stream_loses_what_looks_like_a_secret_and_nothing_else(before: int) -> None:
+    line = b"GET / \xff\r\n"
+    lines = line * (before // len(line))
+    chunks = [lines, b"DB_PASS", b"WORD=abc123def next\n", b"", b"the end"]
+
+    said = b"".join(masked_stream(chunks, ["other-secret"]))
+
+    assert said == lines + f"DB_PASSWORD={MASK} next\nthe end".encode()
+
+
+@proves("MASK-002")
+@pytest.mark.parametrize("line", [b"a.a-" * 50_000, b"token" * 40_000, b" --a" * 50_000 + b"token "])
+def test_no_line_takes_a_time_that_grows_with_its_square(line: bytes) -> None:
+    began = time.process_time()
+
+    b"".join(masked_stream([line]))
+
+    assert time.process_time() - began < 2

@@ -30,6 +30,7 @@ from envmgr.runtime.archiving.packing import Log, Mark, Packer, finish, mark, si
 from envmgr.runtime.archiving.screens import screen_of
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.saga import never
+from envmgr.runtime.secrecy import Values, values_of
 
 _MARKS = "archived/"
 _PACKING_S = 20.0
@@ -88,7 +89,9 @@ async def archive(
     packer = Packer(folder=folder, secrets=(), until=time.monotonic() + _PACKING_S)
     try:
         reach("archive-noted")
-        secrets = await _secrets(inc, packer)
+        secrets = await values_of(inc, within_s=_SECRETS_S)
+        if secrets.unknown:
+            packer.missing.append(Missing(part="logs and screens", why=secrets.unknown))
         work = await _save_work(inc, note, packer)
         events, incidents = await store.read(lambda tx: _told(tx, inc, marks))
         draft = _draft(inc, state, marks, work, cause=cause)
@@ -137,20 +140,6 @@ def _positions(found: dict[str, list[int]] | None) -> dict[str, Mark] | None:
 def _record(tx: Transaction, snapshot: Snapshot, note: saving.Note, marks: Marks) -> Snapshot:
     tx.put(f"{_MARKS}{snapshot.agent}", json.dumps(asdict(marks)))
     return saving.record(tx, snapshot, note)
-
-
-async def _secrets(inc: Incarnation, packer: Packer) -> Sequence[str] | None:
-    """None when they cannot be known: then nothing is kept that may hold them."""
-    try:
-        with anyio.fail_after(_SECRETS_S):
-            return tuple((await inc.secrets()).values())
-    except EnvmgrError as error:
-        reason = error.message
-    except TimeoutError:
-        reason = "there was no time left"
-    why = f"values of secrets, which must not be kept, cannot be known: {reason}"
-    packer.missing.append(Missing(part="logs and screens", why=why))
-    return None
 
 
 async def _save_work(inc: Incarnation, note: saving.Note, packer: Packer) -> _Work:
@@ -210,7 +199,7 @@ def _draft(inc: Incarnation, state: AgentState, marks: Marks, work: _Work, *, ca
 def _pack(
     inc: Incarnation,
     packer: Packer,
-    secrets: Sequence[str] | None,
+    secrets: Values,
     draft: Manifest,
     marks: Marks,
     work: _Work,
@@ -218,11 +207,11 @@ def _pack(
     incidents: Sequence[Incident],
 ) -> dict[str, Mark]:
     """Blocking; returns how far the logs have been kept."""
-    packer = replace(packer, secrets=secrets or ())
+    packer = replace(packer, secrets=tuple(secrets.known))
     packer.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     packer.folder.mkdir(mode=0o700)
     ends: dict[str, Mark] = {}
-    for log in _logs(inc.home, marks) if secrets is not None else ():
+    for log in _logs(inc.home, marks) if not secrets.unknown else ():
         ends[log.path.name] = mark(log.path)
         packer.log(log)
     packer.lines("events.jsonl.gz", map(asdict, events))

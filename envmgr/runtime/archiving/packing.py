@@ -6,14 +6,14 @@ import gzip
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
+from envmgr.core.masking import masked, masked_stream, stripped
 from envmgr.runtime.archiving.manifest import Missing, Recording
-from envmgr.runtime.commands import MASK, MIN_SECRET_CHARS
 
 _CHUNK_BYTES = 1 << 18
 _LEVEL = 6
@@ -57,13 +57,9 @@ class Packer:
     recordings: list[Recording] = field(default_factory=list)
     missing: list[Missing] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        known = (value for value in self.secrets if len(value) >= MIN_SECRET_CHARS)
-        self.secrets = sorted(known, key=len, reverse=True)
-
     def lack(self, part: str, why: str) -> None:
         """Say what is not there."""
-        self.missing.append(Missing(part=part, why=self._masked_text(why)))
+        self.missing.append(Missing(part=part, why=masked(why, self.secrets)))
 
     def log(self, log: Log) -> None:
         """All that was written since `begin`, rotated files too, oldest first."""
@@ -92,17 +88,20 @@ class Packer:
         """One JSON object per line, compressed."""
         with self._open(name) as target:
             for value in values:
-                target.write(json.dumps(self._masked(value), default=str).encode() + b"\n")
+                target.write(json.dumps(stripped(value, self.secrets), default=str).encode() + b"\n")
 
     def json(self, name: str, value: object) -> None:
         """Readable JSON."""
-        self.text(name, json.dumps(self._masked(value), indent=1, default=str) + "\n")
+        self._write(name, json.dumps(stripped(value, self.secrets), indent=1, default=str) + "\n")
 
     def text(self, name: str, text: str) -> None:
         """As it is, but for secrets."""
+        self._write(name, masked(text, self.secrets))
+
+    def _write(self, name: str, text: str) -> None:
         path = self._place(name)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(self._masked_text(text).encode("utf-8", "surrogateescape"))
+            file.write(text.encode("utf-8", "surrogateescape"))
 
     def _pack(
         self, pieces: Sequence[tuple[Path, int]], target: gzip.GzipFile
@@ -110,42 +109,13 @@ class Packer:
         segments, total = [], 0
         for path, start in pieces:
             begun = total
-            for data in self._masked_stream(_chunks(path, start)):
+            for data in masked_stream(_chunks(path, start), self.secrets):
                 if time.monotonic() > self.until:
                     raise OutOfTime
                 target.write(data)
                 total += len(data)
             segments.append({"offset": begun, "bytes": total - begun, "source": path.name})
         return segments, total
-
-    def _masked_stream(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
-        """A secret that is cut by two chunks is one secret; one that is cut by a rotation is not found."""
-        values = [value.encode("utf-8", "surrogateescape") for value in self.secrets]
-        keep, held = max(map(len, values), default=1) - 1, b""
-        for chunk in chunks:
-            held += chunk
-            for value in values:
-                held = held.replace(value, MASK.encode())
-            ready = len(held) - keep
-            if ready > 0:
-                yield held[:ready]
-                held = held[ready:]
-        yield held
-
-    def _masked(self, value: object) -> object:
-        match value:
-            case str():
-                return self._masked_text(value)
-            case Mapping():
-                return {self._masked_text(str(key)): self._masked(each) for key, each in value.items()}
-            case list() | tuple() | set() | frozenset():
-                return [self._masked(each) for each in value]
-        return value
-
-    def _masked_text(self, text: str) -> str:
-        for value in self.secrets:
-            text = text.replace(value, MASK)
-        return text
 
     def _place(self, name: str) -> Path:
         path = self.folder / name

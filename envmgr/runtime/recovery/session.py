@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from envmgr.aio import blocking
+from envmgr.core.masking import masked
 from envmgr.errors import EnvmgrError, Unavailable, Unobservable
 from envmgr.model.agent import Activity
 from envmgr.model.observe import Absent, Present, Unknown
@@ -16,7 +17,6 @@ from envmgr.model.stimulus import SessionRestored
 from envmgr.protocols.terminals import Terminal
 from envmgr.runtime import conversation, delivery
 from envmgr.runtime.actor import ASSISTANT, Actor
-from envmgr.runtime.commands import masked
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.missed import replay
 from envmgr.runtime.recovery.measure import Measure
@@ -127,7 +127,7 @@ class SessionRung:
         if not text.strip():
             return None
         name = f"{inc.generation}-{int(inc.systems.now())}.txt"
-        return await blocking.act("file", _keep, inc.home / "screens" / name, masked(text, secrets))
+        return await blocking.act("file", _keep, inc.home / "screens" / name, masked(text, secrets.values()))
 
 
 def _is_whole(terminal: Terminal) -> bool:
