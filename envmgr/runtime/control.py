@@ -34,6 +34,7 @@ class _Turn(Generic[T]):
 
     def __init__(self, key: Hashable) -> None:
         self.key = key
+        self.scope = anyio.CancelScope()
         self.result: list[T] = []
         self.failure: Exception | None = None
         self.is_over = anyio.Event()
@@ -194,13 +195,18 @@ class Control:
 
     # --- one at a time ------------------------------------------------------------------------------------
 
-    async def alone(self, actor: Actor, act: Callable[[Incarnation], Awaitable[T]]) -> T:
+    async def alone(
+        self, actor: Actor, act: Callable[[Incarnation], Awaitable[T]], *, ends_with_asker: bool = False
+    ) -> T:
         """Do something else to a running agent that nothing may come between; a stop ends it.
+
+        Args:
+            ends_with_asker: Whoever asked and is cancelled takes it along, and goes away when it has ended.
 
         Raises:
             Conflict: The agent does not run, or was stopped meanwhile.
         """
-        return await self._alone(actor, act, None)
+        return await self._alone(actor, act, None, ends_with_asker=ends_with_asker)
 
     async def carry_out(
         self, actor: Actor, inc: Incarnation, spec: AgentSpec | None, moves: Moves, *, cause: str
@@ -215,6 +221,7 @@ class Control:
         environment: Mapping[str, str] | None,
         *,
         key: Hashable = None,
+        ends_with_asker: bool = False,
     ) -> T:
         """Run a change in a task of its own: who asked may go away, and a stop of the agent ends it.
 
@@ -227,7 +234,14 @@ class Control:
             if key is not None:
                 self._waiting[key] = turn
             tasks.start(self._group, "a change", self._run, actor, act, environment, turn)
-        await turn.is_over.wait()
+        try:
+            await turn.is_over.wait()
+        except anyio.get_cancelled_exc_class():
+            if ends_with_asker:
+                turn.scope.cancel()
+                with anyio.CancelScope(shield=True):
+                    await turn.is_over.wait()
+            raise
         if turn.failure is not None:
             raise turn.failure
         if not turn.result:
@@ -243,15 +257,18 @@ class Control:
         turn: _Turn[T],
     ) -> None:
         try:
-            async with actor.busy:
-                self._waiting.pop(turn.key, None)  # who asks from now on wants another one
-                self._refuse_unless_running(actor)
-                inc = await self._supervisor.incarnation(actor)
-                if environment and not inc.environment:  # as after a restart of the daemon
-                    actor.environment = inc.environment = environment
-                with anyio.CancelScope() as actor.changing:
-                    turn.result.append(await act(inc))
-                actor.changing = None
+            with turn.scope:
+                async with actor.busy:
+                    self._waiting.pop(turn.key, None)  # who asks from now on wants another one
+                    self._refuse_unless_running(actor)
+                    actor.changing = turn.scope  # a stop that comes from here on finds it
+                    try:
+                        inc = await self._supervisor.incarnation(actor)
+                        if environment and not inc.environment:  # as after a restart of the daemon
+                            actor.environment = inc.environment = environment
+                        turn.result.append(await act(inc))
+                    finally:
+                        actor.changing = None
         except Exception as error:  # noqa: BLE001  raised again where it was asked for
             turn.failure = error
         finally:

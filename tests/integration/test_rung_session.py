@@ -6,6 +6,7 @@ import os
 import signal
 from pathlib import Path
 
+import anyio
 import psutil
 import pytest
 
@@ -163,3 +164,30 @@ async def test_a_recreation_that_was_cut_off_is_done_again_with_one_assistant(
 
         await _one_assistant(lab)
         assert lab.service_pids("web") == services
+
+
+@proves("RECOVER-014")
+async def test_who_is_cut_off_takes_the_measure_along_and_the_next_one_need_not_wait_for_it(
+    tmp_path: Path,
+) -> None:
+    reached: list[str] = []
+    ended = anyio.Event()
+
+    def reach(point: str) -> None:
+        reached.append(point)
+        if point == "rung-session-ended":
+            ended.set()
+
+    async with running(tmp_path, assistant_spec=COUNTS, reach=reach) as lab:
+        await _shows(lab, "start 1 of it")
+        async with anyio.create_task_group() as asking:
+            asking.start_soon(lab.climb, Rung.SESSION)
+            await ended.wait()
+            asking.cancel_scope.cancel()
+
+        assert not lab.actor.busy.locked()
+        assert lab.actor.changing is None
+        assert "rung-session-started" not in reached
+
+        await lab.climb(Rung.SESSION, key="2")
+        await _shows(lab, "start 2 of it")

@@ -102,7 +102,9 @@ class Rungs:
                 raise Conflict(f"the worktree of {inc.name} is gone", hint="A respawn makes it again.")
             return await act(inc, await self._save(inc, measure))
 
-        return await self._control.alone(actor, saved)
+        # A move of services is not left half done; what else it is gives way to a person's request.
+        gives_way = measure.rung is not Rung.REALLOCATE
+        return await self._control.alone(actor, saved, ends_with_asker=gives_way)
 
     async def _prepare(self, actor: Actor, measure: Measure) -> str:
         async def prepare(inc: Incarnation) -> str:
@@ -114,7 +116,7 @@ class Rungs:
                 rebuilt = await ground.rebuild(inc)
             return await self._respawn.act(inc, measure, snapshot, rebuilt)
 
-        return await self._control.alone(actor, prepare)
+        return await self._control.alone(actor, prepare, ends_with_asker=True)
 
     async def _save(self, inc: Incarnation, measure: Measure) -> Snapshot:
         await blocking.act("file", ground.free_index, inc.path)
