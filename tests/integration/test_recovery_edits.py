@@ -117,3 +117,59 @@ async def test_words_of_broken_code_lead_to_no_other_port_and_no_respawn(tmp_pat
         await breaks(lab, times=2)
         await lab.until_rung(Rung.PERSON)
         assert lab.measures.taken == []
+
+
+# --- one failure at a time ------------------------------------------------------------------------------------
+
+
+async def fails_twice(lab: Lab) -> None:
+    """Killed once, which its policy follows; then its code is broken."""
+    lab.actor.services["api"] = Outcome(state=ServiceState.FAILED, detail="ended")
+    killed = lab.failure("api", exit_code=None, exit_signal="SIGKILL")
+    lab.conductor.restarted(lab.actor, killed, "again")
+    await async_eventually(lambda: len(lab.conductor.incidents.all()) == 1)
+    await breaks(lab)
+
+
+@proves("RECOVER-030")
+async def test_a_service_that_fails_in_another_way_has_one_open_incident(tmp_path: Path) -> None:
+    async with worktree(tmp_path) as inc, daemon(inc, limits=SOON) as lab:
+        edit(inc, ago_s=20.0)
+        await fails_twice(lab)
+        await lab.until_waiting_for("last minute")
+        newer, older = await lab.incidents()
+
+        assert (newer.closed_at, older.closed_at is not None) == (None, True)
+        assert older.climbs[-1].result == f"it failed in another way: incident {newer.id}"
+
+
+@proves("RECOVER-030")
+async def test_a_person_who_was_asked_about_another_failure_is_asked_no_more(tmp_path: Path) -> None:
+    async with worktree(tmp_path) as inc, daemon(inc, limits=SOON) as lab:
+        await breaks(lab)
+        await lab.until_rung(Rung.PERSON)
+        edit(inc, ago_s=20.0)
+        await breaks(lab, "ImportError: cannot import name x")
+
+        await lab.until_waiting_for("last minute")
+        assert (lab.actor.state.lifecycle, lab.actor.state.rung) == (Lifecycle.RUNNING, None)
+
+
+@proves("RECOVER-030", "RECOVER-029")
+async def test_a_daemon_that_finds_an_older_failure_of_a_broken_service_does_not_press_it(
+    tmp_path: Path,
+) -> None:
+    async with worktree(tmp_path) as inc:
+        async with daemon(inc, limits=replace(SOON, is_on=False)) as lab:
+            await breaks(lab, times=2)
+            await lab.until_waiting_for("switched off")
+            older = replace(lab.conductor.incidents.all()[0], id=0, seen_at=1.0, climbs=())
+            silent = replace(older.diagnosis, evidence=older.diagnosis.evidence[-1:], fingerprint="other")
+            older = replace(older, diagnosis=silent, symptoms=1)
+            await inc.systems.store.write(lambda tx: tx.add_incident(older))
+        async with daemon(inc, limits=SOON) as lab:
+            lab.actor.services["api"] = Outcome(state=ServiceState.FAILED, detail="ended")
+            await lab.until_rung(Rung.PERSON)
+
+            assert lab.measures.taken == []
+            assert [one.closed_at is None for one in await lab.incidents()] == [False, True]

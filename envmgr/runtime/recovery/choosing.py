@@ -82,6 +82,7 @@ class Chooser:
         if incident.id not in self._pressing:
             await self._gate.noticed(incident.agent, incident.diagnosis.failure)
         self._pressing[incident.id] = symptom
+        self._edits.forget(incident.agent)
 
     def forget(self, agent: AgentId) -> None:
         """Nothing of it presses any more."""

@@ -17,6 +17,7 @@ from envmgr.model.agent import Desired, Lifecycle
 from envmgr.model.ids import AgentId
 from envmgr.model.incident import Climb, ClimbOutcome, Incident, Part, Rung, Symptom
 from envmgr.model.recovery import RecoveryLimits
+from envmgr.model.stimulus import RungHeld
 from envmgr.protocols.store import OwedEffect
 from envmgr.runtime.actor import Actor
 from envmgr.runtime.recovery import ledger
@@ -237,6 +238,16 @@ class Conductor:
             )  # fmt: skip
             await self.incidents.amend(incident.id, climbing(gave_up))
 
+    async def _forget_older(self, actor: Actor) -> None:
+        """Only how a service fails now counts; a person who was asked about another failure of it need not be any more."""
+        state = actor.state
+        is_measured = state.rung is not None and state.rung is not Rung.PERSON
+        await self.incidents.supersede(state.id, sparing=state.incident if is_measured else 0)
+        if state.rung is Rung.PERSON and self.incidents.get(state.incident) is None:
+            reason = "it fails in another way"
+            over = RungHeld(generation=state.generation, incident=state.incident, reason=reason)
+            await self._supervisor.apply(actor, over, cause="recovery")
+
     async def _look_after(self, agent: AgentId) -> None:
         """One step further."""
         actor = self._supervisor.actor(agent)
@@ -250,6 +261,7 @@ class Conductor:
             await self._verifier.respawn_failed(actor)
         if agent in self._climber.acting | self._climber.asked or not state.is_alive:
             return
+        await self._forget_older(actor)
         await self._verifier.look(actor)
         if await self._retrials.look(actor):
             return

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from envmgr.model.event import NewEvent
 from envmgr.model.ids import AgentId
-from envmgr.model.incident import Climb, ClimbOutcome, Diagnosis, Incident, Rung, Symptom
+from envmgr.model.incident import Climb, ClimbOutcome, Diagnosis, Incident, Part, Rung, Symptom
 from envmgr.protocols.store import Transaction
 from envmgr.runtime.actor import Actor
 from envmgr.runtime.supervisor import Supervisor
@@ -105,6 +105,22 @@ class Incidents:
         after = await self._supervisor.systems.store.write(write)
         self._open[incident] = after
         return after
+
+    async def supersede(self, agent: AgentId, *, sparing: int) -> None:
+        """A service fails in one way at a time: what was known of it before its latest failure is over.
+
+        Args:
+            sparing: The incident a measure is under way for; 0: none.
+        """
+        mine = sorted(self.of(agent), key=lambda one: (one.seen_at, one.id))
+        latest = {one.subject: one for one in mine if one.part is Part.SERVICE}
+        for one in mine:
+            newer = latest.get(one.subject, one)
+            if one.part is not Part.SERVICE or one is newer or one.id == sparing:
+                continue
+            reason, now = f"it failed in another way: incident {newer.id}", self._supervisor.systems.now()
+            await self.amend(one.id, ended(ClimbOutcome.GIVEN_UP, at=now, result=reason))
+            await self.close(one, reason)
 
     async def close(self, incident: Incident, reason: str) -> None:
         """It is over."""

@@ -10,6 +10,7 @@ from anyio.abc import TaskGroup
 
 from envmgr.aio import tasks
 from envmgr.errors import EnvmgrError
+from envmgr.model.ids import AgentId
 from envmgr.model.incident import Climb, ClimbOutcome, FailureClass, Incident, Part, Rung
 from envmgr.model.recovery import MEASURES, RecoveryLimits
 from envmgr.runtime import symptoms
@@ -52,6 +53,10 @@ class Edits:
             edited = await symptoms.edited_at(await self._supervisor.incarnation(actor))
             self._known[actor.state.id] = (now, edited)
         return edited
+
+    def forget(self, agent: AgentId) -> None:
+        """Something failed: git is asked anew."""
+        self._known.pop(agent, None)
 
     async def is_mid_edit(self, actor: Actor, incident: Incident) -> bool:
         """Whether the source of what failed is being changed just now."""
