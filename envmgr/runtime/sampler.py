@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import anyio
 
@@ -34,16 +36,28 @@ _EVERY_S = 1.0
 _SILENT_S = 3.0
 _MUTE_LOOKS = 5
 _LINES = 200
+_AGAIN_S = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Death:
+    """How a process of a pane ended, with the end of its screen."""
+
+    key: tuple[str, int, int | None, str]
+    symptom: Symptom
 
 
 class Sampler:
     """The status loop."""
 
     def __init__(self, supervisor: Supervisor, report: Report = unheard) -> None:
-        """`report` hears of assistants that failed and sessions that are gone, at each look."""
+        """`report` hears of assistants that failed and sessions that are gone: at once, and again for as long as it is so."""
         self._supervisor, self._report = supervisor, report
+        # By generation of an agent; what is not looked at any more is forgotten.
         self._missing: dict[str, int] = {}
         self._mute: dict[str, int] = {}
+        self._deaths: dict[str, _Death] = {}
+        self._said: dict[str, float] = {}
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -63,6 +77,7 @@ class Sampler:
             for actor in self._supervisor.actors()
             if actor.state.is_alive and ASSISTANT not in actor.in_hand and not actor.restoring
         ]
+        self._forget_others({self._tag(actor) for actor in running})
         if not running:
             return
         match await self._supervisor.systems.terminals.panes():
@@ -99,10 +114,13 @@ class Sampler:
             await self._count_missing(actor, "its session is not in the list of the terminal server")
             return
         self._missing.pop(inc.tag, None)
+        if not pane.dead:
+            self._said.pop(inc.tag, None)
         for fact in await self._facts(actor, inc, pane):
-            await self._supervisor.apply(actor, fact)
+            decision = await self._supervisor.apply(actor, fact)
             if isinstance(fact, AssistantExited) and fact.code != 0:
-                self._report(actor, await self._exited(inc, pane, fact))
+                symptom = await self._exited(inc, pane, fact)
+                self._say(actor, symptom, is_news=not decision.ignored)
 
     async def _facts(self, actor: Actor, inc: Incarnation, pane: Pane) -> Sequence[Fact]:
         generation = inc.generation
@@ -111,7 +129,7 @@ class Sampler:
                 0,
                 pane.pid,
             )  # the list is older than the assistant that runs now
-            return [] if is_earlier else self._exit(pane, generation)
+            return [] if is_earlier else self._exit(pane, inc)
         if not inc.assistant.reports or not self._is_silent(actor):
             return []
         seen = inc.assistant.read_screen(await inc.systems.terminals.screen(pane.id))
@@ -125,17 +143,25 @@ class Sampler:
             )
         ]
 
-    def _exit(self, pane: Pane, generation: int) -> Sequence[Fact]:
+    def _exit(self, pane: Pane, inc: Incarnation) -> Sequence[Fact]:
         """tmux 3.3 sometimes tells that a pane died some time before it tells how; a few looks are worth the wait."""
-        times = self._mute.get(pane.id, 0) + 1
+        times = self._mute.get(inc.tag, 0) + 1
         if pane.exit_code is None and not pane.exit_signal and times < _MUTE_LOOKS:
-            self._mute[pane.id] = times
+            self._mute[inc.tag] = times
             return []
-        self._mute.pop(pane.id, None)
-        return [AssistantExited(generation=generation, code=pane.exit_code, signal=pane.exit_signal)]
+        self._mute.pop(inc.tag, None)
+        return [AssistantExited(generation=inc.generation, code=pane.exit_code, signal=pane.exit_signal)]
 
     async def _exited(self, inc: Incarnation, pane: Pane, fact: AssistantExited) -> Symptom:
-        """With the end of its screen, which often says why."""
+        """With the end of its screen, which often says why; that is read once."""
+        key, known = (pane.id, pane.pid, fact.code, fact.signal), self._deaths.get(inc.tag)
+        if known is None or known.key != key:
+            self._said.pop(inc.tag, None)
+            known = self._deaths[inc.tag] = _Death(key=key, symptom=await self._read(inc, pane, fact))
+            return known.symptom
+        return replace(known.symptom, at=inc.systems.steady())
+
+    async def _read(self, inc: Incarnation, pane: Pane, fact: AssistantExited) -> Symptom:
         at, secrets = inc.systems.steady(), await secrets_of(inc)
         try:
             screen = await inc.systems.terminals.screen(pane.id)
@@ -163,13 +189,30 @@ class Sampler:
 
     async def _count_missing(self, actor: Actor, reason: str) -> None:
         """Absent counts only when seen twice in a row (R-15)."""
-        generation = actor.state.generation
-        key = f"{self._supervisor.instance}/{actor.state.id}/{generation}"
-        times = self._missing[key] = self._missing.get(key, 0) + 1
+        tag = self._tag(actor)
+        times = self._missing[tag] = self._missing.get(tag, 0) + 1
         if times >= 2:
-            await self._supervisor.apply(actor, SessionLost(generation=generation, reason=reason))
+            lost = SessionLost(generation=actor.state.generation, reason=reason)
+            decision = await self._supervisor.apply(actor, lost)
             now = self._supervisor.systems.steady()
-            self._report(actor, Symptom(part=Part.SESSION, words=reason, at=now))
+            symptom = Symptom(part=Part.SESSION, words=reason, at=now)
+            self._say(actor, symptom, is_news=not decision.ignored)
+
+    def _say(self, actor: Actor, symptom: Symptom, *, is_news: bool) -> None:
+        """Once, and then at a calm pace: to mend what waits for something else costs next to nothing."""
+        tag, now = self._tag(actor), self._supervisor.systems.steady()
+        if is_news or now - self._said.get(tag, float("-inf")) >= _AGAIN_S:
+            self._said[tag] = now
+            self._report(actor, symptom)
+
+    def _tag(self, actor: Actor) -> str:
+        return f"{self._supervisor.instance}/{actor.state.id}/{actor.state.generation}"
+
+    def _forget_others(self, tags: Collection[str]) -> None:
+        memories: Sequence[dict[str, Any]] = (self._missing, self._mute, self._deaths, self._said)
+        for memory in memories:
+            for tag in memory.keys() - tags:
+                del memory[tag]
 
 
 def _lines(screen: str) -> tuple[str, ...]:

@@ -205,13 +205,48 @@ async def test_a_session_is_lost_only_when_it_was_missing_twice(
     assert [symptom.part for symptom in lab.reported] == [Part.SESSION]
 
 
-@proves("RECOVER-012")
-async def test_what_is_wrong_is_reported_for_as_long_as_it_is(tmp_path: Path) -> None:
-    async with running(tmp_path) as lab:
-        await lab.look(Absent(), times=4)
-        await lab.look(Present([pane(dead=True, exit_code=1)]), times=2)
+@proves("RECOVER-012", "RECOVER-031")
+async def test_what_is_wrong_is_reported_at_once_and_then_calmly_for_as_long_as_it_is(tmp_path: Path) -> None:
+    times = iter(range(5_000, 10_000, 4))
+    async with running(tmp_path, lambda: next(times)) as lab:
+        await lab.look(Absent(), times=2)
+        assert [symptom.part for symptom in lab.reported] == [Part.SESSION]
+        await lab.look(Absent(), times=20)
+        sessions = len(lab.reported)
+        assert 2 <= sessions < 20
+        await lab.look(Present([pane(dead=True, exit_code=1)]))
+        assert len(lab.reported) == sessions + 1
+        await lab.look(Present([pane(dead=True, exit_code=1)]), times=20)
 
-    assert [symptom.part for symptom in lab.reported] == [Part.SESSION] * 3 + [Part.ASSISTANT] * 2
+    assert sessions + 2 <= len(lab.reported) < sessions + 20
+    assert {symptom.part for symptom in lab.reported[sessions:]} == {Part.ASSISTANT}
+
+
+@proves("RECOVER-031")
+async def test_the_screen_of_a_dead_assistant_is_read_once_for_each_death(tmp_path: Path) -> None:
+    times = iter(range(5_000, 10_000, 10))
+    async with running(tmp_path, lambda: next(times)) as lab:
+        lab.terminals.text = "first words"
+        await lab.look(Present([pane(dead=True, exit_code=1)]))
+        lab.terminals.text = "second words"
+        await lab.look(Present([pane(dead=True, exit_code=1)]), times=3)
+        assert {symptom.output for symptom in lab.reported} == {("first words",)}
+        assert sorted({symptom.at for symptom in lab.reported}) == [symptom.at for symptom in lab.reported]
+
+        await lab.look(Present([pane(dead=True, exit_code=1, pid=8)]))
+        assert lab.reported[-1].output == ("second words",)
+
+
+@proves("RECOVER-031")
+async def test_what_was_known_of_an_agent_that_is_looked_at_no_more_is_forgotten(tmp_path: Path) -> None:
+    async with running(tmp_path) as lab:
+        await lab.look(Present([]))
+        lab.actor.restoring = "waits"
+        await lab.look(Present([]))
+        lab.actor.restoring = ""
+        await lab.look(Present([]))
+
+    assert lab.reported == []
 
 
 @proves("RECOVER-026")

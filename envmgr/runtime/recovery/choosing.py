@@ -21,6 +21,7 @@ from envmgr.runtime.recovery import ledger
 from envmgr.runtime.recovery.climbing import Climber
 from envmgr.runtime.recovery.clock import steady
 from envmgr.runtime.recovery.gate import Gate
+from envmgr.runtime.recovery.pace import Pace
 from envmgr.runtime.recovery.records import (
     Incidents,
     climbing,
@@ -39,6 +40,7 @@ _ORDER = (Part.HOST, Part.ENGINE, Part.WORKSPACE, Part.SESSION, Part.ASSISTANT, 
 _UNKNOWN_AGAIN_S = 3600.0
 _FRESH_S = 60.0
 _PROVIDER_S = 900.0
+_CALM = 10
 _UNSAFE = "the work could not be saved first"
 
 
@@ -64,7 +66,7 @@ class Chooser:
         self._supervisor, self._incidents, self._gate = supervisor, incidents, gate
         self._climber, self._limits, self._reach, self._edits = climber, limits, reach, edits
         self._pressing: dict[int, Symptom | None] = {}
-        self._waits: dict[int, tuple[float, float]] = {}
+        self._pace = Pace(supervisor, gate, calm_s=_CALM * limits.look_s)
         self.is_resting = False
 
     def load(self) -> None:
@@ -82,6 +84,12 @@ class Chooser:
         if incident.id not in self._pressing:
             await self._gate.noticed(incident.agent, incident.diagnosis.failure)
         self._pressing[incident.id] = symptom
+        if symptom.part is Part.SERVICE:  # told once; the others are said again for as long as they are so
+            self._pace.hurry(incident)
+
+    def hurry(self) -> None:
+        """What waits may have to wait no longer."""
+        self._pace.hurry()
         self._edits.forget(incident.agent)
 
     def forget(self, agent: AgentId) -> None:
@@ -137,6 +145,8 @@ class Chooser:
         return seen is True or symptom is not None
 
     async def _choose(self, actor: Actor, incident: Incident) -> None:
+        if not self._pace.is_due(incident):
+            return
         choice = choose(await self.case(actor, incident))
         if choice.rung is Rung.WAIT:
             await self._wait(incident, choice)
@@ -173,7 +183,7 @@ class Chooser:
     async def _is_cause_gone(self, actor: Actor, inc: Incarnation, incident: Incident) -> bool:
         failure = incident.diagnosis.failure
         if failure not in WAITED_OUT:  # such as a limit of the provider: tried again now and then
-            return is_waiting(incident) and self._waited_s(incident) >= _PROVIDER_S
+            return is_waiting(incident) and self._pace.waited_s(incident) >= _PROVIDER_S
         if failure is FailureClass.DEPENDENCY:
             return roots_are_well(actor, inc, incident.subject)
         if failure is FailureClass.ENGINE:
@@ -182,13 +192,6 @@ class Chooser:
         if failure is FailureClass.HOST:
             return not await self._supervisor.pulse.look()
         return is_waiting(incident)  # the network: tried again as its breaker allows
-
-    def _waited_s(self, incident: Incident) -> float:
-        """Under this daemon; the next one counts anew."""
-        began, now = incident.climbs[-1].at, steady(self._supervisor.systems)
-        known, since = self._waits.get(incident.id, (None, now))
-        self._waits[incident.id] = (began, since if known == began else now)
-        return now - self._waits[incident.id][1]
 
     async def _is_unknown_again(self, incident: Incident) -> bool:
         if incident.diagnosis.failure is not FailureClass.UNKNOWN:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import anyio
 from anyio.abc import TaskGroup
@@ -15,7 +16,7 @@ from envmgr.core.ladder import is_code_broken
 from envmgr.errors import EnvmgrError
 from envmgr.model.agent import Desired, Lifecycle
 from envmgr.model.ids import AgentId
-from envmgr.model.incident import Climb, ClimbOutcome, Incident, Part, Rung, Symptom
+from envmgr.model.incident import Climb, ClimbOutcome, Diagnosis, Incident, Part, Rung, Symptom
 from envmgr.model.recovery import RecoveryLimits
 from envmgr.model.stimulus import RungHeld
 from envmgr.protocols.store import OwedEffect
@@ -56,6 +57,12 @@ class _News:
     restart: str = ""
 
 
+@lru_cache(maxsize=100)
+def _diagnosed(symptom: Symptom) -> Diagnosis:
+    """What is said again need not be read again."""
+    return diagnose(symptom)
+
+
 class Conductor:
     """Owns incidents. `load` before agents are adopted, `run` afterwards.
 
@@ -94,13 +101,13 @@ class Conductor:
         known = self._news.setdefault((actor.state.id, symptom.part.value, symptom.subject), [])
         if all(news.restart for news in known):
             known.append(_News(symptom=symptom))
-        self.wake()
+        self._woken.set()
 
     def restarted(self, actor: Actor, symptom: Symptom, words: str = "") -> None:
         """A restart policy starts a unit again: rung 1, for the record."""
         key = (actor.state.id, symptom.part.value, symptom.subject)
         self._news.setdefault(key, []).append(_News(symptom=symptom, restart=words or symptom.words))
-        self.wake()
+        self._woken.set()
 
     async def climb(self, actor: Actor, owed: OwedEffect) -> None:
         """Carry out the owed effect CLIMB."""
@@ -146,7 +153,8 @@ class Conductor:
         return bool(self.incidents.all()) or self.gate.is_on
 
     def wake(self) -> None:
-        """Look now."""
+        """Look now, also at what waits."""
+        self._chooser.hurry()
         self._woken.set()
 
     async def look(self) -> None:
@@ -205,12 +213,14 @@ class Conductor:
 
     async def _incident(self, actor: Actor, news: _News) -> Incident:
         """The one that this is about."""
-        diagnosis, symptom = diagnose(news.symptom), news.symptom
-        known = self.incidents.same(actor.state.id, symptom, diagnosis)
+        symptom = news.symptom
+        known = self.incidents.same(actor.state.id, symptom, _diagnosed(replace(symptom, at=0.0)))
         if known is None:
-            known = await self.incidents.begin(actor, symptom, diagnosis)
+            known = await self.incidents.begin(actor, symptom, diagnose(symptom))
             if self.on_opened is not None:
                 self.on_opened(actor, known, symptom)
+        elif symptom.part is not Part.SERVICE and is_for_person(known):
+            pass  # who was asked knows, and it is said again and again
         elif news.restart or not self._chooser.is_pressing(known):
             known = await self.incidents.saw_again(known, symptom)
         return known
