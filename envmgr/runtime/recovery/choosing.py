@@ -84,13 +84,13 @@ class Chooser:
         if incident.id not in self._pressing:
             await self._gate.noticed(incident.agent, incident.diagnosis.failure)
         self._pressing[incident.id] = symptom
+        self._edits.forget(incident.agent)
         if symptom.part is Part.SERVICE:  # told once; the others are said again for as long as they are so
             self._pace.hurry(incident)
 
     def hurry(self) -> None:
         """What waits may have to wait no longer."""
         self._pace.hurry()
-        self._edits.forget(incident.agent)
 
     def forget(self, agent: AgentId) -> None:
         """Nothing of it presses any more."""
