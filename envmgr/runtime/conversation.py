@@ -116,6 +116,11 @@ async def not_taken(inc: Incarnation) -> None:
     await _move(inc, (Phase.SENDING, Phase.RESENDING), None)
 
 
+async def unsaid(inc: Incarnation) -> None:
+    """What was to be said again was surely not submitted: it stays cut."""
+    await _move(inc, (Phase.RESENDING,), Phase.CUT)
+
+
 async def over(inc: Incarnation) -> None:
     """The turn has ended, as the screen shows; one that was cut is not over."""
     await _move(inc, (Phase.SENDING, Phase.UNDER_WAY), None)
@@ -155,10 +160,10 @@ async def resending(inc: Incarnation) -> str:
         _write(tx, inc.id, before.text, Phase.RESENDING)
         return before
 
+    values = {f"secrets.{name}": value for name, value in (await inc.secrets()).items()}
     claimed = await inc.systems.store.write(claim)
     if claimed is None or not claimed.text:
         return ""
-    values = {f"secrets.{name}": value for name, value in (await inc.secrets()).items()}
     return render(claimed.text, values, shell=False)
 
 

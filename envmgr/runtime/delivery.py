@@ -24,12 +24,14 @@ async def deliver(inc: Incarnation, text: str, reports: Reports) -> None:
         Conflict: There is no living session.
         Unavailable: The prompt was pasted but not taken, even after a second Enter; it was not sent twice.
     """
-    terminal = await inc.find_terminal()
-    if terminal is None:
-        raise Conflict(f"{inc.name} has no terminal session", hint=f"Run `envmgr start {inc.name}`.")
     async with reports.turn:
-        await conversation.sending(inc, text)
-        is_taken = await _is_taken(inc, terminal.agent_pane, text, reports)
+        try:
+            pane, pasted = await _paste(inc, text)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await conversation.unsaid(inc)
+            raise
+        is_taken = await _is_taken(inc, pane, pasted, reports)
         await (conversation.taken if is_taken else conversation.not_taken)(inc)
         if not is_taken:
             raise Unavailable(
@@ -38,12 +40,21 @@ async def deliver(inc: Incarnation, text: str, reports: Reports) -> None:
             )
 
 
-async def _is_taken(inc: Incarnation, pane: str, text: str, reports: Reports) -> bool:
-    terminals = inc.systems.terminals
+async def _paste(inc: Incarnation, text: str) -> tuple[str, str]:
+    """The pane, and its screen with the text in the input line; nothing is submitted yet."""
+    terminal = await inc.find_terminal()
+    if terminal is None:
+        raise Conflict(f"{inc.name} has no terminal session", hint=f"Run `envmgr start {inc.name}`.")
+    pane = terminal.agent_pane
+    await conversation.sending(inc, text)
     await _settle(inc, pane)
-    before = await terminals.screen(pane)
-    await terminals.paste(pane, text)
-    pasted = await _changed(inc, pane, before, _SHOWN_S)
+    before = await inc.systems.terminals.screen(pane)
+    await inc.systems.terminals.paste(pane, text)
+    return pane, await _changed(inc, pane, before, _SHOWN_S)
+
+
+async def _is_taken(inc: Incarnation, pane: str, pasted: str, reports: Reports) -> bool:
+    terminals = inc.systems.terminals
     for _ in range(2):
         mark = reports.count
         await terminals.keys(pane, "Enter")

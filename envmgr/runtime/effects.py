@@ -33,7 +33,7 @@ from envmgr.runtime.health import Health
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.journal import Journal
 from envmgr.runtime.outcomes import Outcome
-from envmgr.runtime.recovery.respawn import sparing
+from envmgr.runtime.recovery.respawn import begin_again, sparing
 from envmgr.runtime.reports import Reports
 from envmgr.runtime.saga import Receipt, Saga, Stage, Step, StepFailed, never
 from envmgr.runtime.steps.assistant import AwaitReadiness, StartAssistant, was_let_in
@@ -218,7 +218,7 @@ class Performer:
             ordered: list[Step] = [steps[record.step] for record in begun]
             left = await saga.undo(ordered, receipts)
             if reason == _CUT_OFF and not left and actor.state.rung is Rung.RESPAWN and not actor.restoring:
-                actor.incarnation = None  # nobody waits for an answer, so it is begun once more
+                await begin_again(actor, inc)  # nobody waits for an answer
                 await self._spawn(actor, owed)
                 return
             fact = SpawnFailed(

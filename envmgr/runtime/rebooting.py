@@ -72,7 +72,9 @@ def _recognise(tx: Transaction, boot: str) -> bool:
         if state.is_alive:
             _write(tx, state.id, Note(generation=state.generation))
         elif state.lifecycle is Lifecycle.SPAWNING and state.rung is Rung.RESPAWN:
-            _write(tx, state.id, Note(generation=state.generation - 1, tries=1))  # its first start was this one
+            _write(
+                tx, state.id, Note(generation=state.generation - 1, tries=1)
+            )  # its first start was this one
     return True
 
 
@@ -151,6 +153,8 @@ class Rebooting:
             return
         if self._over is not None:
             await self._over(actor.state.id, "the machine was restarted")
+        inc = await self._supervisor.incarnation(actor)
+        await conversation.cut(inc, f"{_NOTES}{note.generation}/{note.tries}")
         if actor.state.is_alive:
             await self._release(actor, note)
         if self._restores:
@@ -165,7 +169,6 @@ class Rebooting:
         """Give back what is left of the generation that ran."""
         inc = await self._supervisor.incarnation(actor)
         await self._until_engine(actor, inc)
-        await conversation.cut(inc, f"{_NOTES}{note.generation}")
         fact = HostRestarted(generation=note.generation, restores=self._restores)
         await self._supervisor.apply(actor, fact, cause="reboot")
         self._reach("reboot-released")

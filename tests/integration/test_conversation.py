@@ -11,12 +11,20 @@ import pytest
 
 from envmgr.assistants.claude_code import ClaudeCodeAssistant
 from envmgr.assistants.command import CommandAssistant
+from envmgr.errors import ConfigError, Conflict
+from envmgr.model.agent import Activity
 from envmgr.model.spec import AssistantSpec, SecretRef, SecretSource
+from envmgr.protocols.workspaces import Worktree
 from envmgr.runtime import conversation
 from envmgr.runtime.conversation import Phase, Prompt
+from envmgr.runtime.delivery import deliver
 from envmgr.runtime.incarnation import Incarnation
+from envmgr.runtime.recovery.respawn import begin_again
+from envmgr.runtime.reports import Reports
+from envmgr.runtime.steps.assistant import AwaitReadiness
 from tests.support.incarnations import incarnation
 from tests.support.requirements import proves
+from tests.support.supervised import take_over
 
 pytestmark = pytest.mark.anyio
 
@@ -171,3 +179,71 @@ async def test_of_a_program_that_tells_nothing_no_prompt_is_kept(tmp_path: Path)
 
         assert await conversation.pending(inc) is None
         assert await conversation.current(inc) == ""
+
+
+async def cut_and_claimed(inc: Incarnation) -> None:
+    """A prompt that a measure is just about to say again."""
+    await hook(inc, "UserPromptSubmit", prompt="work")
+    await conversation.cut(inc, "1")
+    assert await conversation.resending(inc) == "work"
+
+
+@proves("TALK-007", "R-22")
+async def test_what_could_not_even_be_typed_is_said_by_the_next_one(tmp_path: Path) -> None:
+    async with claude(tmp_path) as inc:
+        await cut_and_claimed(inc)
+
+        with pytest.raises(Conflict, match="no terminal session"):
+            await deliver(inc, "work", Reports())
+
+        assert await conversation.resending(inc) == "work"
+
+
+@proves("TALK-007", "R-26")
+async def test_a_dialog_at_the_start_of_a_respawned_assistant_is_no_failure_and_loses_no_prompt(
+    tmp_path: Path,
+) -> None:
+    async with claude(tmp_path) as inc:
+        await hook(inc, "UserPromptSubmit", prompt="work")
+        await conversation.cut(inc, "1")
+        inc.prior = Worktree(path=tmp_path, branch="b", base="0" * 40)
+        reports = Reports()
+        reports.put(Activity.AWAITING_INPUT)
+
+        receipt = await AwaitReadiness(inc, reports).do()
+
+        assert receipt == {"activity": "awaiting_input"}
+        assert await conversation.resending(inc) == "work"
+
+
+@proves("TALK-007")
+async def test_a_prompt_whose_secret_is_missing_stays_cut(tmp_path: Path) -> None:
+    def missing(spec: object, environment: Mapping[str, str]) -> Mapping[str, str]:
+        raise ConfigError("secret TOKEN is not set")
+
+    async with claude(tmp_path) as inc:
+        await hook(inc, "UserPromptSubmit", prompt="work")
+        await conversation.cut(inc, "1")
+        inc.spec = replace(inc.spec, secrets=(SecretRef(name="TOKEN", source=SecretSource.ENV, key="TOKEN"),))
+        known, inc.systems = inc.systems, replace(inc.systems, secrets=missing)
+
+        with pytest.raises(ConfigError):
+            await conversation.resending(inc)
+
+        inc.systems = replace(known, secrets=lambda *_: {"TOKEN": "s3cret-value"})
+        assert await conversation.resending(inc) == "work"
+
+
+@proves("TALK-007")
+async def test_a_respawn_that_is_begun_once_more_says_again_what_its_first_assistant_was_told(
+    tmp_path: Path,
+) -> None:
+    async with claude(tmp_path) as inc:
+        await cut_and_claimed(inc)
+        await hook(inc, "UserPromptSubmit", prompt="work")
+        _, actor = await take_over(inc)
+        actor.incarnation = inc
+
+        await begin_again(actor, inc)
+
+        assert await conversation.resending(inc) == "work"

@@ -18,7 +18,9 @@ from envmgr.model.ids import AgentId
 from envmgr.model.incident import Rung
 from envmgr.model.service import ServiceKind, ServiceSpec
 from envmgr.model.stimulus import SpawnFailed, SpawnSucceeded, StopSucceeded
+from envmgr.protocols.assistant import Report
 from envmgr.protocols.keepers import Keeper
+from envmgr.runtime import conversation
 from envmgr.runtime.actor import Actor
 from envmgr.runtime.ends import Ends
 from envmgr.runtime.incarnation import Incarnation
@@ -113,6 +115,8 @@ async def test_a_respawn_that_the_reboot_cut_off_ends_in_a_running_agent(tmp_pat
             incident=1,
         )
         await inc.systems.store.write(lambda tx: tx.save_state(half, expect=known.version))
+        told = Report(activity=None, detail="", prompt="work")
+        await conversation.hear(inc, told)  # the assistant that the reboot ended
 
         async with after_a_reboot(inc) as (lab, rebooting):
             failed = SpawnFailed(generation=2, step="assistant", reason="the daemon was ended")
@@ -123,6 +127,7 @@ async def test_a_respawn_that_the_reboot_cut_off_ends_in_a_running_agent(tmp_pat
                 await lab.supervisor.apply(lab.actor, SpawnSucceeded(generation=3, holds=frozenset()))
 
             assert lab.actor.state.lifecycle is Lifecycle.RUNNING
+            assert await conversation.resending(inc) == "work"
 
 
 class Eyes:

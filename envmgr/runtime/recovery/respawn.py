@@ -15,6 +15,7 @@ from envmgr.errors import Unavailable
 from envmgr.model.spec import Retention
 from envmgr.protocols.store import Snapshot
 from envmgr.runtime import conversation, rendering
+from envmgr.runtime.actor import Actor
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.recovery.measure import Measure
 from envmgr.runtime.saga import never
@@ -89,6 +90,12 @@ def _leave(inc: Incarnation, note: str) -> None:
     for old in inc.home.glob("handoff-*.md"):
         old.unlink()
     write_private(handoff_file(inc, inc.generation + 1), note)
+
+
+async def begin_again(actor: Actor, inc: Incarnation) -> None:
+    """The new generation's first start was cut off and taken back: what its assistant was told is cut once more."""
+    await conversation.cut(inc, f"respawn/{inc.generation}/{inc.systems.now()}")
+    actor.incarnation = None
 
 
 def sparing(inc: Incarnation) -> Incarnation:

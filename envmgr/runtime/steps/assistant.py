@@ -102,16 +102,19 @@ class AwaitReadiness(Step):
 
     async def do(self) -> Receipt:
         """Wait, watching the pane for an early end or a dialog; deliver the prompt."""
-        state = await until_ready(self._inc, self._reports)
-        prompt: str | None = rendered(self._inc, await self._inc.secrets()).prompt
-        if self._inc.prior is not None:
+        inc, state = self._inc, await until_ready(self._inc, self._reports)
+        if inc.prior is None:
+            prompt = rendered(inc, await inc.secrets()).prompt
+        elif state is Activity.AWAITING_INPUT:
+            prompt = None  # it runs, and waits for a person; what was cut stays noted
+        else:
             # An assistant that comes back to its worktree has had it; what a respawn has cut is said again.
-            prompt = await conversation.resending(self._inc)
+            prompt = await conversation.resending(inc)
         if prompt and state in (Activity.READY, None):
-            await delivery.deliver(self._inc, prompt, self._reports)
+            await delivery.deliver(inc, prompt, self._reports)
         elif prompt:
             raise Unavailable(
-                f"the assistant asks something before the first prompt: {await last_screen(self._inc)}",
+                f"the assistant asks something before the first prompt: {await last_screen(inc)}",
                 hint="Answer it once by hand (`claude` in the repository), then spawn again.",
             )
         return {"activity": state.value if state else "unknown"}
