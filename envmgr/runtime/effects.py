@@ -254,6 +254,10 @@ class Performer:
         what = sparing(inc) if is_respawn else inc
         await screens.keep(inc)
         failures = await stopping.stop(what, self.supervisor.record, reach=self._reach)
+        if is_respawn and actor.state.rung is not Rung.RESPAWN:  # a person has stopped it meanwhile
+            is_respawn = False
+            if not failures.reasons:
+                failures = await stopping.make_plain(inc, self.supervisor.record, reach=self._reach)
         if not is_respawn:
             await inc.systems.store.write(lambda tx: conversation.forget(tx, inc.id))
         fact: Stimulus = StopSucceeded(generation=inc.generation)

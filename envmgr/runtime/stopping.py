@@ -18,7 +18,7 @@ from envmgr.model.lease import StepRecord, StepState
 from envmgr.model.observe import Absent, Present, Unknown
 from envmgr.model.service import StopPolicy
 from envmgr.protocols.store import Transaction
-from envmgr.runtime import begun, engine_runner, restart_history, sharing
+from envmgr.runtime import begun, engine_runner, restart_history, sharing, volumes
 from envmgr.runtime.commands import run_task
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.ownership import Owner
@@ -55,8 +55,19 @@ async def stop(inc: Incarnation, record: Record, *, reach: Callable[[str], None]
     Returns:
         What survived, part by part; empty means verified: no process, ports bindable, no session.
     """
+    return await _carry_out(inc, _parts(inc, record), record, reach)
+
+
+async def make_plain(inc: Incarnation, record: Record, *, reach: Callable[[str], None] = never) -> Failures:
+    """After a stop that spared volumes and worktree for a respawn: the rest of a plain one."""
+    return await _carry_out(inc, _spared(inc), record, reach)
+
+
+async def _carry_out(
+    inc: Incarnation, parts: Sequence[Part], record: Record, reach: Callable[[str], None]
+) -> Failures:
     failures = Failures()
-    for name, act in _parts(inc, record):
+    for name, act in parts:
         if name == "release" and "verify" in failures.reasons:
             continue  # what survived may still use the ports; the next stop gives them back
         reach(f"stop-before-{name}")
@@ -83,12 +94,18 @@ def _parts(inc: Incarnation, record: Record) -> Sequence[Part]:
         ("verify", lambda: verify(inc)),
         ("release", lambda: _release(inc)),
         *([("post-stop", lambda: _hooks(inc, record, before=False))] if inc.spec.hooks.post_stop else []),
-        *(
-            [("worktree", lambda: remove_if_clean(inc))]
-            if inc.spec.retention.worktree == "remove-if-clean"
-            else []
-        ),
+        *_worktree(inc),
     )
+
+
+def _spared(inc: Incarnation) -> Sequence[Part]:
+    removes = inc.spec.retention.volumes == "remove" and inc.systems.engine is not None
+    return (*([("volumes", lambda: volumes.remove(inc))] if removes else []), *_worktree(inc))
+
+
+def _worktree(inc: Incarnation) -> Sequence[Part]:
+    removes = inc.spec.retention.worktree == "remove-if-clean"
+    return [("worktree", lambda: remove_if_clean(inc))] if removes else []
 
 
 async def _hooks(inc: Incarnation, record: Record, *, before: bool) -> None:
