@@ -72,8 +72,9 @@ class KeeperLoss:
         report: Report = unheard,
         restarted: Report = unheard,
         ask_every_s: float = 20.0,
+        again_s: float = _AGAIN_S,
     ) -> None:
-        """`restarted` is told of each unit that is started again, `report` of what stays down."""
+        """`restarted` hears of each unit started again, `report` of what stays down; `again_s` after a failure it is tried again."""
         self._supervisor = supervisor
         self._control = control
         self._health = health
@@ -81,13 +82,17 @@ class KeeperLoss:
         self._report = report
         self._restarted = restarted
         self._ask_every_s = ask_every_s
-        self._following: set[str] = set()
+        self._again_s = again_s
+        self._following: dict[str, dict[str, _Lost]] = {}
+        self._missed: set[str] = set()
         self._silences: dict[str, int] = {}
 
     def gone(self, actor: Actor, inc: Incarnation) -> None:
         """See `ends.KeeperEyes.gone`."""
-        if inc.tag not in self._following:
-            self._following.add(inc.tag)
+        if inc.tag in self._following:
+            self._missed.add(inc.tag)
+        else:
+            self._following[inc.tag] = {}
             tasks.start(self._group, "following a lost keeper", self._follow, actor, inc)
 
     async def attend(self, actor: Actor, inc: Incarnation, keeper: Keeper) -> None:
@@ -117,26 +122,29 @@ class KeeperLoss:
             )
 
     async def _follow(self, actor: Actor, inc: Incarnation) -> None:
+        """Until all is started again or somebody else's: a full disk fails most of this, and only for some time."""
+        lost: Sequence[_Lost] | None = None
         try:
             while True:
                 try:
-                    lost = await self._control.alone(actor, partial(self._clear, actor))
+                    if lost is None:
+                        lost = await self._control.alone(actor, partial(self._clear, actor))
+                    await self._start_again(actor, inc, lost)
                     break
                 except Conflict:  # it is being stopped, which ends them as well
-                    return
-                except Unobservable as error:
-                    log.warning("services not swept", extra={"agent": inc.id, "why": error.message})
-                    await anyio.sleep(_AGAIN_S)
-            await self._start_again(actor, inc, lost)
-        except Exception:  # a task of the daemon owns its boundary
-            log.exception("a lost keeper was not followed up", extra={"agent": inc.id})
+                    break
+                except Exception as error:  # a task of the daemon owns its boundary
+                    is_known, told = isinstance(error, EnvmgrError), {"agent": inc.id, "why": str(error)}
+                    log.warning("a lost keeper waits", exc_info=not is_known, extra=told)
+                await anyio.sleep(self._again_s)
         finally:
-            self._following.discard(inc.tag)
-
-    # --- ending ---------------------------------------------------------------------------------------------
+            del self._following[inc.tag]
+        if inc.tag in self._missed:  # the new keeper was lost while its services were started
+            self._missed.discard(inc.tag)
+            self.gone(actor, inc)
 
     async def _clear(self, actor: Actor, inc: Incarnation) -> Sequence[_Lost]:
-        """End what is left; returns what ran and is surely gone."""
+        """End what is left; returns what ran and is surely gone, earlier attempts included."""
         match await runners.find_keeper(inc):
             case Present():  # somebody has started a unit meanwhile, and swept it before
                 self._health.watch(actor, inc)
@@ -148,51 +156,59 @@ class KeeperLoss:
         record = await keeperless.record(inc)
         held = record.services if record is not None else {}
         units = [unit for unit in runners.own_units(inc) if unit.container is None]
-        lost = [lost for unit in units if (lost := _lost(actor, inc, unit, held.get(unit.name)))]
-        names = [one.unit.name for one in lost]
-        if not names:
+        lost = self._following.get(inc.tag, {})
+        lost |= {u.name: one for u in units if (one := _lost(actor, inc, u, held.get(u.name)))}
+        if not lost:
             return ()
-        await self._tell(inc, "keeper.lost", {"services": names})
+        await self._tell(inc, "keeper.lost", {"services": list(lost)})
+        stuck = await self._end(actor, inc, lost)
+        await inc.systems.keepers.clear(inc.home)
+        return [one for one in lost.values() if one.unit.name not in stuck]
+
+    async def _end(self, actor: Actor, inc: Incarnation, lost: Mapping[str, _Lost]) -> Collection[str]:
+        """Returns what cannot be ended, and is in quarantine."""
+        names, stuck = list(lost), tuple[str, ...]()
         actor.in_hand |= set(names)
-        stuck: Collection[str] = ()
         try:
             try:
                 await stop_units(inc, names)
             except StopFailed as error:
                 await self._health.quarantine(actor, inc, error)
-                stuck = error.left
+                stuck = tuple(error.left)
             down = Outcome(state=ServiceState.FAILED, detail="its keeper died")
-            for one in lost:
+            for one in lost.values():
                 await self._health.change(actor, inc, one.unit, down)
         finally:
             actor.in_hand -= set(names)
-        await inc.systems.keepers.clear(inc.home)
-        return [one for one in lost if one.unit.name not in stuck]
-
-    # --- starting again -------------------------------------------------------------------------------------
+        return stuck
 
     async def _start_again(self, actor: Actor, inc: Incarnation, lost: Sequence[_Lost]) -> None:
         """All that may, in one move, so that each finds what it depends on."""
         if not lost:
             return
         verdicts = await inc.systems.store.write(partial(_judge, inc=inc, lost=lost))
-        again = [one for one in lost if isinstance(verdicts.get(one.unit.name), Again)]
+        again: Sequence[_Lost] = [one for one in lost if isinstance(verdicts.get(one.unit.name), Again)]
         for one in lost:
             if isinstance(verdict := verdicts.get(one.unit.name), StaysDown) and verdict.gave_up:
+                self._say(actor, [one], verdict.reason)
                 data = {"service": one.unit.name, "reason": verdict.reason}
                 await self._tell(inc, "service.gave_up", data)
-                self._say(actor, [one], verdict.reason)
         if not again:
             return
         for one in again:
             self._restarted(actor, self._symptom(one.unit.name, f"{one.unit.name} {_WORDS}"))
         delay_s = max(v.delay_s for v in verdicts.values() if isinstance(v, Again))
+        while again := await self._waited(actor, again, delay_s):
+            again = await self._revive(actor, inc, again)
+            delay_s = self._again_s
+
+    async def _waited(self, actor: Actor, again: Sequence[_Lost], delay_s: float) -> Sequence[_Lost]:
+        """Those that nobody has taken in hand meanwhile."""
         waited: set[str] = set()
         async with anyio.create_task_group() as group:
             for one in again:
                 group.start_soon(self._wait, actor, one.unit.name, delay_s, waited)
-        if left := [one for one in again if one.unit.name in waited]:
-            await self._revive(actor, inc, left)
+        return [one for one in again if one.unit.name in waited]
 
     async def _wait(self, actor: Actor, unit: str, delay_s: float, waited: set[str]) -> None:
         """Until it is time, and never in safe mode; not to its end when a stop or somebody's own change of the unit comes first."""
@@ -206,19 +222,27 @@ class KeeperLoss:
         if not scope.cancelled_caught:
             waited.add(unit)
 
-    async def _revive(self, actor: Actor, inc: Incarnation, again: Sequence[_Lost]) -> None:
+    async def _revive(self, actor: Actor, inc: Incarnation, again: Sequence[_Lost]) -> Sequence[_Lost]:
+        """Returns what was not even launched, as on a full disk: it stays down for all to see, and is tried again."""
         names = [one.unit.name for one in again]
         try:
             done = await self._control.revive(actor, *names)
         except Conflict as error:  # the agent is being stopped, or a change has taken the units away
             log.info("not restarted", extra={"agent": inc.id, "why": error.message})
-            return
-        except EnvmgrError as error:
-            self._say(actor, again, error.message)
-            return
-        for one in done:  # one that ended is told by its new keeper, too, and is one failure with this
-            if one.unit in names and one.act in (Act.FAILED, Act.SKIPPED):
-                self._report(actor, self._symptom(one.unit, one.detail))
+            return ()
+        except (EnvmgrError, OSError) as error:
+            failed = dict.fromkeys(names, str(error))
+        else:
+            failed = {one.unit: one.detail for one in done if one.act in (Act.FAILED, Act.SKIPPED)}
+        left = [one for one in again if one.unit.name in failed]
+        for one in left:  # one that ended is told by its new keeper, too, and is one failure with this
+            self._report(actor, self._symptom(one.unit.name, failed[one.unit.name]))
+        launched = await _launched(inc) if left else ()
+        left = [one for one in left if one.unit.name not in launched]
+        for one in left:
+            down = Outcome(state=ServiceState.FAILED, detail=failed[one.unit.name])
+            await self._health.change(actor, inc, one.unit, down)
+        return left
 
     def _say(self, actor: Actor, lost: Sequence[_Lost], why: str) -> None:
         for one in lost:
@@ -231,6 +255,15 @@ class KeeperLoss:
     async def _tell(self, inc: Incarnation, kind: str, data: Mapping[str, object]) -> None:
         event = NewEvent(kind=kind, agent=inc.id, generation=inc.generation, data=data)
         await self._supervisor.record(event)
+
+
+async def _launched(inc: Incarnation) -> Collection[str]:
+    """What the new keeper has begun: ends of those are its restart policies' business."""
+    match await runners.find_keeper(inc):
+        case Present(keeper):
+            with contextlib.suppress(EnvmgrError):
+                return tuple(await keeper.status())
+    return ()
 
 
 def _lost(actor: Actor, inc: Incarnation, unit: ServiceSpec, held: Held | None) -> _Lost | None:

@@ -102,8 +102,9 @@ def _watched(
 
     health.report = report
     loss = KeeperLoss(
-        supervisor, control, health, group, report=report, restarted=again, ask_every_s=ask_every_s
-    )
+        supervisor, control, health, group,
+        report=report, restarted=again, ask_every_s=ask_every_s, again_s=0.1,
+    )  # fmt: skip
     health.keepers = loss
     actor.incarnation = inc
     health.watch(actor, inc)
@@ -232,6 +233,25 @@ async def test_who_restarts_one_unit_of_a_lost_keeper_does_not_keep_the_others_d
         await async_eventually(lambda: state["other"].state is ServiceState.READY, within_s=10)
         assert not lives(other)
         assert lives(await here.identity("other"))
+
+
+@proves("KEEPERDOWN-005", "R-1")
+async def test_services_whose_logs_cannot_be_opened_as_on_a_full_disk_are_tried_until_they_can(
+    inc: Incarnation,
+) -> None:
+    async with watched(inc) as here:
+        web, log = await here.identity(), inc.home / "logs" / "web.log"
+        log.unlink()
+        log.mkdir()  # nothing can be written there
+
+        os.kill((await record_of(inc.home)).identity.pid, signal.SIGKILL)
+        await async_eventually(lambda: here.reported, within_s=20)
+        await async_eventually(lambda: ("ServiceDown", "web") in here.conditions, within_s=10)
+        assert here.actor.services["web"].state is ServiceState.FAILED
+        log.rmdir()
+
+        await async_eventually(lambda: here.is_back(web), within_s=20)
+        await async_eventually(lambda: here.conditions == {}, within_s=10)
 
 
 class Undying(ProcProcesses):

@@ -9,13 +9,26 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 import pytest
 
 from envmgr.drivers.keeper.client import UnixKeepers
 from envmgr.errors import Conflict, NotFound
 from envmgr.model.service import LogPolicy, ProcessLimits
 from envmgr.protocols.keepers import Held, Keeper
-from tests.support.keepers import OWNER, STUBBORN, keeper_folder, launch, lives, py, record_of, runs, sh
+from tests.support.disks import fill, make_room, small_disk
+from tests.support.keepers import (
+    OWNER,
+    STUBBORN,
+    end_keeper,
+    keeper_folder,
+    launch,
+    lives,
+    py,
+    record_of,
+    runs,
+    sh,
+)
 from tests.support.requirements import proves
 from tests.support.wait import async_eventually
 
@@ -274,6 +287,33 @@ async def test_a_full_disk_does_not_hold_up_the_service(keeper: Keeper, home: Pa
 
     assert (await ended(keeper)).exit_code == 3
     assert '"log_dropped_bytes": 300000' in (home / "keeper.json").read_text()
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path) as disk:
+        yield disk
+
+
+@proves("KEEPERDOWN-005", "R-1")
+async def test_a_keeper_on_a_full_disk_keeps_its_services_and_goes_on(disk: Path) -> None:
+    home = disk / "agent"
+    keeper = await UnixKeepers().hire(home, owner=OWNER)
+    try:
+        held = await keeper.launch(launch("sleep", "60"))
+        await keeper.launch(launch("sleep", "60", service="other"))
+        await anyio.to_thread.run_sync(fill, disk)
+
+        assert held.identity is not None
+        os.kill(held.identity.pid, signal.SIGKILL)
+
+        await ended(keeper)
+        assert (await keeper.status())["other"].is_alive
+        await anyio.to_thread.run_sync(make_room, disk)
+        assert (await keeper.launch(launch("sleep", "60", generation=2))).is_alive
+    finally:
+        await anyio.to_thread.run_sync(make_room, disk)
+        await anyio.to_thread.run_sync(end_keeper, home)
 
 
 @proves("KEEP-007")

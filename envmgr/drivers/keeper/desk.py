@@ -5,6 +5,7 @@ Part of the keeper: standard library only.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -174,7 +175,8 @@ class Desk:
                 json.dump(record, file)
             os.replace(fresh, f"{self.home}/{RECORD}")
         except OSError as error:
-            os.write(2, f"cannot write the record: {error}\n".encode())
+            with contextlib.suppress(OSError):  # stderr is a file of the same disk
+                os.write(2, f"cannot write the record: {error}\n".encode())
 
     def _start(self, name: str, ask: Mapping[str, Any]) -> Held:
         before = self.services[name].document("") if name in self.services else self._earlier.get(name, {})
