@@ -105,7 +105,8 @@ async def recover(ask: AskRecover, app: App) -> views.RecoveryView:
     foretold = await conductor.by_hand.foretell(actor, rung)
     number = foretold.incident.id if foretold.incident else 0
     if not ask.dry_run:
-        number = (await conductor.by_hand.recover(actor, rung, cause="recover")).id
+        taken = await conductor.by_hand.recover(actor, rung, cause="recover")
+        number = taken.id if taken is not None else 0
     return views.RecoveryView(
         agent=actor.state.name,
         rung=foretold.rung.word,

@@ -182,6 +182,8 @@ def recovery(result: RecoveryView, style: Style) -> str:
     """`envmgr recover`."""
     if not result.agent:
         return f"{result.because}\n"
+    if result.rung == "wait":
+        return f"{result.agent}: {clean(result.because)}.\n"
     verb = "would" if result.dry_run else "begins to"
     said = f"{result.agent} {verb} {_RUNGS[result.rung]}\n  because    {clean(result.because)}\n"
     if result.dry_run:

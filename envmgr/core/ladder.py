@@ -64,7 +64,7 @@ class Case:
         is_unknown_again: The last incident of this agent was not understood either.
         is_talking: The agent waits for an answer of a person, or may not work for some time: its session is left alone.
         is_critical: The agent cannot do without it; else its session is not touched for it.
-        is_asked_only: The last measure was one that a person asked for, and nothing beyond it.
+        is_asked_only: A person asked for one measure and nothing beyond it, and that did not help.
         pause: Why no measure at all is taken now, such as an open breaker.
         forbidden: Measures that cannot be taken, and why.
     """
@@ -147,7 +147,7 @@ def _hopeless(case: Case) -> str:
         return f"{_what(case)}; the same failure for the third time, so it is the code that is broken"
     if diagnosis.failure is FailureClass.UNKNOWN and case.is_unknown_again and _failed(case.incident):
         return f"{_what(case)}; two failures in a row that nobody can explain"
-    if case.is_asked_only and _failed(case.incident):
+    if case.is_asked_only:
         return f"{_what(case)}; what a person asked for did not help"
     if not case.policy.rungs:
         return f"{_what(case)}; the template allows no measure"

@@ -36,7 +36,9 @@ from envmgr.runtime.recovery.wellness import is_down, is_left, is_minor, roots_a
 from envmgr.runtime.supervisor import Supervisor
 
 CAUSE = "recovery"
-_ORDER = (Part.HOST, Part.ENGINE, Part.WORKSPACE, Part.SESSION, Part.ASSISTANT, Part.SERVICE)
+ASKED = "asked for by a person"
+ASKED_ONLY = f"{ASKED}, and nothing beyond it"
+ORDER = (Part.HOST, Part.ENGINE, Part.WORKSPACE, Part.SESSION, Part.ASSISTANT, Part.SERVICE)
 _UNKNOWN_AGAIN_S = 3600.0
 _FRESH_S = 60.0
 _PROVIDER_S = 900.0
@@ -92,6 +94,10 @@ class Chooser:
         """What waits may have to wait no longer."""
         self._pace.hurry()
 
+    def press_again(self, incident: Incident) -> None:
+        """Something else is seen to first, by a person's word; it is this one's turn later."""
+        self._pressing[incident.id] = None
+
     def forget(self, agent: AgentId) -> None:
         """Nothing of it presses any more."""
         mine = {incident.id for incident in self._incidents.of(agent)}
@@ -111,7 +117,7 @@ class Chooser:
 
     async def look(self, actor: Actor) -> None:
         """Choose for one incident of an agent that runs, unless a measure is still being watched."""
-        mine = sorted(self._incidents.of(actor.state.id), key=lambda one: _ORDER.index(one.part))
+        mine = sorted(self._incidents.of(actor.state.id), key=lambda one: ORDER.index(one.part))
         under_way = next((one for one in mine if one.id == actor.state.incident), None)
         if under_way is not None and not has_held(under_way) and not is_left(actor, under_way):
             if not is_under_way(under_way) or is_waiting(under_way):
@@ -147,6 +153,9 @@ class Chooser:
     async def _choose(self, actor: Actor, incident: Incident) -> None:
         if not self._pace.is_due(incident):
             return
+        if _is_asked_only(incident) and incident.diagnosis.fingerprint == ASKED:
+            await self._incidents.close(incident, "what a person asked for did not help")
+            return
         choice = choose(await self.case(actor, incident))
         if choice.rung is Rung.WAIT:
             await self._wait(incident, choice)
@@ -168,6 +177,8 @@ class Chooser:
             is_cause_gone=await self._is_cause_gone(actor, inc, incident),
             is_unknown_again=await self._is_unknown_again(incident),
             is_talking=state.activity is Activity.AWAITING_INPUT,
+            is_critical=not is_minor(actor, incident),
+            is_asked_only=_is_asked_only(incident),
             pause=self._pause(incident),
             forbidden=dict.fromkeys(MEASURES[1:], _UNSAFE) if unsafe else {},
         )
@@ -280,3 +291,8 @@ class Chooser:
                 ledger.write_acts(tx, agent, remembered(actor.spec.recovery, taken, now=now))
 
         await self._incidents.amend(incident.id, climbing(climb), charge)
+
+
+def _is_asked_only(incident: Incident) -> bool:
+    last = incident.climbs[-1] if incident.climbs else None
+    return last is not None and last.because == ASKED_ONLY and last.outcome is ClimbOutcome.FAILED

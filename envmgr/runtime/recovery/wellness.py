@@ -45,7 +45,7 @@ def trouble(actor: Actor, inc: Incarnation, incident: Incident) -> Seen[str]:
 def is_down(actor: Actor, incident: Incident) -> bool | None:
     """Whether what failed is still so, as its last observation says; None when that says nothing. What hangs has failed too."""
     if incident.part in (Part.ASSISTANT, Part.SESSION):
-        return any(condition.type in _GONE for condition in actor.state.conditions)
+        return has_lost_session(actor)
     if incident.part is not Part.SERVICE:
         return None
     outcome = actor.services.get(incident.subject)
@@ -68,6 +68,16 @@ def is_quarantined(actor: Actor, incident: Incident) -> bool:
     """Whether what stood in the way still does."""
     subjects = (incident.subject,) if incident.subject else (KEEPER, WORKTREE)
     return any(c.type == "Quarantined" and c.subject in subjects for c in actor.state.conditions)
+
+
+def has_lost_session(actor: Actor) -> bool:
+    """Its assistant has ended, or its terminal session is gone."""
+    return any(condition.type in _GONE for condition in actor.state.conditions)
+
+
+def failed_units(actor: Actor) -> list[str]:
+    """Services that have ended by themselves or never began."""
+    return [name for name, outcome in actor.services.items() if outcome.state is ServiceState.FAILED]
 
 
 def is_in_hand(actor: Actor) -> bool:
