@@ -11,7 +11,12 @@ _PIECE_BYTES = 1 << 14
 _WORDS = r"(?:PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|CREDENTIALS?)"
 # None begins with a part of any length: no line must take a time that grows with its square.
 _SHAPES = (
-    (re.compile(rf"(?P<keep>{_WORDS}[\"']?\s*[=:]\s*[\"']?)(?P<secret>[^\s\"',;&]+)", re.IGNORECASE)),
+    (
+        re.compile(
+            rf"(?P<keep>{_WORDS}[\"']?\s*[=:]\s*[\"']?)(?P<secret>(?!\{{|\[|\$\{{)[^\s\"',;&]+)",
+            re.IGNORECASE,
+        )
+    ),
     (re.compile(rf"(?P<keep>(?<!\S)--[A-Z0-9_.-]*{_WORDS}[= ])(?P<secret>\S+)", re.IGNORECASE)),
     (re.compile(r"(?P<keep>://[^\s:/@]*:)(?P<secret>[^\s/@]+)(?=@)", re.IGNORECASE)),
     (re.compile(r"(?P<keep>\b(?:Bearer|Basic)\s+)(?P<secret>[A-Za-z0-9._~+/=-]{8,})", re.IGNORECASE)),

@@ -35,7 +35,7 @@ def test_what_looks_like_a_secret_goes_too(text: str, without: str) -> None:
 
 @proves("MASK-001")
 def test_other_text_stays_as_it_is() -> None:
-    text = "GET http://127.0.0.1:80/tokens?page=2 -> 200; 3 secrets rotated; risk-adverse"
+    text = "GET http://127.0.0.1:80/tokens?page=2 -> 200; 3 secrets rotated; risk-adverse; secrets: {TOKEN: {from: env}}; PASSWORD=${secrets.DB}"
     assert masked(text) == text
 
 
