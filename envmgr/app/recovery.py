@@ -70,8 +70,9 @@ async def incidents(ask: AskIncidents, app: App) -> views.IncidentList:
             incidents=[_incident(one, app)], details=True, safe_mode=supervisor.safe_mode
         )
     after_at = now - seconds(ask.since)
-    known = await store.read(lambda tx: tx.incidents(open_only=ask.open, after_at=after_at, limit=ask.limit))
-    mine = [one for one in known if ask.agent in ("", one.name, one.agent)]
+    mine = await store.read(
+        lambda tx: tx.incidents(agent=ask.agent, open_only=ask.open, after_at=after_at, limit=ask.limit)
+    )
     if ask.stats:
         told = [_stats(one) for one in stats(mine)]
         return views.IncidentList(stats=told, safe_mode=supervisor.safe_mode)

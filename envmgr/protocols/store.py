@@ -241,7 +241,7 @@ class Transaction(Protocol):
     def incidents(
         self, *, agent: str = "", open_only: bool = False, after_at: float = 0.0, limit: int = 1000
     ) -> Sequence[Incident]:
-        """Those seen last at or after `after_at`, newest first; of an agent (by id), or of all, removed ones too."""
+        """Those seen last at or after `after_at`, newest first; of an agent (by id or name), or of all, removed ones too."""
 
     def delete_incident(self, incident: int) -> None:
         """Forget it; forgetting twice is harmless."""

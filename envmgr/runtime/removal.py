@@ -11,7 +11,7 @@ from envmgr.model.ids import AgentId
 from envmgr.model.observe import Absent, Present, Unknown
 from envmgr.protocols.store import SnapshotKind, Transaction
 from envmgr.protocols.workspaces import Work, Worktree
-from envmgr.runtime import begun, conversation, engine_use, run_when, saving, supplies, volumes
+from envmgr.runtime import begun, conversation, engine_use, given_up, run_when, saving, supplies, volumes
 from envmgr.runtime.archiving.gathering import forget_marks
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.saga import never
@@ -83,6 +83,7 @@ def _forget(tx: Transaction, agent: AgentId) -> None:
     forget_marks(tx, agent)
     conversation.forget_all(tx, agent)
     engine_use.forget(tx, agent)
+    given_up.forget(tx, agent)
 
 
 async def _drop_origin(inc: Incarnation) -> None:

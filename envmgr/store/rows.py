@@ -253,7 +253,8 @@ class SqliteTransaction(Shrinking):
     ) -> Sequence[Incident]:
         rows = self._execute(
             "SELECT id, incident FROM incident"
-            " WHERE seen_at >= ? AND (? = '' OR agent = ?) AND (NOT ? OR is_open) ORDER BY id DESC LIMIT ?",
+            " WHERE seen_at >= ? AND (? = '' OR ? IN (agent, json_extract(incident, '$.name')))"
+            " AND (NOT ? OR is_open) ORDER BY id DESC LIMIT ?",
             (after_at, agent, agent, open_only, limit),
         )
         return [_incident(row) for row in rows]

@@ -160,6 +160,19 @@ async def test_a_reallocation_that_was_cut_off_moves_once(tmp_path: Path, point:
         assert lab.service_pids("user") != user
 
 
+@proves("REALLOC-006")
+async def test_a_reallocation_that_failed_leaves_no_note_behind(tmp_path: Path) -> None:
+    def reach(now: str) -> None:
+        if now == "rung-realloc-claimed":
+            raise Conflict("the agent is being stopped")
+
+    async with running(tmp_path, WEB, assistant_spec=ASSISTANT, reach=reach) as lab:
+        with pytest.raises(Conflict, match="is being stopped"):
+            await lab.climb(Rung.REALLOCATE, unit="web", failure=FailureClass.PORT_CONFLICT)
+
+        assert await lab.inc.systems.store.read(lambda tx: tx.under("reallocation/")) == {}
+
+
 @proves("REALLOC-007")
 async def test_temporary_files_of_the_agent_go_and_its_work_stays(tmp_path: Path) -> None:
     async with running(tmp_path, WEB, assistant_spec=ASSISTANT) as lab:

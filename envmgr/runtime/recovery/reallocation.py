@@ -16,12 +16,12 @@ import psutil
 from envmgr.aio import blocking
 from envmgr.core.replicas import FRONTS
 from envmgr.core.waves import followers
-from envmgr.errors import Conflict, Unavailable
+from envmgr.errors import Conflict, EnvmgrError, Unavailable, Unobservable
 from envmgr.model.event import NewEvent
 from envmgr.model.incident import FailureClass
 from envmgr.model.service import ChangeAction, PortSpec, ServiceKind, ServiceSpec
 from envmgr.protocols.store import Transaction
-from envmgr.runtime import ownership, reacting, rendering, subjects
+from envmgr.runtime import given_up, ownership, reacting, rendering, subjects
 from envmgr.runtime.actor import Actor
 from envmgr.runtime.control import Control
 from envmgr.runtime.incarnation import Incarnation
@@ -71,9 +71,18 @@ class ReallocationRung:
             Conflict: A port that the template fixes is somebody else's, who is named; or nothing can be given instead.
             Unavailable: A unit did not start with what it has now.
         """
+        try:
+            return await self._act(actor, inc, measure)
+        except Unobservable:  # it is taken again, and must not move a second time
+            raise
+        except EnvmgrError:
+            await inc.systems.store.write(lambda tx: given_up.forget(tx, inc.id))
+            raise
+
+    async def _act(self, actor: Actor, inc: Incarnation, measure: Measure) -> str:
         units = _concerned(inc, measure.unit)
         secrets = await inc.secrets()  # a missing one is told before anything is touched
-        known = await inc.systems.store.read(lambda tx: tx.get(_key(inc)))
+        known = await inc.systems.store.read(lambda tx: tx.get(given_up.key(inc.id)))
         given = _read(known) if known is not None else None
         is_again = given is not None and given.measure == measure.key
         names = tuple(dict.fromkeys(unit.replica_of or unit.name for unit in units))
@@ -116,7 +125,7 @@ class ReallocationRung:
                 hint="Drop `fixed` in the template, or free the port.",
             )
         given = _Given(measure=measure.key, ports=ports)
-        await inc.systems.store.write(lambda tx: tx.put(_key(inc), _written(given)))
+        await inc.systems.store.write(lambda tx: tx.put(given_up.key(inc.id), _written(given)))
         return given
 
     # --- the end ------------------------------------------------------------------------------------------------
@@ -133,7 +142,7 @@ class ReallocationRung:
         await self._record(inc, "agent.reallocated", {"what": "; ".join(said)})
 
         def end(tx: Transaction) -> None:
-            tx.drop(_key(inc))
+            given_up.forget(tx, inc.id)
 
         await inc.systems.store.write(end)
 
@@ -244,10 +253,6 @@ def _refuse_failures(done: Collection[Done]) -> None:
     failed = [f"{one.unit}: {one.detail}" for one in done if one.act is Act.FAILED]
     if failed:
         raise Unavailable("; ".join(failed), hint="See `envmgr why`.")
-
-
-def _key(inc: Incarnation) -> str:
-    return f"reallocation/{inc.id}"
 
 
 def _written(given: _Given) -> str:
