@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 
@@ -97,7 +98,7 @@ class Rebooting:
         Args:
             boot: Id of the present start of the machine; empty where the system has none: then no restart is ever seen.
             restores: Else they are only stopped on paper, and a person is told.
-            at_once: How many are on their way at the same time.
+            at_once: How many are on their way at the same time; who waits for room or the engine does not count.
             over: Told of each agent before it is brought back.
             reach: Called at each named crash point.
         """
@@ -178,10 +179,25 @@ class Rebooting:
         """An engine may be up later than we are; without it nothing of an agent's containers can be given back."""
         if inc.systems.engine is None or await engine_use.look(inc) is None:
             return
-        with anyio.move_on_after(_ENGINE_S):
-            while not isinstance(await inc.systems.engine.knock(), Present):
-                actor.restoring = "waits for the container engine"
-                await anyio.sleep(_ENGINE_PAUSE_S)
+        if isinstance(await inc.systems.engine.knock(), Present):
+            return
+        actor.restoring = "waits for the container engine"
+        async with self._aside():
+            with anyio.move_on_after(_ENGINE_S):
+                while not isinstance(await inc.systems.engine.knock(), Present):  # noqa: ASYNC110 - it wakes nobody
+                    await anyio.sleep(_ENGINE_PAUSE_S)
+
+    @asynccontextmanager
+    async def _aside(self) -> AsyncIterator[None]:
+        """Who can only wait lets others pass."""
+        self._limiter.release()
+        try:
+            yield
+        finally:
+            with anyio.CancelScope(
+                shield=True
+            ):  # who holds a place gives it back soon, or is being ended as well
+                await self._limiter.acquire()
 
     async def _start(self, actor: Actor, note: Note) -> None:
         while note.waits(actor.state):
@@ -193,7 +209,8 @@ class Rebooting:
             except Unavailable as error:  # the host has no room yet
                 actor.restoring = f"waits for room: {error.message}"
                 note = replace(note, tries=note.tries - 1)
-                await anyio.sleep(self._ask_again_s)
+                async with self._aside():
+                    await anyio.sleep(self._ask_again_s)
                 continue
             self._reach("reboot-starting")
             await actor.settled()

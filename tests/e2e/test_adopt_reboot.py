@@ -196,9 +196,14 @@ agent: {kind: command, command: [sleep, '1000']}
 
 
 @proves("REBOOT-002", "R-33")
-def test_after_a_reboot_an_engine_that_comes_up_late_is_waited_for(tmp_path: Path) -> None:
+def test_after_a_reboot_an_engine_that_comes_up_late_is_waited_for_and_keeps_nobody_else_down(
+    tmp_path: Path,
+) -> None:
     with door(tmp_path / "d") as entrance, host(DOCKER_HOST=entrance.url) as here:
+        here.env["ENVMGR_RECOVERY__RESTORE_AT_ONCE"] = "1"
         here.template("boxed", BOXED)
+        here.sleeper()
+        here.ok("spawn", "-t", "sleeper", "--name", "b")
         here.ok("spawn", "-t", "boxed", "--name", "a")
         labels = {"envmgr.agent": here.agent("a")["id"]}
         (before,) = engine().containers.list(filters={"label": [f"{k}={v}" for k, v in labels.items()]})
@@ -209,6 +214,8 @@ def test_after_a_reboot_an_engine_that_comes_up_late_is_waited_for(tmp_path: Pat
         agent_when(
             here, "a", lambda agent: "waits for the container engine" in str(agent["conditions"]), within_s=60
         )
+        runs_anew(here, "b")
+        assert here.agent("a")["generation"] == 1
         entrance.open()
 
         runs_anew(here, "a")
