@@ -73,9 +73,8 @@ def _recognise(tx: Transaction, boot: str) -> bool:
         if state.is_alive:
             _write(tx, state.id, Note(generation=state.generation))
         elif state.lifecycle is Lifecycle.SPAWNING and state.rung is Rung.RESPAWN:
-            _write(
-                tx, state.id, Note(generation=state.generation - 1, tries=1)
-            )  # its first start was this one
+            # Its first start was this one.
+            _write(tx, state.id, Note(generation=state.generation - 1, tries=1))
     return True
 
 
@@ -194,9 +193,8 @@ class Rebooting:
         try:
             yield
         finally:
-            with anyio.CancelScope(
-                shield=True
-            ):  # who holds a place gives it back soon, or is being ended as well
+            # Whoever holds a place gives it back soon, or is being ended as well.
+            with anyio.CancelScope(shield=True):
                 await self._limiter.acquire()
 
     async def _start(self, actor: Actor, note: Note) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from envmgr.errors import IllegalTransition
 from envmgr.model.agent import Desired, Lifecycle
 from envmgr.model.ids import AgentId
 from envmgr.model.incident import Rung
@@ -76,6 +77,8 @@ async def test_nothing_is_recovered_that_waits_to_be_brought_back(tmp_path: Path
             for _ in range(3):
                 lab.conductor.report(lab.actor, lab.death())
                 await lab.conductor.look()
+            with pytest.raises(IllegalTransition, match="being brought back"):
+                await lab.conductor.by_hand.recover(lab.actor, Rung.SESSION, cause="a person")
             assert (lab.actor.state.lifecycle, lab.actor.state.rung) == (Lifecycle.RUNNING, None)
 
             await comes_back(lab, rebooting)

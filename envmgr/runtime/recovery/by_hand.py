@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from envmgr.core.ladder import HELPS, Case, choose
 from envmgr.core.lifecycle import decide
+from envmgr.errors import IllegalTransition
 from envmgr.model.incident import (
     Climb,
     ClimbOutcome,
@@ -79,6 +80,11 @@ class ByHand:
         Raises:
             IllegalTransition: Nothing of the agent runs.
         """
+        if actor.restoring:
+            raise IllegalTransition(
+                f"{actor.state.name} is being brought back after the restart of the machine",
+                hint=f"Wait until it runs: `envmgr show {actor.state.name}`.",
+            )
         foretold = await self.foretell(actor, rung)
         request = RecoverRequested(incident=1, rung=foretold.rung or Rung.SERVICE, reason=ASKED)
         decide(actor.state, request, 0.0)  # refused before anything is written
