@@ -121,7 +121,7 @@ class Recovery(Strict):
     per_hour: Annotated[int, Field(ge=1, le=10_000)] = 20
     """Measures of all agents together within an hour that lead to safe mode."""
     look_s: Annotated[float, Field(ge=0.05, le=60)] = 1.0
-    """Seconds between two looks at what is being mended."""
+    """Seconds between two looks at what is being mended; ten times that for what waits for something else."""
     cool_down_s: Annotated[float, Field(ge=0.1)] = 600.0
     """Seconds between two looks at an agent that waits for a person."""
     close_after_s: Annotated[float, Field(ge=0.1)] = 600.0

@@ -51,7 +51,7 @@ class RecoveryLimits:
     Attributes:
         is_on: Whether anything is done by itself.
         per_hour: Measures of all agents together; more lead to safe mode.
-        look_s: Seconds between two looks at what is being mended.
+        look_s: Seconds between two looks at what is being mended; ten times that for what waits for something else.
         cool_down_s: Seconds between two looks at an agent that waits for a person.
         close_after_s: Seconds of health after which an incident is over.
         patience_s: Seconds within which everything must become well after a measure.
