@@ -95,11 +95,36 @@ async def test_a_measure_is_watched_from_its_own_end_on(tmp_path: Path) -> None:
         await async_eventually(lambda: anyio.current_time() - started_at > 0.7)
         await lab.conductor.by_hand.recover(lab.actor, Rung.SERVICE, cause="test")
         await lab.until_calm()
-        first, second = (await lab.incident()).climbs
+        asked_for = (await lab.incidents())[0].climbs[-1]
 
-        assert first.outcome is ClimbOutcome.GIVEN_UP
-        assert second.ended_at is not None
-        assert second.ended_at - second.at >= 1.0
+        assert (asked_for.rung, asked_for.outcome) == (Rung.SERVICE, ClimbOutcome.HELD)
+        assert asked_for.ended_at is not None
+        assert asked_for.ended_at - asked_for.at >= 1.0
+
+
+@proves("RECOVER-014")
+async def test_a_person_who_asks_while_the_ladder_is_choosing_gets_the_only_measure(tmp_path: Path) -> None:
+    requests: list[Rung] = [Rung.SESSION]
+
+    def reach(point: str) -> None:
+        if point == "recover-recorded" and requests:
+            asking.start_soon(ask, requests.pop())
+
+    async def ask(rung: Rung) -> None:
+        await lab.conductor.by_hand.recover(lab.actor, rung, cause="test")
+
+    async with incarnation(tmp_path) as inc, anyio.create_task_group() as asking:
+        inc.spec = replace(inc.spec, recovery=replace(QUICK, session=replace(QUICK.session, delay_s=60.0)))
+        async with daemon(inc, reach=reach) as lab:
+            await lab.assistant_dies()
+            await lab.until_calm()
+
+            assert [(c.rung, c.outcome) for c in (await lab.incident()).climbs] == [
+                (Rung.SESSION, ClimbOutcome.GIVEN_UP),
+                (Rung.SESSION, ClimbOutcome.HELD),
+            ]
+            assert lab.measures.rungs == [Rung.SESSION]
+            assert await inc.systems.store.read(lambda tx: tx.owed()) == []
 
 
 # --- what a person is asked about -----------------------------------------------------------------------------

@@ -91,17 +91,16 @@ class ByHand:
         if foretold.rung is Rung.WAIT:
             await self._go_on(actor, cause)
             return None
-        self._climber.asked.add(actor.state.id)
-        try:
-            await self._give_way(actor)
+        async with self._climber.turn(actor.state.id):
+            await self._climber.cut_off(actor)
             return await self._begin_climb(actor, foretold, request, cause)
-        finally:
-            self._climber.asked.discard(actor.state.id)
 
     async def _begin_climb(
         self, actor: Actor, foretold: Foretold, request: RecoverRequested, cause: str
     ) -> Incident:
-        incident = foretold.incident or await self._open(actor, foretold.rung)
+        # As it is by now: the ladder may have gone on with it.
+        known = self._incidents.get(foretold.incident.id) if foretold.incident is not None else None
+        incident = known or await self._open(actor, foretold.rung)
         await self._put_off_others(actor, incident)
         now = self._supervisor.systems.now()
         if is_under_way(incident):
@@ -127,12 +126,6 @@ class ByHand:
 
         await self._supervisor.systems.store.write(refill)
         actor.ends.clear()
-
-    async def _give_way(self, actor: Actor) -> None:
-        """The measure under way is cut off."""
-        if actor.climbing is not None:
-            actor.climbing.cancel()
-        await self._climber.is_idle(actor)
 
     def _wrong(self, actor: Actor, rung: Rung | None) -> Incident | None:
         """What is wrong now: a session before services, the newest first. A measure that is named prefers what it is for."""

@@ -11,6 +11,7 @@ import anyio
 from envmgr.core.ladder import delay_s
 from envmgr.errors import EnvmgrError, Unobservable
 from envmgr.model.agent import AgentState, Lifecycle
+from envmgr.model.ids import AgentId
 from envmgr.model.incident import ClimbOutcome, Incident, Rung
 from envmgr.model.recovery import MEASURES, RecoveryLimits
 from envmgr.model.stimulus import RespawnPrepared, RungFailed
@@ -34,7 +35,6 @@ class Climber:
     Attributes:
         acting: Agents a measure is being taken for, or is about to be; what is noticed of them meanwhile says nothing.
         at_once: Agents for which a person asked: no delay.
-        asked: Agents for which a person's request is being prepared; nobody else begins anything.
         acted_at: When the last measure of an agent ended, in steady time; what was seen before then is old.
     """
 
@@ -53,7 +53,7 @@ class Climber:
         self._limits, self._reach, self._taken = limits, reach, taken
         self.acting: set[str] = set()
         self.at_once: set[str] = set()
-        self.asked: set[str] = set()
+        self._turns: dict[str, anyio.Lock] = {}
         self.acted_at: dict[str, float] = {}
 
     async def climb(self, actor: Actor, owed: OwedEffect) -> None:
@@ -61,12 +61,21 @@ class Climber:
         agent = actor.state.id
         self.acting.add(agent)
         with anyio.CancelScope() as scope:
-            actor.climbing = scope
+            self.begins(actor, scope)
             self._reach("recover-owed")
             await self._climb(actor, owed)
         if scope.cancelled_caught:
             await self._give_up(actor, owed)
         self.over(actor)  # after an unforeseen error it is driven again, so that this is not yet so
+
+    def turn(self, agent: AgentId) -> anyio.Lock:
+        """Held while a measure is chosen, until it is owed: a person's choice and the ladder's never cross."""
+        return self._turns.setdefault(agent, anyio.Lock())
+
+    def begins(self, actor: Actor, scope: anyio.CancelScope) -> None:
+        """From here on it can be cut off, by who may have waited for that."""
+        actor.climbing = scope
+        actor.changed()
 
     def over(self, actor: Actor) -> None:
         """A measure was taken, well or not."""
@@ -76,9 +85,11 @@ class Climber:
         self._taken()
         actor.changed()
 
-    async def is_idle(self, actor: Actor) -> None:
-        """Until no measure is being taken for it."""
+    async def cut_off(self, actor: Actor) -> None:
+        """Also what has only just been chosen; returns when no measure is being taken for it."""
         while actor.state.id in self.acting:
+            if actor.climbing is not None:
+                actor.climbing.cancel()
             await actor.next_change()
 
     async def _climb(self, actor: Actor, owed: OwedEffect) -> None:

@@ -269,8 +269,13 @@ class Conductor:
         state = actor.state
         if state.lifecycle is Lifecycle.ERROR and state.rung is None:
             await self._verifier.respawn_failed(actor)
-        if agent in self._climber.acting | self._climber.asked or not state.is_alive:
-            return
+        turn = self._climber.turn(agent)
+        if agent not in self._climber.acting and not turn.locked() and state.is_alive:
+            async with turn:
+                await self._go_on(actor)
+
+    async def _go_on(self, actor: Actor) -> None:
+        """Nobody is taking a measure, or preparing one."""
         await self._forget_older(actor)
         await self._verifier.look(actor)
         if await self._retrials.look(actor):

@@ -120,7 +120,7 @@ class Retrials:
     async def _try(self, actor: Actor, incident: Incident) -> None:
         """A stop, or a person's request, cuts it off."""
         with anyio.CancelScope() as scope:
-            actor.climbing = scope
+            self._climber.begins(actor, scope)
             try:
                 await self._act(actor, incident)
             finally:
