@@ -97,12 +97,12 @@ def test_a_service_that_was_left_down_before_keeps_no_other_measure_from_holding
     spawn(here, LEFT_DOWN)
     (odd,) = processes_of(here, here.agent("otter"), part="service:odd")
     odd.kill()
-    eventually(lambda: conditions(here) == ["ServiceDown"])
+    eventually(lambda: "ServiceDown" in conditions(here))
     os.kill(assistant(here), signal.SIGKILL)
 
     eventually(lambda: outcomes(here) == ["held"], within_s=30)
     assert last_climb(here)[0] == "session"
-    assert conditions(here) == ["ServiceDown"]
+    assert set(conditions(here)) - {"Drifted"} == {"ServiceDown"}
 
 
 @proves("RECOVER-022")
