@@ -126,17 +126,17 @@ def _is_full(folders: Iterable[Path]) -> bool:
 
 async def with_edits(symptom: Symptom, inc: Incarnation) -> Symptom:
     """Also whether its source is being edited; that asks git, which may take its time."""
-    return replace(symptom, is_mid_edit=is_just_now(await edited_at(inc), inc.systems.now()))
+    return replace(symptom, is_mid_edit=is_just_now(await edited_at(inc) or 0.0, inc.systems.now()))
 
 
-async def edited_at(inc: Incarnation) -> float:
-    """When a file that git does not ignore was written, or a commit made, in Unix time; 0 when nobody can tell."""
+async def edited_at(inc: Incarnation) -> float | None:
+    """When a file that git does not ignore was written, or a commit made, in Unix time; None when nobody can tell."""
     with anyio.move_on_after(_LOOK_S):
         try:
             return await _edited_at(inc)
         except (EnvmgrError, OSError):
-            return 0.0
-    return 0.0
+            return None
+    return None
 
 
 def is_just_now(edited: float, now: float) -> bool:

@@ -12,7 +12,7 @@ import pytest
 
 from envmgr.errors import Unavailable
 from envmgr.model.agent import Lifecycle
-from envmgr.model.incident import Incident, Rung
+from envmgr.model.incident import Rung
 from envmgr.model.service import ServiceKind, ServiceSpec, ServiceState
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.outcomes import Outcome
@@ -57,10 +57,6 @@ async def breaks(lab: Lab, words: str = WORDS, *, times: int = 3) -> None:
     lab.conductor.report(lab.actor, lab.failure("api", output=(words,), is_exhausted=True))
 
 
-async def newest(lab: Lab) -> Incident:
-    return (await lab.incidents())[0]
-
-
 @proves("RECOVER-028")
 async def test_code_that_was_broken_and_is_mended_runs_again_by_itself(tmp_path: Path) -> None:
     async with worktree(tmp_path) as inc, daemon(inc, limits=SOON) as lab:
@@ -103,12 +99,21 @@ async def test_while_it_is_edited_each_change_is_tried_once_and_nobody_is_asked(
 @proves("RECOVER-028")
 async def test_the_time_of_edits_is_looked_at_anew(tmp_path: Path) -> None:
     async with worktree(tmp_path) as inc, daemon(inc, limits=SOON) as lab:
+        edit(inc, ago_s=57.0)
+        await breaks(lab)
+        await lab.until_waiting_for("last minute")
+        await lab.until_rung(Rung.PERSON)
+        assert lab.measures.taken == []
+
+
+@proves("RECOVER-028")
+async def test_an_edit_that_is_taken_back_is_a_change_too(tmp_path: Path) -> None:
+    async with worktree(tmp_path) as inc, daemon(inc, limits=SOON) as lab:
         edit(inc, ago_s=20.0)
         await breaks(lab)
         await lab.until_waiting_for("last minute")
-        edit(inc, ago_s=100.0)
-        await lab.until_rung(Rung.PERSON)
-        assert lab.measures.taken == []
+        git(inc.path, "checkout", "-q", "app.py")
+        await async_eventually(lambda: lab.measures.rungs == [Rung.SERVICE])
 
 
 @proves("RECOVER-029")

@@ -5,6 +5,8 @@ Agents break the code they work on, and mend it. Nobody else would notice the se
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import anyio
 from anyio.abc import TaskGroup
 
@@ -36,27 +38,50 @@ _FORGET_S, _MOST_S = 600.0, 60.0
 _CALM, _STILL = 3, 20
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """An answer of git, when it was asked (monotonic), and when the source was changed last."""
+
+    newest: float
+    asked_at: float
+    changed_at: float
+
+
 class Edits:
     """When the source of an agent was changed last. Git is asked at a calm pace, and only for agents that somebody asks about."""
 
     def __init__(self, supervisor: Supervisor, period_s: float) -> None:
         """`period_s`: so long an answer is good; longer where nothing has been changed for some time."""
         self._supervisor, self._period_s = supervisor, period_s
-        self._known: dict[str, tuple[float, float]] = {}
+        self._known: dict[str, _Seen] = {}
 
     async def last(self, actor: Actor) -> float:
         """In Unix time; 0 when nobody can tell."""
-        asked_at, edited = self._known.get(actor.state.id, (float("-inf"), 0.0))
-        now = anyio.current_time()
-        still_s = max(0.0, self._supervisor.systems.now() - edited)
-        if now - asked_at >= min(_CALM * self._period_s, max(self._period_s, still_s / _STILL)):
-            edited = await symptoms.edited_at(await self._supervisor.incarnation(actor))
-            self._known[actor.state.id] = (now, edited)
-        return edited
+        known = self._known.get(actor.state.id)
+        if known is None or self._is_stale(known):
+            newest = await symptoms.edited_at(await self._supervisor.incarnation(actor))
+            known = self._known[actor.state.id] = self._seen(known, newest)
+        return known.changed_at
+
+    def _is_stale(self, known: _Seen) -> bool:
+        still_s = self._supervisor.systems.now() - known.changed_at
+        patience_s = min(_CALM * self._period_s, max(self._period_s, still_s / _STILL))
+        return anyio.current_time() - known.asked_at >= patience_s
+
+    def _seen(self, known: _Seen | None, newest: float | None) -> _Seen:
+        """What was changed and is taken back looks as if it had never been changed: that is a change, too."""
+        if newest is None:  # nobody can tell
+            newest = known.newest if known is not None else 0.0
+        changed_at = newest
+        if known is not None:
+            is_back = newest < known.newest
+            changed_at = self._supervisor.systems.now() if is_back else max(newest, known.changed_at)
+        return _Seen(newest=newest, asked_at=anyio.current_time(), changed_at=changed_at)
 
     def forget(self, agent: AgentId) -> None:
         """Something failed: git is asked anew."""
-        self._known.pop(agent, None)
+        if agent in self._known:
+            self._known[agent] = replace(self._known[agent], asked_at=float("-inf"))
 
     async def is_mid_edit(self, actor: Actor, incident: Incident) -> bool:
         """Whether the source of what failed is being changed just now."""
