@@ -29,7 +29,9 @@ _OURS = "ENVMGR_TEST_"
 
 def pytest_configure(config: pytest.Config) -> None:
     """Give this process a home of its own, so that no test reads or writes the user's."""
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup(1) every program of the tests would ignore it
+    # Whoever starts us by nohup(1) or with `&` ignores these; every program of the tests would inherit that.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in list(os.environ):
         if name.startswith(_FOREIGN) and not name.startswith(_OURS):
             del os.environ[name]
