@@ -11,7 +11,7 @@ import anyio
 from envmgr.app import text, views
 from envmgr.app.context import App
 from envmgr.app.operations import Touch, operation
-from envmgr.app.present import agent_view, begun_by, event_view, what_next
+from envmgr.app.present import agent_view, begun_by, event_view, what_mends, what_next
 from envmgr.app.shapes import Ask, View, argument, option, supplied
 from envmgr.core.counting import counted
 from envmgr.errors import Conflict, EnvmgrError, SpawnRolledBack, StopFailed, UsageError
@@ -120,7 +120,8 @@ async def why(ask: OneAgent, app: App) -> views.WhyView:
         else None,
         steps=[views.StepView(step=r.step, state=r.state.value, error=r.error) for r in trail],
         decisions=[event_view(e, supervisor) for e in decisions[-_DECISIONS:]],
-        next=what_next(actor.state),
+        next=what_mends(actor, supervisor.safe_mode, app.conductor.incidents.of(actor.state.id))
+        or what_next(actor.state),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import sqlite3
@@ -43,6 +44,7 @@ async def doctor(ask: Nothing, app: App) -> views.DoctorView:
         views.CheckView(check="limits", ok=True, found=f"containers: the engine; {tiers.described(scopes)}")
     )
     checks += [check async for check in _daemon_checks(app)]
+    checks += await anyio.to_thread.run_sync(lambda: list(_safe_mode()))
     return views.DoctorView(ok=all(c.ok for c in checks), checks=checks)
 
 
@@ -212,6 +214,14 @@ async def _images(app: App) -> list[views.CheckView]:
             fix=f"docker image rm {names}",
         )
     ]  # fmt: skip
+
+
+def _safe_mode() -> Iterator[views.CheckView]:
+    with contextlib.suppress(EnvmgrError):
+        state = json.loads(client.request("POST", "/v1/safe-mode", {}).body())
+        if state["on"]:
+            found = f"nothing is spawned, started, restarted or mended by itself: {state['reason']}"
+            yield views.CheckView(check="safe mode", ok=False, found=found, fix="envmgr safe-mode off")
 
 
 def _share(one: views.SharedView) -> views.CheckView:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import anyio
 
@@ -10,7 +10,7 @@ from envmgr.app import views
 from envmgr.model.agent import Activity, AgentState, Desired, Lifecycle
 from envmgr.model.event import Event
 from envmgr.model.ids import image_name
-from envmgr.model.incident import Rung
+from envmgr.model.incident import ClimbOutcome, Incident, Rung
 from envmgr.model.observe import Present, Seen, Unknown
 from envmgr.model.service import ServiceSpec, ServiceState
 from envmgr.model.spec import AgentSpec
@@ -24,6 +24,14 @@ from envmgr.runtime.supervisor import Supervisor
 
 _ID_CHARS = 12
 _ENGINE_S = 2.0
+_TROUBLES = (
+    "ServiceDown",
+    "ServiceDegraded",
+    "SessionLost",
+    "AssistantExited",
+    "Unobservable",
+    "Quarantined",
+)
 
 
 def agent_view(actor: Actor, supervisor: Supervisor) -> views.AgentView:
@@ -238,6 +246,25 @@ def what_next(state: AgentState) -> str:
             return f"envmgr mends it: `envmgr incidents --show {state.incident}`; a stop comes first."
         case Lifecycle.RUNNING:
             return _running_next(state)
+
+
+def what_mends(actor: Actor, safe_mode: str, open_: Sequence[Incident]) -> str:
+    """What envmgr will do about the trouble of an agent that runs; empty when it has none, or something is done just now."""
+    state = actor.state
+    down = [c for c in state.conditions if c.type in _TROUBLES]
+    if state.lifecycle is not Lifecycle.RUNNING or state.rung is not None or not (down or actor.pending):
+        return ""
+    waits = [i for i in open_ if i.climbs and i.climbs[-1].outcome is ClimbOutcome.RUNNING]
+    see = f" See `envmgr incidents --show {waits[-1].id}`." if waits else ""
+    if safe_mode:
+        held = f" (held back: {', '.join(sorted(actor.pending))})" if actor.pending else ""
+        return f"nothing by itself in safe mode{held}: {safe_mode}; `envmgr safe-mode off` ends it.{see}"
+    if actor.pending:
+        return f"{', '.join(sorted(actor.pending))} is started again soon, as its restart policy says.{see}"
+    if waits and waits[-1].climbs[-1].rung is Rung.WAIT:
+        return f"envmgr waits: {waits[-1].climbs[-1].because}.{see}"
+    named = ", ".join(c.subject or c.type for c in down)
+    return f"it runs without what is wrong: {named}; `envmgr recover {state.name}` takes a measure now.{see}"
 
 
 def _running_next(state: AgentState) -> str:

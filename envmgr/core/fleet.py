@@ -124,18 +124,18 @@ def settled(fleet: Fleet, ailing: Collection[str], now: float) -> Fleet:
 
 
 def is_too_much(
-    fleet: Fleet, persons: Sequence[float], acts: Sequence[float], *, per_hour: int, now: float
+    fleet: Fleet, persons: Sequence[tuple[str, float]], acts: Sequence[float], *, per_hour: int, now: float
 ) -> str:
     """Why nothing more may be done by itself on this host; empty when it may.
 
     Args:
-        persons: When a person was asked, lately.
+        persons: For which agent a person was asked, and when, lately.
         acts: When a measure that counts was taken, lately.
     """
     if fleet.failure and now - fleet.opened_at > _OPEN_TOO_LONG_S:
         return f"many agents have had the same trouble ({fleet.failure}) for more than 10 min"
-    if sum(at > now - _PERSONS_S for at in persons) >= _PERSONS:
-        return f"{_PERSONS} failures within 10 min need a person"
+    if len({agent for agent, at in persons if at > now - _PERSONS_S}) >= _PERSONS:
+        return f"{_PERSONS} agents within 10 min need a person"
     if sum(at > now - _HOUR_S for at in acts) >= per_hour:
         return f"{per_hour} measures within an hour"
     return ""

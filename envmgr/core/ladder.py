@@ -117,6 +117,13 @@ def is_code_broken(incident: Incident) -> bool:
     return diagnosis.failure is FailureClass.CRASH and is_told and incident.symptoms >= _SAME_FAILURE
 
 
+def is_own_mistake(incident: Incident) -> bool:
+    """The agent's code, its template or a limit of its own: nothing that the host, or another agent, has part in."""
+    failure = incident.diagnosis.failure
+    is_own_class = failure in (FailureClass.CONFIGURATION, FailureClass.MEMORY)
+    return is_own_class or is_code_broken(incident) or _is_of_code(incident)
+
+
 def _is_of_code(incident: Incident) -> bool:
     """Its own words say that its code failed, such as a syntax error: neither another port nor a new session mends that."""
     diagnosis = incident.diagnosis

@@ -181,6 +181,8 @@ def test_safe_mode_is_switched_by_a_person(here: Host) -> None:
     spawn(here, HURT)
     here.ok("safe-mode", "on")
     refused = here.run("spawn", "--template", "tried", "--name", "badger")
+    doctor = {one["check"]: one for one in here.run("doctor", "--json").json["checks"]}
+    assert "a person switched it on" in doctor["safe mode"]["found"]
 
     assert refused.code != 0
     assert "safe mode" in refused.err

@@ -16,7 +16,7 @@ from envmgr.errors import IllegalTransition, Unavailable
 from envmgr.model.agent import Lifecycle
 from envmgr.model.effect import EffectKind
 from envmgr.model.ids import AgentId
-from envmgr.model.incident import ClimbOutcome, FailureClass, Rung
+from envmgr.model.incident import ClimbOutcome, Diagnosis, FailureClass, Incident, Part, Rung
 from envmgr.model.spec import AgentSpec
 from envmgr.model.stimulus import StopRequested, StopSucceeded
 from envmgr.runtime.recovery import ledger
@@ -27,6 +27,14 @@ from tests.support.requirements import proves
 from tests.support.wait import async_eventually
 
 pytestmark = pytest.mark.anyio
+
+
+def _trouble_of(agent: str, failure: FailureClass = FailureClass.ENGINE) -> Incident:
+    known = Diagnosis(failure=failure, entry=Rung.PERSON, confidence=1.0, evidence=(), fingerprint="f")
+    return Incident(
+        agent=AgentId(agent), name=agent, generation=1, part=Part.SERVICE, subject="web", words="it ended",
+        diagnosis=known, opened_at=1.0,
+    )  # fmt: skip
 
 
 @proves("RECOVER-021")
@@ -68,10 +76,10 @@ async def test_three_failures_that_need_a_person_lead_to_safe_mode_which_ends_af
     tmp_path: Path,
 ) -> None:
     async with recovering(tmp_path, limits=replace(LIMITS, safe_mode_s=0.2)) as lab:
-        for _ in range(3):
-            await lab.conductor.gate.asks_person()
+        for agent in ("a", "b", "c"):
+            await lab.conductor.gate.asks_person(_trouble_of(agent))
         lab.conductor.wake()
-        await async_eventually(lambda: lab.supervisor.safe_mode == "3 failures within 10 min need a person")
+        await async_eventually(lambda: lab.supervisor.safe_mode == "3 agents within 10 min need a person")
         await async_eventually(lambda: lab.supervisor.safe_mode == "")
 
 
@@ -120,11 +128,24 @@ async def test_an_agent_that_waits_for_a_person_keeps_no_trouble_of_many_open(tm
 
 
 @proves("RECOVER-021")
+async def test_mistakes_of_agents_themselves_lead_to_no_safe_mode(tmp_path: Path) -> None:
+    async with recovering(tmp_path) as lab:
+        gate = Gate(lab.supervisor, LIMITS)
+        for agent, failure in (("a", FailureClass.MEMORY), ("b", FailureClass.CONFIGURATION)):
+            await gate.asks_person(_trouble_of(agent, failure))
+        await gate.asks_person(_trouble_of("c"))
+        await gate.look([])
+
+        assert [agent for agent, _ in gate.state.persons] == ["c"]
+        assert lab.supervisor.safe_mode == ""
+
+
+@proves("RECOVER-021")
 async def test_safe_mode_that_has_ended_is_judged_by_what_happens_from_then_on(tmp_path: Path) -> None:
     async with recovering(tmp_path) as lab:
         gate = Gate(lab.supervisor, replace(LIMITS, safe_mode_s=0.0))
-        for _ in range(3):
-            await gate.asks_person()
+        for agent in ("a", "b", "c"):
+            await gate.asks_person(_trouble_of(agent))
         await gate.look([])
         assert lab.supervisor.safe_mode != ""
         await gate.look([])

@@ -145,15 +145,16 @@ def test_mending_many_agents_of_one_trouble_once_each_is_not_too_much_and_twice_
 def test_what_leads_to_safe_mode() -> None:
     def too_much(
         fleet: Fleet = Fleet(),  # noqa: B008 - a frozen value
-        persons: tuple[float, ...] = (),
+        persons: tuple[tuple[str, float], ...] = (),
         acts: tuple[float, ...] = (),
     ) -> str:
         return is_too_much(fleet, persons, acts, per_hour=20, now=1000.0)
 
     assert too_much() == ""
     assert "more than 10 min" in too_much(trouble("a", "b", "c"))
-    assert "3 failures within 10 min" in too_much(persons=(500.0, 600.0, 700.0))
-    assert too_much(persons=(100.0, 600.0, 700.0)) == ""
+    assert "3 agents within 10 min" in too_much(persons=(("a", 500.0), ("b", 600.0), ("c", 700.0)))
+    assert too_much(persons=(("a", 100.0), ("b", 600.0), ("c", 700.0))) == ""
+    assert too_much(persons=(("a", 500.0), ("a", 600.0), ("b", 700.0))) == ""
     assert "20 measures within an hour" in too_much(acts=tuple(float(n) for n in range(20)))
     assert too_much(acts=tuple(float(n) for n in range(19))) == ""
 

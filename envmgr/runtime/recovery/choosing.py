@@ -240,7 +240,7 @@ class Chooser:
         await self.count(incident, Climb(rung=choice.rung, at=now, because=choice.because))
         self._reach("recover-recorded")
         if choice.rung is Rung.PERSON:
-            await self._gate.asks_person()
+            await self._gate.asks_person(incident)
             await self._gate.was_lost(incident.agent, incident.diagnosis.failure)
         else:
             await self._gate.goes(incident.agent, incident.diagnosis.failure)

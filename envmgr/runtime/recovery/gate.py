@@ -9,10 +9,11 @@ from envmgr.core import breaker as breakers
 from envmgr.core import fleet as fleets
 from envmgr.core.breaker import TARGETS, Breaker
 from envmgr.core.fleet import Noticed, is_too_much
+from envmgr.core.ladder import is_own_mistake
 from envmgr.model.agent import Lifecycle
 from envmgr.model.event import NewEvent
 from envmgr.model.ids import AgentId
-from envmgr.model.incident import FailureClass
+from envmgr.model.incident import FailureClass, Incident
 from envmgr.model.recovery import RecoveryLimits
 from envmgr.runtime.recovery import ledger
 from envmgr.runtime.recovery.clock import steady
@@ -81,10 +82,12 @@ class Gate:
         state = replace(self._state, acts=acts, fleet=fleets.goes(fleet, agent))
         await self._put(_with_breaker(state, failure, lambda known: breakers.tries(known, agent, now)))
 
-    async def asks_person(self) -> None:
-        """A failure needs a person."""
+    async def asks_person(self, incident: Incident) -> None:
+        """A failure needs a person; an agent's own mistake says nothing of the host."""
+        if is_own_mistake(incident):
+            return
         now = self._now()
-        kept = (*(at for at in self._state.persons if at > now - _KEPT_S), now)
+        kept = (*(one for one in self._state.persons if one[1] > now - _KEPT_S), (incident.agent, now))
         await self._put(replace(self._state, persons=kept))
 
     async def is_well(self, agent: AgentId, failure: FailureClass) -> None:

@@ -32,12 +32,12 @@ class HostState:
 
     Attributes:
         acts: When measures were taken, of the last hour.
-        persons: When persons were asked, lately.
+        persons: For which agents persons were asked, and when, lately.
         breakers: By system.
     """
 
     acts: tuple[float, ...] = ()
-    persons: tuple[float, ...] = ()
+    persons: tuple[tuple[str, float], ...] = ()
     fleet: Fleet = Fleet()
     breakers: Mapping[str, Breaker] = field(default_factory=dict)
     safe: SafeMode | None = None
@@ -89,7 +89,7 @@ def _host(said: Mapping[str, Any]) -> HostState:
     }
     return HostState(
         acts=tuple(said["acts"]),
-        persons=tuple(said["persons"]),
+        persons=tuple(tuple(one) for one in said["persons"] if isinstance(one, list)),
         fleet=Fleet(**fleet, noticed=noticed, followed=followed),
         breakers=breakers,
         safe=SafeMode(**said["safe"]) if said["safe"] else None,

@@ -197,5 +197,5 @@ class Verifier:
         now, reason = self._supervisor.systems.now(), actor.state.reason
         await self._incidents.amend(incident.id, ended(ClimbOutcome.FAILED, at=now, result=reason))
         await self._incidents.amend(incident.id, climbing(Climb(rung=Rung.PERSON, at=now, because=reason)))
-        await self._gate.asks_person()
+        await self._gate.asks_person(incident)
         await self._gate.was_lost(incident.agent, incident.diagnosis.failure)
