@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -21,6 +22,7 @@ from envmgr.app import paths
 from envmgr.errors import ConfigError, EnvmgrError, Unavailable, from_problem
 
 _START_S = 15.0
+_SILENT_S, _PROBE_S = 3.0, 4.0
 _STOP_S = 30.0
 _NO_SUCH_ROUTE = (404, 405)
 _INFO = "/v1/daemon"
@@ -94,6 +96,7 @@ def request(
     lines += ["Content-Type: application/json", f"Content-Length: {len(payload)}", "", ""]
     with contextlib.suppress(BrokenPipeError):  # what it said before it went, or that it went, is told below
         connection.sendall("\r\n".join(lines).encode("latin-1") + payload)
+    _await_answer(connection)
     response = Response(connection)
     if response.status >= 400:
         problem = response.body()
@@ -111,6 +114,27 @@ def connect() -> socket.socket:
         connection.close()
         raise Unavailable("the daemon does not run", hint="Start it with `envmgr daemon start`.") from error
     return connection
+
+
+def _await_answer(connection: socket.socket) -> None:
+    """As long as the daemon answers others; what was asked may take its time. Raises Unavailable when it answers nobody."""
+    while not select.select([connection], [], [], _SILENT_S)[0]:
+        if not _answers():
+            pid = holder()
+            raise Unavailable(
+                f"the daemon (pid {pid}) does not answer",
+                hint=f"Wake it if it is stopped: `kill -CONT {pid}`; else `kill -9 {pid}`: agents go on, and the next command starts another.",
+            )
+
+
+def _answers() -> bool:
+    with contextlib.closing(connect()) as probe:
+        probe.settimeout(_PROBE_S)
+        try:
+            probe.sendall(f"GET {_INFO} HTTP/1.1\r\nHost: envmgr\r\nConnection: close\r\n\r\n".encode())
+            return bool(probe.recv(1))
+        except OSError:
+            return False
 
 
 def _alive(read: Callable[[], bytes], size: int = 1) -> bytes:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
 import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -114,6 +116,26 @@ def daemons(here: Host) -> list[psutil.Process]:
         if "envmgr.interfaces.http.daemon" in (process.info["cmdline"] or [])
         and process.environ().get("ENVMGR_STATE_DIR") == str(here.state)
     ]
+
+
+@proves("DAEMON-003")
+def test_every_command_says_that_a_stopped_daemon_does_not_answer(here: Host) -> None:
+    here.ok("ls")
+    pid = here.daemon_pid()
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        for words in (("ls",), ("events", "--json")):
+            begun = time.monotonic()
+            ran = here.run(*words)
+
+            assert ran.code == 7
+            assert f"the daemon (pid {pid}) does not answer" in ran.out + ran.err
+            assert f"kill -CONT {pid}" in ran.out + ran.err
+            assert time.monotonic() - begun < 20
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    here.ok("ls")
 
 
 @proves("DAEMON-003")

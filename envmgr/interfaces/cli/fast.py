@@ -8,7 +8,7 @@ from envmgr.app.paths import SOCKET, state_dir
 
 _HELP = ((), ("--help",), ("-h",))
 _LIST = {("ls",): "text/plain", ("ls", "--json"): "application/json"}
-_TIMEOUT_S = 5.0
+_TIMEOUT_S = 3.0
 
 
 def run(argv: list[str]) -> int | None:
