@@ -209,7 +209,7 @@ def _exactly(known: Sequence[Entry], reference: str) -> Entry:
     if not found:
         raise NotFound(
             f"the archive has no entry {reference}",
-            hint="Give AGENT@GENERATION or a number; see `envmgr archive list`.",
+            hint="Give AGENT@GENERATION or a number, as deleting wants exactly one; see `envmgr archive list`.",
         )
     return found[-1]
 

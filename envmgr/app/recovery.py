@@ -90,13 +90,13 @@ async def incidents(ask: AskIncidents, app: App) -> views.IncidentList:
 async def recover(ask: AskRecover, app: App) -> views.RecoveryView:
     """Take a measure of the recovery ladder now, whatever the budgets say; or tell which one would be taken."""
     conductor = app.conductor
+    if ask.all and ask.agent:
+        hint = f"Say `envmgr recover {ask.agent}`, or leave safe mode with `envmgr recover --all`."
+        raise UsageError("--all leaves safe mode and goes with no agent", hint=hint)
     if ask.all:
         await conductor.gate.leave_safe_mode(by="a person")
         conductor.wake()
-        if not ask.agent:
-            return views.RecoveryView(
-                agent="", rung="wait", because="Safe mode is off; envmgr mends by itself."
-            )
+        return views.RecoveryView(agent="", rung="wait", because="Safe mode is off; envmgr mends by itself.")
     if not ask.agent:
         raise UsageError("whom to recover?", hint="Name an agent, or leave safe mode with --all.")
     actor = app.agents.named(ask.agent)
