@@ -73,6 +73,8 @@ async def incidents(ask: AskIncidents, app: App) -> views.IncidentList:
     mine = await store.read(
         lambda tx: tx.incidents(agent=ask.agent, open_only=ask.open, after_at=after_at, limit=ask.limit)
     )
+    if ask.agent and not mine:
+        supervisor.named(ask.agent)  # an unknown name is told as one
     if ask.stats:
         told = [_stats(one) for one in stats(mine)]
         return views.IncidentList(stats=told, safe_mode=supervisor.safe_mode)

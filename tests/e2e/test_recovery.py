@@ -186,6 +186,8 @@ def test_safe_mode_is_switched_by_a_person(here: Host) -> None:
 
     assert refused.code != 0
     assert "safe mode" in refused.err
+    nobody = here.run("incidents", "nosuch")
+    assert (nobody.code, nobody.out) == (4, "")
     both = here.run("recover", "otter", "--all")
     assert (both.code, "goes with no agent" in both.err) == (2, True)
     assert here.ok("recover", "--all").out == "Safe mode is off; envmgr mends by itself.\n"
