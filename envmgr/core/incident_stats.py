@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from envmgr.model.incident import Climb, ClimbOutcome, FailureClass, Incident, Rung
+from envmgr.model.incident import Climb, ClimbOutcome, FailureClass, Incident, Part, Rung
 from envmgr.model.recovery import MEASURES
 
 _SAME_IN_AGENTS = 2
@@ -27,7 +27,7 @@ class TemplateStats:
 
     Attributes:
         mended: Incidents after which all was well by a measure.
-        mttr_s: Mean seconds from the first symptom of those to the beginning of the measure that held; None without any.
+        mttr_s: Mean seconds from the first symptom of those until the measure that held was known to hold; None without any.
         problems: What several agents of it have in common: that is the template, not an agent.
     """
 
@@ -60,7 +60,7 @@ def _of(template: str, incidents: Sequence[Incident]) -> TemplateStats:
 
 def _mended_after(incident: Incident) -> float | None:
     held = [c for c in incident.climbs if c.outcome is ClimbOutcome.HELD and c.rung in MEASURES]
-    return max(0.0, held[-1].at - incident.opened_at) if held else None
+    return max(0.0, (held[-1].ended_at or held[-1].at) - incident.opened_at) if held else None
 
 
 def _rung(rung: Rung, climbs: Sequence[Climb]) -> RungStats:
@@ -68,9 +68,16 @@ def _rung(rung: Rung, climbs: Sequence[Climb]) -> RungStats:
     return RungStats(rung=rung, taken=len(ended), held=sum(c.outcome is ClimbOutcome.HELD for c in ended))
 
 
+def _is_killed(incident: Incident) -> bool:
+    """Ended by a signal without a word of its own: somebody's act, from which nothing follows for the template."""
+    sources = {evidence.source for evidence in incident.diagnosis.evidence}
+    return "SIGKILL" in incident.words and "log" not in sources
+
+
 def _problems(incidents: Sequence[Incident]) -> Sequence[str]:
     agents: dict[tuple[str, FailureClass, str], set[str]] = {}
-    for incident in incidents:
+    told = (i for i in incidents if i.part is not Part.SESSION and not _is_killed(i))
+    for incident in told:
         key = (
             incident.subject or incident.part.value,
             incident.diagnosis.failure,

@@ -43,7 +43,8 @@ def climb(rung: Rung, outcome: ClimbOutcome, at: float = 110.0) -> Climb:
 
 @proves("RECOVER-023")
 def test_the_time_to_recovery_and_the_success_of_each_measure_are_told_by_template() -> None:
-    failed, held = climb(Rung.SERVICE, ClimbOutcome.FAILED), climb(Rung.RESPAWN, ClimbOutcome.HELD, 130.0)
+    failed = climb(Rung.SERVICE, ClimbOutcome.FAILED)
+    held = replace(climb(Rung.RESPAWN, ClimbOutcome.HELD, 120.0), ended_at=130.0)
     incidents = [
         replace(CRASH, climbs=(failed, held)),
         replace(CRASH, climbs=(climb(Rung.SERVICE, ClimbOutcome.HELD),)),
@@ -71,3 +72,14 @@ def test_the_same_failure_in_several_agents_is_a_problem_of_the_template() -> No
 
     assert together.problems == ("api fails in the same way (crash) in 2 agents: badger, otter",)
     assert apart.problems == ()
+
+
+@proves("RECOVER-023")
+def test_agents_that_somebody_killed_have_no_problem_of_their_template_in_common() -> None:
+    killed = [replace(CRASH, name=name, words="web ended with signal SIGKILL") for name in ("a", "b")]
+    silent = [
+        replace(one, diagnosis=replace(one.diagnosis, evidence=(), fingerprint="SIGKILL")) for one in killed
+    ]
+    lost = [replace(CRASH, name=name, part=Part.SESSION) for name in ("a", "b")]
+
+    assert stats([*silent, *lost])[0].problems == ()
