@@ -153,6 +153,8 @@ def test_rm_refuses_work_that_is_nowhere_else_until_the_agent_is_named(shared: H
     shared.ok("stop", name)
 
     refused = shared.run("rm", name, "--yes")
+    many = shared.run("rm", name, "--yes", "--discard", name, "--discard", "other")
+    assert (many.code, "takes one name" in many.err) == (2, True)
     wrong = shared.run("rm", name, "--yes", "--discard", "other")
 
     assert (refused.code, wrong.code) == (5, 2)

@@ -21,6 +21,8 @@ from envmgr.interfaces.cli.fast import terminal
 def run(entry: Mapping[str, Any], given: dict[str, Any]) -> int:
     """Run the operation of a manifest entry with what the person gave; returns the exit status."""
     as_json = given.pop("as_json")
+    if given.get("discard"):
+        _refuse_many_discards()
     if entry["touch"] == "destroy":
         _confirm(entry, given.pop("yes"), given)
     asked = _ask(entry, given)
@@ -84,6 +86,15 @@ def _confirm(entry: Mapping[str, Any], is_sure: bool, given: Mapping[str, Any]) 
     if lost:
         print(lost, file=sys.stderr)
     click.confirm(f"{command} {what}?", abort=True, err=True)
+
+
+def _refuse_many_discards() -> None:
+    """The last one would win without a word."""
+    if sum(word.partition("=")[0] == "--discard" for word in sys.argv) > 1:
+        raise UsageError(
+            "--discard takes one name",
+            hint="Remove agents whose work may go one at a time, each with its --discard.",
+        )
 
 
 def _refuse_other_name(named: Sequence[str], discard: str) -> None:
