@@ -95,9 +95,10 @@ def test_a_killed_engine_is_waited_for(begin_trial: Begin) -> None:
         own.start()
         here.struck()
 
+        asked = ["docker", "--host", own.host, "ps", "--quiet"]
         here.well_again(
-            outcome="unknown, nothing done; when it is back its containers run again", within_s=60
+            lambda _: len(subprocess.run(asked, capture_output=True, check=True).stdout.split()) == 1,
+            outcome="unknown, nothing done; when it is back its containers run again",
+            within_s=60,
         )
         here.lost = "what its containers had in memory"
-        asked = ["docker", "--host", own.host, "ps", "--quiet"]
-        assert len(subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()) == 1

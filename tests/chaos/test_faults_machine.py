@@ -26,7 +26,7 @@ def test_after_a_restart_of_the_machine_agents_come_back(begin_trial: Begin) -> 
         here.struck()
 
         here.well_again(
-            lambda agent: agent["generation"] == 2 and agent["services"][0]["ports"]["http"] == port,
+            lambda agent: agent["generation"] == 2 and agent["services"][0]["ports"].get("http") == port,
             outcome="restored from worktree and records, with its port",
             within_s=60,
         )

@@ -214,6 +214,8 @@ def test_fifty_spawns_at_once_come_up_or_are_refused_with_the_reason(request: py
         agents = here.agents()
         assert len(agents) == len(sessions(here)) == len({a["worktree"] for a in agents.values()}) == 50
         row["outcome"] = "50 agents, each with its own worktree and session"
-        here.ok("rm", "--all", "--stop", "--yes")
+        removing = here.start("rm", "--all", "--stop", "--yes")
+        _, said = removing.communicate(timeout=180)
+        assert removing.returncode == 0, said
         eventually(lambda: remains(here) == [], within_s=30)
     request.node.user_properties.append(("fault", row))
