@@ -26,6 +26,7 @@ _SILENT_S, _PROBE_S = 3.0, 4.0
 _STOP_S = 30.0
 _NO_SUCH_ROUTE = (404, 405)
 _INFO = "/v1/daemon"
+_NOWHERE = "/v1/-"
 _LONGEST_SOCKET = 100  # bytes; unix(7) has 108, and tmux wants some of them for its lock
 
 
@@ -131,7 +132,8 @@ def _answers() -> bool:
     with contextlib.closing(connect()) as probe:
         probe.settimeout(_PROBE_S)
         try:
-            probe.sendall(f"GET {_INFO} HTTP/1.1\r\nHost: envmgr\r\nConnection: close\r\n\r\n".encode())
+            # Nothing is served there, so that the answer waits for no terminal server and no engine.
+            probe.sendall(f"GET {_NOWHERE} HTTP/1.1\r\nHost: envmgr\r\nConnection: close\r\n\r\n".encode())
             return bool(probe.recv(1))
         except OSError:
             return False

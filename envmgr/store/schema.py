@@ -57,8 +57,10 @@ def connect(path: Path) -> sqlite3.Connection:
     """A connection that begins and ends its transactions itself, for use by one thread at a time."""
     connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
     try:
-        # Counts only while there is no table yet, and before the journal writes the first page.
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        if path.stat().st_size == 0:
+            # Counts only while there is no table yet, and before the journal writes the first page. A file that has
+            # something is left as it is: it may be damaged, and this would write to it.
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         # On macOS fsync(2) leaves data in the drive's cache; elsewhere this does nothing.

@@ -15,7 +15,7 @@ from tests.support.host import Host, host
 from tests.support.requirements import proves
 from tests.support.wait import eventually
 
-AGENT = "agent: {kind: command, command: [sleep, '1000']}\n"
+AGENT = "agent: {kind: command, command: [sleep, '1000']}\nrecovery: {stabilize: 200ms}\n"
 SHOP = """\
 envmgr: 1
 name: NAME
@@ -209,7 +209,7 @@ def test_a_part_that_fails_is_named_with_what_was_done_and_what_was_not(shared: 
     assert any(c["subject"] == "api" for c in shared.agent("half")["conditions"])
     shared.template("half", text)
     shared.ok("apply", "half")
-    assert shared.agent("half")["conditions"] == []
+    eventually(lambda: shared.agent("half")["conditions"] == [], within_s=30)
 
 
 @proves("RELOAD-002")
