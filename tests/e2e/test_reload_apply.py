@@ -15,7 +15,7 @@ from tests.support.host import Host, host
 from tests.support.requirements import proves
 from tests.support.wait import eventually
 
-AGENT = "agent: {kind: command, command: [sleep, '1000']}\nrecovery: {stabilize: 200ms}\n"
+AGENT = "agent: {kind: command, command: [sleep, '1000']}\n"
 SHOP = """\
 envmgr: 1
 name: NAME
@@ -193,7 +193,7 @@ def test_a_missing_secret_stops_it_before_anything_is_done(shared: Host) -> None
 
 @proves("RELOAD-014")
 def test_a_part_that_fails_is_named_with_what_was_done_and_what_was_not(shared: Host) -> None:
-    text = spawned(shared, "half")
+    text = spawned(shared, "half", SHOP + "recovery: {stabilize: 200ms}\n")
     before = pids(shared, "half")
     shared.template(
         "half", text.replace("sleep 1001", "sleep 2001").replace("exec sleep 1002", "no-such-program")
