@@ -337,7 +337,13 @@ def test_an_agent_that_is_up_loses_nothing_to_a_reaper_that_is_killed(here: Host
 
 @proves("REAP-017")
 def test_when_the_disk_is_full_room_is_made_and_told() -> None:
-    quick = {"FIRST_S": "0", "GRACE_S": "0", "PERIOD_S": "0.5", "DISK_PERCENT": "0.001", "FREE_BYTES": str(10**18)}
+    quick = {
+        "FIRST_S": "0",
+        "GRACE_S": "0",
+        "PERIOD_S": "0.5",
+        "DISK_PERCENT": "0.001",
+        "FREE_BYTES": str(10**18),
+    }
     with host(**{f"ENVMGR_REAPER__{key}": value for key, value in quick.items()}) as there:
         there.env["ENVMGR_MAINTENANCE__ENABLED"] = "false"
         old = there.state / "agents" / "x" / "logs" / "web.log.1"

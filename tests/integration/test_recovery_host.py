@@ -208,6 +208,7 @@ async def test_a_person_s_measure_is_taken_at_once_and_counts_in_no_budget(tmp_p
         acts = await lab.inc.systems.store.read(lambda tx: ledger.acts(tx, lab.inc.id))
 
         assert (lab.measures.rungs, acts) == ([Rung.SESSION], ())
+        assert incident is not None
         assert incident.words == "asked for by a person"
 
 

@@ -64,7 +64,11 @@ async def end(lab: Lab, service: str) -> None:
 @proves("REALLOC-001", "R-32")
 async def test_a_stolen_port_is_left_to_its_thief_and_who_uses_it_starts_with_another(tmp_path: Path) -> None:
     async with running(tmp_path, WEB, USER, assistant_spec=ASSISTANT) as lab:
-        old, assistant, user = lab.inc.port("web", "http"), await lab.assistant_pid(), lab.service_pids("user")
+        old, assistant, user = (
+            lab.inc.port("web", "http"),
+            await lab.assistant_pid(),
+            lab.service_pids("user"),
+        )
         await end(lab, "web")
         with squatter(old) as thief:
             said = await lab.climb(Rung.REALLOCATE, unit="web", failure=FailureClass.PORT_CONFLICT)
