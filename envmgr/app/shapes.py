@@ -10,13 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field
 class Ask(BaseModel):
     """Base of what operations take: unknown keys are refused, with the known ones named."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
 
 class View(BaseModel):
     """Base of what operations give."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
 
 def argument(description: str, **more: Any) -> Any:

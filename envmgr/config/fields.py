@@ -29,6 +29,7 @@ class Strict(BaseModel):
     """
 
     model_config = ConfigDict(
+        defer_build=True,
         extra="forbid",
         frozen=True,
         use_attribute_docstrings=True,
