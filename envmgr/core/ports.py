@@ -60,12 +60,15 @@ def choose(
         settle((service, spec), mine.get((service, spec.name)))
     for service, spec in wanted:
         settle((service, spec), spec.prefer)
-    run = _run(agent, policy, leases, needed=len(wanted) - len(settled), taken=taken)
+    blocks = {lease.port: lease.block for lease in leases if lease.agent == agent}
+    run = range(0)
+    # Who comes back to the ports it had needs no block, and finds them also in a pool that is full.
+    if len(settled) < len(wanted) or not blocks.keys() >= set(settled.values()):
+        run = _run(agent, policy, leases, needed=len(wanted) - len(settled), taken=taken)
     free = (port for port in run if port not in taken)
     for want in wanted:
         if want not in settled:
             settled[want] = next(free)
-    blocks = {lease.port: lease.block for lease in leases if lease.agent == agent}
     return tuple(
         PortLease(
             agent=agent,
