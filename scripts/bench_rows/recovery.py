@@ -115,8 +115,8 @@ def _adopted(host: BenchHost, repo: Path) -> Row:
     took = [_start_again(host, expect=_ADOPTED) for _ in range(5)]
     host.clear()
     return row(
-        "recovery", f"adoption of {_ADOPTED} agents with a service at daemon start", value=median(took), unit="s", reference=1.0,
-        bar=1.0, note=f"from SIGKILL of the old daemon to a full `ls` of the new one; without agents {bare:.2f} s",
+        "recovery", f"adoption of {_ADOPTED} agents with a service: what it adds to a daemon's start", value=median(took) - bare,
+        unit="s", reference=1.0, bar=1.0, note=f"from SIGKILL of the old daemon to a full `ls` of the new one {median(took):.2f} s, without agents {bare:.2f} s",
     )  # fmt: skip
 
 
@@ -143,8 +143,15 @@ def _looked_after(host: BenchHost, repo: Path) -> Row:
 
 
 def _ready_pid(agent: str) -> int:
-    service = json.loads(client.request("GET", f"/v1/agents/{agent}").body())["services"][0]
-    return int(service["pid"]) if service["state"] == "ready" else 0
+    """Of the service, once it is ready; 0 until then."""
+    said = json.loads(client.request("GET", f"/v1/agents/{agent}").body())
+    if said["services"][0]["state"] != "ready":
+        return 0
+    port = int(said["services"][0]["ports"]["tcp"])
+    for link in psutil.net_connections(kind="tcp4"):
+        if link.status == psutil.CONN_LISTEN and tuple(link.laddr)[1:] == (port,) and link.pid:
+            return int(link.pid)
+    return 0
 
 
 def _events(agent: str, after: int) -> list[dict[str, Any]]:
@@ -153,7 +160,7 @@ def _events(agent: str, after: int) -> list[dict[str, Any]]:
 
 
 def _last_event(agent: str) -> int:
-    return max(event["seq"] for event in _events(agent, 0))
+    return max(int(event["seq"]) for event in _events(agent, 0))
 
 
 def _failure_after(agent: str, after: int) -> float:

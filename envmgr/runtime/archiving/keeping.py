@@ -65,6 +65,10 @@ class Archive:
 
     async def run(self) -> None:
         """Until cancelled: archive what no daemon was there to archive. What is too old is for maintenance to see to."""
+        try:
+            await self._sweep_strays()
+        except EnvmgrError as error:  # maintenance comes again
+            log.warning("archive not swept", extra={"why": error.message})
         while True:
             for actor in self._supervisor.actors():
                 self.ended(actor)
@@ -114,11 +118,8 @@ class Archive:
             share: Of the usual age and size, when the disk is full.
         """
         systems, layout = self._supervisor.systems, self._supervisor.layout
-        # In this order: what is there and neither being made nor recorded later on is nobody's.
-        folders = await blocking.look("archive", _READ_S, _folders, layout)
-        begun = {note.folder for note in await saving.notes(systems)}
+        await self._sweep_strays()
         known = sorted(await entries_of(systems), key=lambda s: s.at, reverse=True)
-        await blocking.act("archive", _sweep, folders, begun | {s.folder for s in known})
         total, before_at = 0, systems.now() - self._keep.age_s * share
         await self._forget_checkpoints(before_at)
         gone = gone_bytes = 0
@@ -129,6 +130,15 @@ class Archive:
                 await discard(systems, layout, snapshot)
                 gone, gone_bytes = gone + 1, gone_bytes + size
         return gone, gone_bytes
+
+    async def _sweep_strays(self) -> None:
+        """What a crash kept from being recorded, or cut off while it was deleted."""
+        systems = self._supervisor.systems
+        # In this order: what is there and neither being made nor recorded later on is nobody's.
+        folders = await blocking.look("archive", _READ_S, _folders, self._supervisor.layout)
+        begun = {note.folder for note in await saving.notes(systems)}
+        known = {snapshot.folder for snapshot in await entries_of(systems)}
+        await blocking.act("archive", _sweep, folders, begun | known)
 
     async def _forget_checkpoints(self, before_at: float) -> None:
         """Of agents that are gone, and have not come back by `undo` in all this time."""
