@@ -22,7 +22,7 @@ _CRASHES = 60
 _RESTARTS = 7
 _ADOPTED = 50
 _WATCHED = 100
-_WATCH_S = 60.0
+_WATCH_S = 40.0
 _REAP_S = 300.0
 _SERVER = """\
 import socket, sys, time
@@ -59,6 +59,7 @@ def rows() -> Iterator[Row]:
         yield _restarted(host, repo)
     with bench_host() as host:
         yield _adopted(host, _repository(host))
+    os.environ["ENVMGR_HOST__MAX_AGENTS"] = str(2 * _WATCHED)
     with bench_host() as host:
         yield _looked_after(host, _repository(host))
 
