@@ -127,13 +127,11 @@ def test_a_full_disk_stops_nothing_that_runs_and_destroys_nothing(begin_trial: B
 
 
 @proves("FAULT-003", "R-1", "R-38")
-def test_a_disk_full_under_the_store_delays_and_loses_nothing(
-    begin_trial: Begin, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_disk_full_under_the_store_delays_and_loses_nothing(begin_trial: Begin) -> None:
     disk = Path(tempfile.mkdtemp(prefix="ef-"))  # short: it holds sockets
-    monkeypatch.setattr(tempfile, "tempdir", str(disk))
     env = {"ENVMGR_HOST__MIN_FREE_DISK_BYTES": "0"}
-    with small_disk(disk, 64), begin_trial("disk of store, repository and worktrees full", **env) as here:
+    everything = "disk of store, repository and worktrees full"
+    with small_disk(disk, 64), begin_trial(everything, WORLD, disk, **env) as here:
         (web,) = processes_of(here.host, here.agent, part="service:web")
         _fill(disk / "ballast")
         web.kill()

@@ -128,13 +128,16 @@ def begin(here: Host, template: str = WORLD) -> Any:
 
 
 @contextmanager
-def at_work(bystander: frozenset[int], template: str = WORLD, **env: str) -> Iterator[Trial]:
+def at_work(
+    bystander: frozenset[int], template: str = WORLD, below: Path | None = None, /, **env: str
+) -> Iterator[Trial]:
     """A host of its own with an agent; at the end nothing is leaked, the agent is removed, and nothing of it is left.
 
     Args:
+        below: Folder that holds state, repository and worktrees.
         env: Environment of its commands and its daemon.
     """
-    with host(**{**_QUIET, **env}) as here:
+    with host(below, **{**_QUIET, **env}) as here:
         tried = Trial(host=here, agent=begin(here, template), bystander=bystander)
         yield tried
         tried.assert_whole()
@@ -144,10 +147,16 @@ def at_work(bystander: frozenset[int], template: str = WORLD, **env: str) -> Ite
 
 @contextmanager
 def trial(
-    request: pytest.FixtureRequest, bystander: frozenset[int], fault: str, template: str = WORLD, **env: str
+    request: pytest.FixtureRequest,
+    bystander: frozenset[int],
+    fault: str,
+    template: str = WORLD,
+    below: Path | None = None,
+    /,
+    **env: str,
 ) -> Iterator[Trial]:
     """The same as a line of the fault matrix."""
-    with at_work(bystander, template, **env) as tried:
+    with at_work(bystander, template, below, **env) as tried:
         yield tried
     row = {"fault": fault, "outcome": tried.outcome, "recovery_s": tried.recovery_s, "lost": tried.lost}
     request.node.user_properties.append(("fault", row))

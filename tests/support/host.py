@@ -193,9 +193,13 @@ def new_repo(path: Path, files: Mapping[str, str] | Sequence[str] = ("index.html
 
 
 @contextmanager
-def host(**env: str) -> Iterator[Host]:
-    """A fresh host in a short folder (socket paths are limited); ended and checked for leaks on leaving."""
-    folder = Path(tempfile.mkdtemp(prefix="eh-"))
+def host(below: Path | None = None, /, **env: str) -> Iterator[Host]:
+    """A fresh host in a short folder (socket paths are limited); ended and checked for leaks on leaving.
+
+    Args:
+        below: Where that folder is, for tests of disks; else among the temporary files.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="eh-", dir=below))
     here = Host(state=folder / "s", repo=new_repo(folder / "repo"), env=dict(env))
     try:
         try:
