@@ -125,14 +125,20 @@ class Restarts:
         tasks.start(self._group, "following an end", self._follow, case)
 
     async def _follow(self, case: _Case) -> None:
-        try:
-            following: _Case | None = case
-            while following is not None:
+        """What fails for an unforeseen reason, such as a full disk, is tried again: nobody else tells of this end."""
+        following: _Case | None = case
+        pause_s = _FIRST_PAUSE_S
+        while following is not None:
+            try:
                 following = await self._once(following)
-        except Exception:  # a task of the daemon owns its boundary
-            log.exception(
-                "an end was not followed up", extra={"agent": case.inc.id, "service": case.unit.name}
-            )
+                pause_s = _FIRST_PAUSE_S
+            except Exception:  # a task of the daemon owns its boundary
+                extra = {"agent": case.inc.id, "service": case.unit.name}
+                log.exception("an end was not followed up, it is tried again", extra=extra)
+                await anyio.sleep(pause_s)
+                pause_s = min(_LAST_PAUSE_S, pause_s * 2)
+                if not case.actor.state.is_alive or case.actor.incarnation is not case.inc:
+                    return
 
     async def _once(self, case: _Case) -> _Case | None:
         """Decide, wait and start again; the next end when it does not get ready."""
@@ -140,9 +146,11 @@ class Restarts:
         goes_on = False
         with anyio.CancelScope() as scope:
             actor.pending[name] = scope
-            goes_on = await self._wait(case)
-        if actor.pending.get(name) is scope:
-            del actor.pending[name]
+            try:
+                goes_on = await self._wait(case)
+            finally:
+                if actor.pending.get(name) is scope:
+                    del actor.pending[name]
         return await self._revive(case) if goes_on and not scope.cancelled_caught else None
 
     async def _wait(self, case: _Case) -> bool:
