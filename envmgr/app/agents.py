@@ -70,7 +70,7 @@ class RemoveAgents(SomeAgents):
     )
 
 
-@operation("agent.list", route="GET /v1/agents", gives=views.AgentList, text=text.agents, command="ls")
+@operation("agent.list", route="GET /api/v1/agents", gives=views.AgentList, text=text.agents, command="ls")
 async def list_agents(ask: ListAgents, app: App) -> views.AgentList:
     """List the agents of this host."""
     for actor in app.agents.actors():
@@ -83,7 +83,7 @@ async def list_agents(ask: ListAgents, app: App) -> views.AgentList:
 
 @operation(
     "agent.show",
-    route="GET /v1/agents/{agent}",
+    route="GET /api/v1/agents/{agent}",
     gives=views.AgentView,
     text=text.agent_details,
     command="show",
@@ -96,7 +96,9 @@ async def show(ask: OneAgent, app: App) -> views.AgentView:
     return agent_view(actor, app.agents).model_copy(update=await begun_by(inc) | lost)
 
 
-@operation("agent.why", route="GET /v1/agents/{agent}/why", gives=views.WhyView, text=text.why, command="why")
+@operation(
+    "agent.why", route="GET /api/v1/agents/{agent}/why", gives=views.WhyView, text=text.why, command="why"
+)
 async def why(ask: OneAgent, app: App) -> views.WhyView:
     """Explain an agent's state: evidence with its age, the last decisions, and what comes next."""
     supervisor = app.agents
@@ -127,7 +129,7 @@ async def why(ask: OneAgent, app: App) -> views.WhyView:
 
 @operation(
     "agent.stop",
-    route="POST /v1/agents/stop",
+    route="POST /api/v1/agents/stop",
     gives=views.AgentList,
     text=lambda result, style: "".join(text.agent_line(a, style) for a in result.agents),
     touch=Touch.WRITE,
@@ -161,7 +163,7 @@ async def stop_agents(actors: Sequence[Actor], app: App, *, wait: bool = True) -
 
 @operation(
     "agent.start",
-    route="POST /v1/agents/start",
+    route="POST /api/v1/agents/start",
     gives=views.AgentList,
     text=lambda result, style: "".join(text.agent_line(a, style) for a in result.agents),
     touch=Touch.WRITE,
@@ -192,7 +194,7 @@ class RemovedList(View):
 
 @operation(
     "agent.rm",
-    route="POST /v1/agents/rm",
+    route="POST /api/v1/agents/rm",
     gives=RemovedList,
     text=lambda result, style: "".join(f"{r.message}\n" for r in result.removed),
     touch=Touch.DESTROY,

@@ -64,7 +64,7 @@ class RemoveEntries(Ask):
 
 @operation(
     "archive.list",
-    route="GET /v1/archive",
+    route="GET /api/v1/archive",
     gives=views.ArchiveList,
     text=lambda result, style: _list_text(result, style),
     command="archive list",
@@ -81,7 +81,7 @@ async def list_archive(ask: ListArchive, app: App) -> views.ArchiveList:
 
 @operation(
     "archive.show",
-    route="GET /v1/archive/{entry}",
+    route="GET /api/v1/archive/{entry}",
     gives=views.ArchiveShowView,
     text=lambda result, style: _show_text(result, style),
     command="archive show",
@@ -110,7 +110,7 @@ async def show(ask: ShowEntry, app: App) -> views.ArchiveShowView:
 
 @operation(
     "archive.restore",
-    route="POST /v1/archive/{entry}/restore",
+    route="POST /api/v1/archive/{entry}/restore",
     gives=views.AgentView,
     text=text.agent_details,
     touch=Touch.WRITE,
@@ -151,7 +151,7 @@ async def _as_wanted(ask: RestoreEntry, app: App, old: Snapshot) -> Snapshot:
 
 @operation(
     "archive.pin",
-    route="POST /v1/archive/{entry}/pin",
+    route="POST /api/v1/archive/{entry}/pin",
     gives=views.ArchiveEntryView,
     text=lambda result, style: (
         f"{result.entry} {'stays until you delete it' if result.pinned else 'goes like the others'}\n"
@@ -168,7 +168,7 @@ async def pin(ask: PinEntry, app: App) -> views.ArchiveEntryView:
 
 @operation(
     "archive.rm",
-    route="POST /v1/archive/rm",
+    route="POST /api/v1/archive/rm",
     gives=views.ArchiveRemovedView,
     text=lambda result, style: (
         f"deleted {counted(len(result.removed), 'archived session')}, {text.size(result.bytes)}\n"

@@ -97,7 +97,7 @@ def _amount(number: float, unit: str) -> str:
     return f"{number:.0f}" if number == int(number) else f"{number:.2f}"
 
 
-@operation(_NAME, route="POST /v1/capacity", gives=CapacityView, text=_text, command="capacity")
+@operation(_NAME, route="POST /api/v1/capacity", gives=CapacityView, text=_text, command="capacity")
 async def capacity(ask: Capacity, app: App) -> CapacityView:
     """Tell how many more agents fit on this host, what runs out first, and how that is known.
 

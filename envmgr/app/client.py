@@ -25,8 +25,8 @@ _START_S = 15.0
 _SILENT_S, _PROBE_S = 3.0, 4.0
 _STOP_S = 30.0
 _NO_SUCH_ROUTE = (404, 405)
-_INFO = "/v1/daemon"
-_NOWHERE = "/v1/-"
+_INFO = "/api/v1/daemon"
+_NOWHERE = "/api/v1/-"
 _LONGEST_SOCKET = 100  # bytes; unix(7) has 108, and tmux wants some of them for its lock
 
 
@@ -260,7 +260,7 @@ def shut_down() -> bool:
         Unavailable: It did not end within 30 s.
     """
     try:
-        request("POST", "/v1/daemon/stop", {}).body()
+        request("POST", "/api/v1/daemon/stop", {}).body()
     except Unavailable:
         if holder() is None:
             return False

@@ -19,6 +19,7 @@ from envmgr.runtime.maintenance.maintenance import Maintenance
 from envmgr.runtime.reaping.reaper import Reaper
 from envmgr.runtime.recovery.conductor import Conductor
 from envmgr.runtime.supervisor import Supervisor
+from envmgr.services.coordination import Coordination
 
 T = TypeVar("T")
 
@@ -33,6 +34,7 @@ class App:
         recovery: Mends what fails; None outside the daemon.
         reaper: Finds and removes what nobody owns; None outside the daemon, and until adoption has finished.
         maintenance: Keeps things from growing for ever; None outside the daemon.
+        coordination: What agents coordinate through; None outside the daemon.
         code: Fingerprint of the daemon's code as it was at its start.
         stopping: Set to end the daemon.
         worktree_root: Folder of all worktrees.
@@ -52,6 +54,7 @@ class App:
     recovery: Conductor | None = None
     reaper: Reaper | None = None
     maintenance: Maintenance | None = None
+    coordination: Coordination | None = None
     stopping: anyio.Event | None = None
     started_at: float = 0.0
     code: str = ""
@@ -75,6 +78,11 @@ class App:
     def upkeep(self) -> Maintenance:
         """Who does what is done now and then."""
         return _of_the_daemon(self.maintenance)
+
+    @property
+    def coordinator(self) -> Coordination:
+        """Locks, tasks, memory and the like."""
+        return _of_the_daemon(self.coordination)
 
     @property
     def agents(self) -> Supervisor:

@@ -29,7 +29,7 @@ _OLDEST_GIT = (2, 36)
 
 @operation(
     "doctor",
-    route="GET /v1/doctor",
+    route="GET /api/v1/doctor",
     gives=views.DoctorView,
     text=text.checks,
     command="doctor",
@@ -191,7 +191,7 @@ async def _images(app: App) -> list[views.CheckView]:
     """Built for agents that are no more, as when one was in use at the removal."""
     match await app.engine.images({LABEL_STATE: str(app.state_dir)}):
         case Present(found) if found:
-            answer = await anyio.to_thread.run_sync(lambda: client.request("GET", "/v1/agents").body())
+            answer = await anyio.to_thread.run_sync(lambda: client.request("GET", "/api/v1/agents").body())
             known = {agent.id for agent in views.AgentList.model_validate_json(answer).agents}
         case _:
             return []
@@ -218,7 +218,7 @@ async def _images(app: App) -> list[views.CheckView]:
 
 def _safe_mode() -> Iterator[views.CheckView]:
     with contextlib.suppress(EnvmgrError):
-        state = json.loads(client.request("POST", "/v1/safe-mode", {}).body())
+        state = json.loads(client.request("POST", "/api/v1/safe-mode", {}).body())
         if state["on"]:
             found = f"nothing is spawned, started, restarted or mended by itself: {state['reason']}"
             yield views.CheckView(check="safe mode", ok=False, found=found, fix="envmgr safe-mode off")
@@ -239,14 +239,14 @@ def _share(one: views.SharedView) -> views.CheckView:
 
 def _agent_checks() -> list[views.CheckView]:
     with contextlib.suppress(EnvmgrError):
-        agents = views.AgentList.model_validate_json(client.request("GET", "/v1/agents").body()).agents
+        agents = views.AgentList.model_validate_json(client.request("GET", "/api/v1/agents").body()).agents
         return [*_troubles(agents), *(check for agent in agents for check in _begun(agent))]
     return []
 
 
 def _begun(agent: views.AgentView) -> Iterator[views.CheckView]:
     """What an agent has begun itself in the container engine: its own affair while it runs, of nobody's when it is stopped."""
-    shown = views.AgentView.model_validate_json(client.request("GET", f"/v1/agents/{agent.id}").body())
+    shown = views.AgentView.model_validate_json(client.request("GET", f"/api/v1/agents/{agent.id}").body())
     mortal = [one for one in shown.begun if not one.kept and one.kind != "volume"]
     if not shown.begun:
         return

@@ -46,7 +46,7 @@ class ForkAgent(Ask):
 
 @operation(
     "agent.fork",
-    route="POST /v1/agents/{agent}/fork",
+    route="POST /api/v1/agents/{agent}/fork",
     gives=views.SpawnItem,
     text=text.spawn_item,
     touch=Touch.WRITE,

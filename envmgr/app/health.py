@@ -29,7 +29,7 @@ class AskHealth(Ask):
 
 @operation(
     "agent.health",
-    route="GET /v1/agents/{agent}/health",
+    route="GET /api/v1/agents/{agent}/health",
     gives=AgentHealth,
     text=health_text.health,
     command="health",

@@ -44,7 +44,7 @@ class ImportTemplate(Ask):
 
 @operation(
     "template.import",
-    route="POST /v1/templates/import",
+    route="POST /api/v1/templates/import",
     gives=views.ImportView,
     text=lambda result, style: _text(result, style),
     touch=Touch.WRITE,

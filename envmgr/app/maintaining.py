@@ -47,7 +47,7 @@ def _text(result: MaintainView, style: text.Style) -> str:
 
 @operation(
     "maintain",
-    route="POST /v1/maintain",
+    route="POST /api/v1/maintain",
     gives=MaintainView,
     text=_text,
     touch=Touch.WRITE,

@@ -36,7 +36,7 @@ class AddEvents(Ask):
 
 @operation(
     "events.add",
-    route="POST /v1/events",
+    route="POST /api/v1/events",
     gives=views.Done,
     text=lambda result, style: f"{result.message}\n",
     touch=Touch.WRITE,

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from envmgr.app.shapes import Ask, View
 from envmgr.errors import UsageError
+from envmgr.model.principal import Scope
 
 if TYPE_CHECKING:
     from envmgr.app.text import Style
@@ -48,6 +49,9 @@ class Operation:
         is_local: Needs no daemon: the CLI runs it in its own process.
         text: How a person sees the result (or one item).
         status: Exit status of the command for a result; of a stream for its last item.
+        scope: What a key must be good for to call it.
+        tool: Its name among the MCP tools.
+        is_compact: In the set of MCP tools that assistants get when nobody asks for more.
     """
 
     name: str
@@ -63,6 +67,9 @@ class Operation:
     handler: Handler
     text: Render
     status: Status
+    scope: str
+    tool: str
+    is_compact: bool = False
     also: tuple[str, ...] = ()
 
 
@@ -72,6 +79,7 @@ def well(result: Any) -> int:  # Any: the operation's model
 
 
 OPERATIONS: dict[str, Operation] = {}
+_SCOPES = {Touch.READ: Scope.READ, Touch.WRITE: Scope.OPERATE, Touch.DESTROY: Scope.DESTROY}
 
 
 def parse(op: Operation, given: Mapping[str, object]) -> Ask:
@@ -100,14 +108,19 @@ def operation(
     also: str = "",
     is_local: bool = False,
     status: Status = well,
+    scope: str = "",
+    tool: str = "",
+    is_compact: bool = False,
 ) -> Callable[[H], H]:
     """Declare the decorated handler as an operation; its docstring becomes the help text.
 
     Args:
-        route: Such as `POST /v1/agents/{agent}/stop`.
+        route: Such as `POST /api/v1/agents/{agent}/stop`.
         command: CLI words, such as `template list`.
         status: Exit status of the command for a result that is no failure and yet no success, such as a finding.
         also: Other words that people look for.
+        scope: When left out, it follows from `touch`.
+        tool: When left out, the name with underscores.
     """
 
     def declare(handler: H) -> H:
@@ -131,6 +144,9 @@ def operation(
             handler=handler,
             text=text,
             status=status,
+            scope=scope or _SCOPES[touch],
+            tool=tool or name.replace(".", "_").replace("-", "_"),
+            is_compact=is_compact,
         )
         return handler
 

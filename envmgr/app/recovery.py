@@ -53,7 +53,7 @@ class AskSafeMode(Ask):
 
 @operation(
     "incidents",
-    route="GET /v1/incidents",
+    route="GET /api/v1/incidents",
     gives=views.IncidentList,
     text=views.incidents,
     command="incidents",
@@ -83,7 +83,7 @@ async def incidents(ask: AskIncidents, app: App) -> views.IncidentList:
 
 @operation(
     "agent.recover",
-    route="POST /v1/recover",
+    route="POST /api/v1/recover",
     gives=views.RecoveryView,
     text=views.recovery,
     touch=Touch.WRITE,
@@ -122,7 +122,7 @@ async def recover(ask: AskRecover, app: App) -> views.RecoveryView:
 
 @operation(
     "host.safe_mode",
-    route="POST /v1/safe-mode",
+    route="POST /api/v1/safe-mode",
     gives=views.SafeModeView,
     text=views.safe_mode,
     touch=Touch.WRITE,

@@ -63,7 +63,7 @@ class ReloadView(View):
 
 @operation(
     "agent.plan",
-    route="POST /v1/agents/{agent}/plan",
+    route="POST /api/v1/agents/{agent}/plan",
     gives=ReloadView,
     text=lambda result, style: plan_text(result, style),
     command="plan",
@@ -108,7 +108,7 @@ class AppliedView(View):
 
 @operation(
     "agent.apply",
-    route="POST /v1/agents/{agent}/apply",
+    route="POST /api/v1/agents/{agent}/apply",
     gives=AppliedView,
     text=lambda result, style: applied_text(result, style),
     touch=Touch.WRITE,
@@ -214,7 +214,7 @@ class DriftListView(View):
 
 @operation(
     "agent.drift",
-    route="POST /v1/drift",
+    route="POST /api/v1/drift",
     gives=DriftListView,
     text=lambda result, style: drift_text(result, style),
     command="drift",

@@ -133,7 +133,7 @@ def _short(name: str, limit: int = 60) -> str:
 
 @operation(
     "resource.audit",
-    route="GET /v1/resources",
+    route="GET /api/v1/resources",
     gives=AuditView,
     text=_audit_text,
     command="audit-resources",
@@ -176,7 +176,7 @@ def _reap_text(result: ReapView, style: text.Style) -> str:
 
 @operation(
     "resource.reap",
-    route="POST /v1/resources/reap",
+    route="POST /api/v1/resources/reap",
     gives=ReapView,
     text=_reap_text,
     touch=Touch.DESTROY,

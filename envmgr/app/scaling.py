@@ -65,7 +65,7 @@ class ChangedView(View):
 
 @operation(
     "agent.restart",
-    route="POST /v1/agents/{agent}/restart",
+    route="POST /api/v1/agents/{agent}/restart",
     gives=ChangedView,
     text=lambda result, style: changed_text(result, style),
     touch=Touch.WRITE,
@@ -85,7 +85,7 @@ async def restart(ask: RestartServices, app: App) -> ChangedView:
 
 @operation(
     "agent.scale",
-    route="POST /v1/agents/{agent}/scale",
+    route="POST /api/v1/agents/{agent}/scale",
     gives=ChangedView,
     text=lambda result, style: changed_text(result, style),
     touch=Touch.WRITE,

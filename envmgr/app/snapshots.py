@@ -58,7 +58,7 @@ class RemoveSnapshots(Ask):
 
 @operation(
     "snapshot.create",
-    route="POST /v1/agents/{agent}/snapshots",
+    route="POST /api/v1/agents/{agent}/snapshots",
     gives=views.SnapshotView,
     text=lambda result, style: _saved_text(result),
     touch=Touch.WRITE,
@@ -120,7 +120,7 @@ async def _refuse_label(app: App, actor: Actor, label: str) -> None:
 
 @operation(
     "snapshot.list",
-    route="GET /v1/snapshots",
+    route="GET /api/v1/snapshots",
     gives=views.SnapshotList,
     text=lambda result, style: text.snapshots(result.snapshots, style),
     command="snapshot list",
@@ -140,7 +140,7 @@ async def list_snapshots(ask: ListSnapshots, app: App) -> views.SnapshotList:
 
 @operation(
     "snapshot.restore",
-    route="POST /v1/agents/{agent}/snapshots/{snapshot}/restore",
+    route="POST /api/v1/agents/{agent}/snapshots/{snapshot}/restore",
     gives=views.RestoredView,
     text=lambda result, style: _restored_text(result, style),
     touch=Touch.DESTROY,
@@ -224,7 +224,7 @@ class RemovedSnapshots(View):
 
 @operation(
     "snapshot.rm",
-    route="POST /v1/snapshots/rm",
+    route="POST /api/v1/snapshots/rm",
     gives=RemovedSnapshots,
     text=lambda result, style: (
         f"deleted {counted(len(result.removed), 'snapshot')}, {text.size(result.bytes)} of volumes\n"

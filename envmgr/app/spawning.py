@@ -51,7 +51,7 @@ class SpawnAgent(Ask):
 
 @operation(
     "agent.spawn",
-    route="POST /v1/agents",
+    route="POST /api/v1/agents",
     gives=views.SpawnItem,
     text=text.spawn_item,
     touch=Touch.WRITE,

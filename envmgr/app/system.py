@@ -50,7 +50,7 @@ def _daemon_text(result: views.DaemonView, style: text.Style) -> str:
     )
 
 
-@operation("daemon.info", route="GET /v1/daemon", gives=views.DaemonView, text=_daemon_text)
+@operation("daemon.info", route="GET /api/v1/daemon", gives=views.DaemonView, text=_daemon_text)
 async def info(ask: Nothing, app: App) -> views.DaemonView:
     """Describe the daemon that answers."""
     return views.DaemonView(
@@ -117,7 +117,7 @@ async def _troubles_of_systems(app: App) -> list[str]:
 
 @operation(
     "daemon.shutdown",
-    route="POST /v1/daemon/stop",
+    route="POST /api/v1/daemon/stop",
     gives=views.Done,
     text=lambda result, style: f"{result.message}\n",
     touch=Touch.WRITE,
@@ -130,7 +130,7 @@ async def shutdown(ask: Nothing, app: App) -> views.Done:
 
 
 @operation(
-    "daemon.start", route="POST /v1/daemon/start", gives=views.DaemonView, text=_daemon_text, touch=Touch.WRITE,
+    "daemon.start", route="POST /api/v1/daemon/start", gives=views.DaemonView, text=_daemon_text, touch=Touch.WRITE,
     command="daemon start", is_local=True,
 )  # fmt: skip
 async def daemon_start(ask: Nothing, app: App) -> views.DaemonView:
@@ -140,7 +140,7 @@ async def daemon_start(ask: Nothing, app: App) -> views.DaemonView:
 
 
 @operation(
-    "daemon.stop", route="POST /v1/daemon/end", gives=views.Done, text=lambda result, style: f"{result.message}\n",
+    "daemon.stop", route="POST /api/v1/daemon/end", gives=views.Done, text=lambda result, style: f"{result.message}\n",
     touch=Touch.WRITE, command="daemon stop", is_local=True,
 )  # fmt: skip
 async def daemon_stop(ask: Nothing, app: App) -> views.Done:
@@ -150,20 +150,20 @@ async def daemon_stop(ask: Nothing, app: App) -> views.Done:
 
 
 @operation(
-    "daemon.status", route="GET /v1/daemon/status", gives=views.DaemonView, text=_daemon_text,
+    "daemon.status", route="GET /api/v1/daemon/status", gives=views.DaemonView, text=_daemon_text,
     command="daemon status", is_local=True,
 )  # fmt: skip
 async def daemon_status(ask: Nothing, app: App) -> views.DaemonView:
     """Tell whether the daemon runs."""
     try:
-        answer = await anyio.to_thread.run_sync(lambda: client.request("GET", "/v1/daemon").body())
+        answer = await anyio.to_thread.run_sync(lambda: client.request("GET", "/api/v1/daemon").body())
     except Unavailable:
         return views.DaemonView(running=False, state_dir=str(app.state_dir))
     return views.DaemonView.model_validate_json(answer)
 
 
 @operation(
-    "daemon.logs", route="GET /v1/daemon/logs", gives=views.LogLine, text=lambda item, style: item.text,
+    "daemon.logs", route="GET /api/v1/daemon/logs", gives=views.LogLine, text=lambda item, style: item.text,
     command="daemon logs", is_local=True,
 )  # fmt: skip
 async def daemon_logs(ask: Follow, app: App) -> AsyncIterator[views.LogLine]:
@@ -177,7 +177,7 @@ async def daemon_logs(ask: Follow, app: App) -> AsyncIterator[views.LogLine]:
 
 
 @operation(
-    "down", route="POST /v1/down", gives=views.Done, text=lambda result, style: f"{result.message}\n",
+    "down", route="POST /api/v1/down", gives=views.Done, text=lambda result, style: f"{result.message}\n",
     touch=Touch.WRITE, command="down",
 )  # fmt: skip
 async def down(ask: Down, app: App) -> views.Done:
@@ -198,7 +198,7 @@ def _is_over(state: AgentState) -> bool:
 
 
 @operation(
-    "version", route="GET /v1/version", gives=views.VersionView,
+    "version", route="GET /api/v1/version", gives=views.VersionView,
     text=lambda result, style: f"envmgr {result.envmgr} (Python {result.python}, {result.git}, {result.tmux})\n",
     command="version", is_local=True,
 )  # fmt: skip

@@ -42,7 +42,7 @@ class Init(InRepository):
 
 @operation(
     "template.list",
-    route="GET /v1/templates",
+    route="GET /api/v1/templates",
     gives=views.TemplateListView,
     text=lambda result, style: text.table(
         ["NAME", "FROM", "DESCRIPTION", "FILE"],
@@ -70,7 +70,7 @@ async def list_templates(ask: InRepository, app: App) -> views.TemplateListView:
 
 @operation(
     "template.show",
-    route="GET /v1/templates/show",
+    route="GET /api/v1/templates/show",
     gives=views.SourceView,
     text=lambda result, style: result.text,
     command="template show",
@@ -84,7 +84,7 @@ async def show_template(ask: OneTemplate, app: App) -> views.SourceView:
 
 @operation(
     "template.validate",
-    route="GET /v1/templates/validate",
+    route="GET /api/v1/templates/validate",
     gives=views.ValidationView,
     text=lambda result, style: _findings(result),
     command="template validate",
@@ -126,7 +126,7 @@ def _findings(result: views.ValidationView) -> str:
 
 @operation(
     "template.explain",
-    route="GET /v1/templates/explain",
+    route="GET /api/v1/templates/explain",
     gives=views.ExplainedView,
     text=lambda result, style: text.table(
         ["FIELD", "VALUE", "FROM"], [[f["path"], f["value"], f["where"]] for f in result.fields], style
@@ -142,7 +142,7 @@ async def explain(ask: OneTemplate, app: App) -> views.ExplainedView:
 
 @operation(
     "template.schema",
-    route="GET /v1/templates/schema",
+    route="GET /api/v1/templates/schema",
     gives=views.SchemaView,
     text=lambda result, style: json.dumps(result.schema_, indent=2) + "\n",
     command="template schema",
@@ -155,7 +155,7 @@ async def schema(ask: InRepository, app: App) -> views.SchemaView:
 
 @operation(
     "init",
-    route="POST /v1/init",
+    route="POST /api/v1/init",
     gives=views.InitView,
     text=lambda result, style: _init_text(result),
     touch=Touch.WRITE,

@@ -103,7 +103,7 @@ class Report(Ask):
 
 @operation(
     "agent.attach",
-    route="POST /v1/agents/{agent}/attach",
+    route="POST /api/v1/agents/{agent}/attach",
     gives=views.AttachView,
     touch=Touch.WRITE,
     text=lambda result, style: " ".join(result.argv) + "\n",
@@ -137,7 +137,7 @@ async def attach(ask: Attach, app: App) -> views.AttachView:
 
 @operation(
     "agent.send",
-    route="POST /v1/agents/{agent}/send",
+    route="POST /api/v1/agents/{agent}/send",
     gives=views.Done,
     text=lambda result, style: f"{result.message}\n",
     touch=Touch.WRITE,
@@ -173,7 +173,7 @@ def _refuse_unready(actor: Actor, *, is_forced: bool) -> None:
 
 @operation(
     "agent.env",
-    route="POST /v1/agents/{agent}/env",
+    route="POST /api/v1/agents/{agent}/env",
     gives=views.EnvView,
     text=lambda result, style: "".join(f"{k}={v}\n" for k, v in sorted(result.env.items())),
     command="env",
@@ -185,7 +185,7 @@ async def env(ask: Environment, app: App) -> views.EnvView:
 
 @operation(
     "agent.exec",
-    route="POST /v1/agents/{agent}/exec",
+    route="POST /api/v1/agents/{agent}/exec",
     gives=views.EnvView,
     text=lambda result, style: f"cd {result.worktree}\n",
     touch=Touch.WRITE,
@@ -247,7 +247,7 @@ async def _env(ask: Environment, app: App) -> views.EnvView:
 
 @operation(
     "agent.url",
-    route="GET /v1/agents/{agent}/url",
+    route="GET /api/v1/agents/{agent}/url",
     gives=views.UrlView,
     text=lambda result, style: "".join(f"{url}\n" for url in result.urls.values()),
     command="url",
@@ -283,7 +283,7 @@ def _need_ports(actor: Actor) -> None:
 
 @operation(
     "agent.logs",
-    route="GET /v1/agents/{agent}/logs",
+    route="GET /api/v1/agents/{agent}/logs",
     gives=views.LogLine,
     text=lambda item, style: item.text,
     command="logs",
@@ -342,7 +342,7 @@ def _prefixed(piece: str, service: str, of: int) -> str:
     return "".join(f"{service} | {line}\n" for line in piece.splitlines())
 
 
-@operation("events", route="GET /v1/events", gives=views.EventView, text=text.event, command="events")
+@operation("events", route="GET /api/v1/events", gives=views.EventView, text=text.event, command="events")
 async def events(ask: Events, app: App) -> AsyncIterator[views.EventView]:
     """Print what happened, oldest first, and follow it; resumable by sequence number."""
     supervisor = app.agents
@@ -385,7 +385,7 @@ async def _last(app: App, agent: str, limit: int) -> Sequence[Event]:
 
 @operation(
     "agent.report",
-    route="POST /v1/agents/{agent}/report",
+    route="POST /api/v1/agents/{agent}/report",
     gives=views.Done,
     text=lambda result, style: "",
     touch=Touch.WRITE,

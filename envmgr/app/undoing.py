@@ -32,7 +32,7 @@ class Undo(Ask):
 
 @operation(
     "agent.undo",
-    route="POST /v1/undo",
+    route="POST /api/v1/undo",
     gives=views.UndoView,
     text=lambda result, style: _text(result, style),
     touch=Touch.WRITE,

@@ -18,7 +18,7 @@ from anyio.abc import TaskGroup
 from envmgr.aio import tasks
 from envmgr.app.code import fingerprint
 from envmgr.app.context import App
-from envmgr.bootstrap import outside, policies
+from envmgr.bootstrap import coordination, outside, policies
 from envmgr.bootstrap.local import engine as container_engine
 from envmgr.bootstrap.local import local
 from envmgr.config import settings as configuration
@@ -79,6 +79,8 @@ async def daemon() -> AsyncIterator[App]:
         await group.start(systems.container_watch.run)
         archive = Archive(supervisor, group, policies.archive(settings))
         await _adopt(app, supervisor, performer, archive, settings, group=group)
+        app.coordination = coordination.coordination(supervisor, settings)
+        coordination.start(app.coordination, supervisor, group)
         _look_after(app, supervisor, archive, settings, group=group)
         app.supervisor, app.stopping, app.started_at = supervisor, anyio.Event(), time.time()
         yield app

@@ -100,7 +100,7 @@ def _restarted(host: BenchHost, repo: Path) -> Row:
     took = []
     for _ in range(_RESTARTS):
         began = time.monotonic()
-        client.request("POST", f"/v1/agents/{agent}/restart", {"services": ["server"]}).body()
+        client.request("POST", f"/api/v1/agents/{agent}/restart", {"services": ["server"]}).body()
         took.append((time.monotonic() - began) * 1000)
     host.clear()
     return row(
@@ -130,7 +130,7 @@ def _looked_after(host: BenchHost, repo: Path) -> Row:
         host.spawn(repo, "sleeper", count=10)
     busy = _busy(daemon)
     before = _cpu_s(daemon)
-    client.request("GET", "/v1/resources").body()
+    client.request("GET", "/api/v1/resources").body()
     audit_s = _cpu_s(daemon) - before
     host.clear()
     return row(
@@ -145,7 +145,7 @@ def _looked_after(host: BenchHost, repo: Path) -> Row:
 
 def _ready_pid(agent: str) -> int:
     """Of the service, once it is ready; 0 until then."""
-    said = json.loads(client.request("GET", f"/v1/agents/{agent}").body())
+    said = json.loads(client.request("GET", f"/api/v1/agents/{agent}").body())
     if said["services"][0]["state"] != "ready":
         return 0
     port = int(said["services"][0]["ports"]["tcp"])
@@ -156,7 +156,7 @@ def _ready_pid(agent: str) -> int:
 
 
 def _events(agent: str, after: int) -> list[dict[str, Any]]:
-    answer = client.request("GET", f"/v1/events?agent={agent}&after={after}&limit=1000")
+    answer = client.request("GET", f"/api/v1/events?agent={agent}&after={after}&limit=1000")
     return [json.loads(line) for line in answer.lines()]
 
 
@@ -205,7 +205,7 @@ def _start_again(host: BenchHost, *, expect: int) -> float:
     process.wait()
     began = time.monotonic()
     client.ensure()
-    agents = json.loads(client.request("GET", "/v1/agents").body())["agents"]
+    agents = json.loads(client.request("GET", "/api/v1/agents").body())["agents"]
     assert len(agents) == expect, len(agents)
     assert all(agent["lifecycle"] == "running" for agent in agents)
     return time.monotonic() - began

@@ -89,15 +89,15 @@ class BenchHost:
     def spawn(self, repo: Path, template: str, *, count: int = 1) -> list[dict[str, Any]]:
         """Spawn and wait until all run; returns the items of progress."""
         body = {"template": template, "repo": str(repo), "environment": self.env, "count": count}
-        items = [json.loads(line) for line in client.request("POST", "/v1/agents", body).lines()]
+        items = [json.loads(line) for line in client.request("POST", "/api/v1/agents", body).lines()]
         failed = [item for item in items if item["kind"] == "failed"]
         assert not failed, failed
         return items
 
     def clear(self) -> None:
         """Stop and remove all agents."""
-        client.request("POST", "/v1/agents/stop", {"all": True}).body()
-        client.request("POST", "/v1/agents/rm", {"all": True}).body()
+        client.request("POST", "/api/v1/agents/stop", {"all": True}).body()
+        client.request("POST", "/api/v1/agents/rm", {"all": True}).body()
 
     def daemon_pid(self) -> int:
         """The daemon's."""
@@ -121,7 +121,7 @@ def bench_host() -> Iterator[BenchHost]:
     try:
         yield host
     finally:
-        client.request("POST", "/v1/agents/stop", {"all": True}).body()
+        client.request("POST", "/api/v1/agents/stop", {"all": True}).body()
         client.shut_down()
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -261,7 +261,7 @@ class Stream:
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(10)
         self._socket.connect(str(here.state / "daemon.sock"))
-        where = f"/v1/events?follow=true{f'&after={after}' if after is not None else ''}"
+        where = f"/api/v1/events?follow=true{f'&after={after}' if after is not None else ''}"
         head = [f"GET {where} HTTP/1.1", "Host: envmgr", "Accept: text/event-stream"]
         head += [f"Last-Event-ID: {last_event_id}"] if last_event_id is not None else []
         self._socket.sendall("\r\n".join([*head, "", ""]).encode())

@@ -40,7 +40,7 @@ def test_a_hook_call_reaches_the_daemon_with_agent_and_generation(tmp_path: Path
     call(tmp_path / "socket", '{"tool_name": "Bash", "note": "grüße"}'.encode())
 
     assert [(r.path, r.generation, r.hook, r.payload) for r in heard] == [
-        ("/v1/agents/a1/report", 3, "PreToolUse", {"tool_name": "Bash", "note": "grüße"})
+        ("/api/v1/agents/a1/report", 3, "PreToolUse", {"tool_name": "Bash", "note": "grüße"})
     ]
     assert not (tmp_path / PENDING).exists()
 

@@ -98,7 +98,7 @@ def _answering(state: Path) -> Iterator[None]:
         def serve() -> None:
             peer, _ = server.accept()
             with peer:
-                assert peer.recv(4096).startswith(b"GET /v1/agents HTTP/1.1\r\n")
+                assert peer.recv(4096).startswith(b"GET /api/v1/agents HTTP/1.1\r\n")
                 peer.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nNo agents\n")
 
         thread = threading.Thread(target=serve)

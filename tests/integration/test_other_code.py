@@ -29,7 +29,7 @@ class Daemon(BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self) -> None:
-        known = self.path == "/v1/daemon"
+        known = self.path == "/api/v1/daemon"
         body = json.dumps({"code": self.server.code}).encode() if known else b"Not Found"
         self.send_response(200 if known else 404)
         self.send_header("Content-Length", str(len(body)))
@@ -65,7 +65,7 @@ def test_a_route_that_the_daemon_does_not_know_is_told_with_its_cause(
     daemon.code = fingerprint() if is_same else "of yesterday"
 
     with pytest.raises(Unavailable) as told:
-        client.request("GET", "/v1/agents/a/new-thing")
+        client.request("GET", "/api/v1/agents/a/new-thing")
 
     assert told.value.message == said
     assert ("envmgr daemon stop" in told.value.hint) is not is_same

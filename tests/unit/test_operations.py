@@ -170,8 +170,8 @@ async def _call(app: App, method: str, path: str, **more: Any) -> httpx.Response
 @proves("OPS-002")
 @pytest.mark.anyio
 async def test_an_answer_is_the_operations_result_as_json_or_what_a_person_sees(app: App) -> None:
-    as_json = await _call(app, "GET", "/v1/version")
-    as_text = await _call(app, "GET", "/v1/version", headers={"accept": "text/plain"})
+    as_json = await _call(app, "GET", "/api/v1/version")
+    as_text = await _call(app, "GET", "/api/v1/version", headers={"accept": "text/plain"})
 
     assert as_json.json()["envmgr"] == "1.2.3"
     assert as_text.text.startswith("envmgr 1.2.3 (Python 3.")
@@ -199,18 +199,18 @@ async def test_local_operations_do_not_hold_up_the_daemon_when_they_are_asked_ov
 @pytest.mark.parametrize(
     ("method", "path", "more", "status", "words"),
     [
-        ("GET", "/v1/agents", {}, 503, "this needs the daemon"),
-        ("GET", "/v1/agents?colour=red", {}, 400, "colour: Extra inputs are not permitted"),
-        ("POST", "/v1/agents/stop", {"content": b"{"}, 400, "the body is not JSON"),
-        ("POST", "/v1/agents/stop", {"content": b"[]"}, 400, "the body is not a JSON object"),
+        ("GET", "/api/v1/agents", {}, 503, "this needs the daemon"),
+        ("GET", "/api/v1/agents?colour=red", {}, 400, "colour: Extra inputs are not permitted"),
+        ("POST", "/api/v1/agents/stop", {"content": b"{"}, 400, "the body is not JSON"),
+        ("POST", "/api/v1/agents/stop", {"content": b"[]"}, 400, "the body is not a JSON object"),
         (
             "POST",
-            "/v1/agents",
+            "/api/v1/agents",
             {"json": {"count": 0}},
             400,
             "count: Input should be greater than or equal to 1",
         ),
-        ("GET", "/v1/templates/show", {}, 400, "template: Field required"),
+        ("GET", "/api/v1/templates/show", {}, 400, "template: Field required"),
     ],
 )
 async def test_a_failure_is_a_problem_document_with_the_next_move(
@@ -318,7 +318,7 @@ def test_an_operation_cannot_be_declared_twice() -> None:
         return Done(message="done")
 
     with pytest.raises(ValueError, match=r"operation agent\.list is declared twice"):
-        operation("agent.list", route="GET /v1/x", gives=Done, text=lambda r, s: "")(handler)
+        operation("agent.list", route="GET /api/v1/x", gives=Done, text=lambda r, s: "")(handler)
 
 
 @proves("OPS-005")

@@ -38,7 +38,7 @@ def _print_list(accept: str) -> int | None:
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     connection.settimeout(_TIMEOUT_S)
     request = (
-        f"GET /v1/agents HTTP/1.1\r\nHost: envmgr\r\nAccept: {accept}\r\n"
+        f"GET /api/v1/agents HTTP/1.1\r\nHost: envmgr\r\nAccept: {accept}\r\n"
         f"X-Envmgr-Terminal: {terminal()}\r\nConnection: close\r\n\r\n"
     )
     try:

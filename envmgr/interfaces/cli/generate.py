@@ -86,7 +86,7 @@ Generated from the operations registry. The daemon speaks HTTP/1.1 on `daemon.so
 `openapi.json` beside this page.
 
 `Accept` chooses the form: `application/json` (streams: one object per line), `text/plain` (what people see),
-`text/event-stream` (streams; `GET /v1/events` numbers its events and resumes after `Last-Event-ID`). A failure is a problem
+`text/event-stream` (streams; `GET /api/v1/events` numbers its events and resumes after `Last-Event-ID`). A failure is a problem
 document: `code`, `message`, `hint`, `retryable`, `details`, `request`.
 
 """

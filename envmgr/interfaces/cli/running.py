@@ -112,7 +112,7 @@ def _lost(names: Sequence[str]) -> str:
     for name in names or agent_names():
         try:
             shown = json.loads(
-                client.request("GET", f"/v1/agents/{urllib.parse.quote(name, safe='')}").body()
+                client.request("GET", f"/api/v1/agents/{urllib.parse.quote(name, safe='')}").body()
             )
         except EnvmgrError:
             continue
@@ -172,7 +172,7 @@ def _print(entry: Mapping[str, Any], asked: Mapping[str, Any], *, as_json: bool)
 def agent_names() -> list[str]:
     """For completion; empty when no daemon runs."""
     try:
-        agents = json.loads(client.request("GET", "/v1/agents").body())["agents"]
+        agents = json.loads(client.request("GET", "/api/v1/agents").body())["agents"]
     except EnvmgrError:
         return []
     return [agent["name"] for agent in agents]

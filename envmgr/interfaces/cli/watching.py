@@ -74,9 +74,9 @@ def _take_back(pending: dict[str, str]) -> int:
     """Stop and remove what this command had begun; what set-up and services wrote meanwhile is kept as a snapshot."""
     if pending:
         print(f"\ntaking back {', '.join(pending)} ...", file=sys.stderr)
-        client.request("POST", "/v1/agents/stop", {"agents": list(pending.values())}).body()
+        client.request("POST", "/api/v1/agents/stop", {"agents": list(pending.values())}).body()
         for name, agent in pending.items():
-            client.request("POST", "/v1/agents/rm", {"agents": [agent], "discard": name}).body()
+            client.request("POST", "/api/v1/agents/rm", {"agents": [agent], "discard": name}).body()
         print("taken back; nothing is left", file=sys.stderr)
     return _INTERRUPTED
 

@@ -21,7 +21,7 @@ def _report(socket: str, agent: str, *, generation: str, home: str, hook: str) -
     at, payload = time.time(), _shortened(sys.stdin.buffer.read().strip() or b"{}")
     body = b'{"generation": %d, "hook": "%s", "payload": %s' % (int(generation), hook.encode(), payload)
     try:
-        is_delivered = _post(socket, f"/v1/agents/{agent}/report", body=body + b"}")
+        is_delivered = _post(socket, f"/api/v1/agents/{agent}/report", body=body + b"}")
     except OSError:
         is_delivered = False
     if not is_delivered:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -19,12 +20,15 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from envmgr.app.calling import perform, stream
 from envmgr.app.context import App
 from envmgr.app.manifest import served
 from envmgr.app.operations import parse
 from envmgr.app.registry import Operation
+from envmgr.app.shapes import Ask
 from envmgr.app.text import Style
 from envmgr.errors import EnvmgrError, UsageError
+from envmgr.model.principal import Principal, PrincipalKind
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +42,7 @@ EXIT = "x-envmgr-exit"
 
 def application(app: App) -> Starlette:
     """The ASGI application that offers every operation."""
-    # literal paths first, so that `/v1/agents/stop` is not taken for an agent named `stop`
+    # literal paths first, so that `/api/v1/agents/stop` is not taken for an agent named `stop`
     operations = sorted(served(), key=lambda op: "{" in op.route[1])
     return Starlette(
         routes=[Route(op.route[1], _endpoint(op, app), methods=[op.route[0]]) for op in operations]
@@ -51,7 +55,7 @@ def _endpoint(op: Operation, app: App) -> Callable[[Request], Awaitable[Response
             ask = await _ask(op, request)
             if op.stream:
                 return await _stream(op, ask, app, request)
-            result = await op.handler(ask, app)
+            result = await perform(op, ask, app, principal=_principal(request))
             return _answer(op, result, request)
         except EnvmgrError as error:
             return _problem(error)
@@ -64,7 +68,12 @@ def _endpoint(op: Operation, app: App) -> Callable[[Request], Awaitable[Response
     return endpoint
 
 
-async def _ask(op: Operation, request: Request) -> BaseModel:
+def _principal(request: Request) -> Principal:
+    """The socket is its owner's alone, so who comes through it without a key is that person."""
+    return Principal(kind=PrincipalKind.PERSON, name=getpass.getuser())
+
+
+async def _ask(op: Operation, request: Request) -> Ask:
     """Path, query and body as the operation's model. Raises UsageError naming the field."""
     given: dict[str, Any] = {}
     for key, value in request.query_params.multi_items():
@@ -101,9 +110,9 @@ def _problem(error: EnvmgrError) -> Response:
     return Response(json.dumps(error.problem()), status_code=error.http, media_type=_JSON)
 
 
-async def _stream(op: Operation, ask: BaseModel, app: App, request: Request) -> Response:
+async def _stream(op: Operation, ask: Ask, app: App, request: Request) -> Response:
     """The first item is awaited here, so that a refused request is answered with its status."""
-    items = op.handler(ask, app)
+    items = stream(op, ask, app, principal=_principal(request))
     first = await _first(items, request)
     if first is None:
         return Response(b"", media_type=_LINES)

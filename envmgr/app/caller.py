@@ -1,0 +1,47 @@
+"""Who calls an operation of coordination, and about which repository."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from envmgr.app.context import App
+from envmgr.errors import UsageError
+from envmgr.model.ids import AgentId
+from envmgr.model.principal import Principal
+from envmgr.runtime.actor import Actor
+from envmgr.services import calls
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who asks.
+
+    Attributes:
+        repo: Top of the main checkout of the repository it is about: locks, tasks and memories belong to one.
+        actor: The agent; None for people and programs.
+    """
+
+    principal: Principal
+    repo: str
+    actor: Actor | None = None
+
+
+async def caller(app: App, cwd: str = "") -> Caller:
+    """An agent's repository is its own; anybody else's is that of the folder they ask from.
+
+    Raises:
+        UsageError: Neither tells the repository.
+        ConfigError: The folder is in none.
+    """
+    principal = calls.principal()
+    actor = app.agents.actor(AgentId(principal.agent)) if principal.agent else None
+    if actor is not None:
+        return Caller(principal=principal, repo=actor.spec.repo, actor=actor)
+    if cwd:
+        repository = await app.agents.systems.workspaces.find(Path(cwd))
+        return Caller(principal=principal, repo=str(repository.root))
+    repos = {actor.spec.repo for actor in app.agents.actors()}
+    if len(repos) != 1:
+        raise UsageError("which repository?", hint="Say `repo`: a folder inside of it.")
+    return Caller(principal=principal, repo=repos.pop())

@@ -1,0 +1,1 @@
+"""Coordination between agents, hosted in the daemon: one file or folder each."""

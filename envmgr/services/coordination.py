@@ -1,0 +1,14 @@
+"""The coordination services of one daemon."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from envmgr.services.ground import Ground
+
+
+@dataclass(slots=True, kw_only=True)
+class Coordination:
+    """What agents coordinate through; made once by `bootstrap.coordination`."""
+
+    ground: Ground
