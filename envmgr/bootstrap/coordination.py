@@ -8,15 +8,18 @@ from envmgr.config.settings import Settings
 from envmgr.runtime.supervisor import Supervisor
 from envmgr.services.coordination import Coordination
 from envmgr.services.ground import Ground
+from envmgr.services.keys import Keys
 
 
-def coordination(supervisor: Supervisor, settings: Settings) -> Coordination:
-    """All services; nothing runs yet."""
+async def coordination(supervisor: Supervisor, settings: Settings) -> Coordination:
+    """All services; nothing runs yet, and no agent has been adopted."""
     systems = supervisor.systems
     ground = Ground(
         store=systems.store, now=systems.now, steady=systems.steady, publish=supervisor.bus.publish
     )
-    return Coordination(ground=ground)
+    keys = Keys(ground)
+    await keys.load()
+    return Coordination(ground=ground, keys=keys)
 
 
 def start(services: Coordination, supervisor: Supervisor, group: TaskGroup) -> None:

@@ -75,11 +75,11 @@ async def daemon() -> AsyncIterator[App]:
     app.code = await anyio.to_thread.run_sync(fingerprint)
     async with _systems(app, settings) as systems, anyio.create_task_group() as group:
         supervisor, performer = await _supervisor(app, systems, settings)
+        app.coordination = await coordination.coordination(supervisor, settings)
         supervisor.start(group)
         await group.start(systems.container_watch.run)
         archive = Archive(supervisor, group, policies.archive(settings))
         await _adopt(app, supervisor, performer, archive, settings, group=group)
-        app.coordination = coordination.coordination(supervisor, settings)
         coordination.start(app.coordination, supervisor, group)
         _look_after(app, supervisor, archive, settings, group=group)
         app.supervisor, app.stopping, app.started_at = supervisor, anyio.Event(), time.time()

@@ -22,13 +22,14 @@ _SHAPES = (
     (re.compile(r"(?P<keep>\b(?:Bearer|Basic)\s+)(?P<secret>[A-Za-z0-9._~+/=-]{8,})", re.IGNORECASE)),
     (
         re.compile(
-            r"(?P<keep>)(?P<secret>\b(?:sk-[A-Za-z0-9_-]{8,}|gh[opsur]_\w{16,}|github_pat_\w{16,}|AKIA[0-9A-Z]{16}|xox[abps]-[\w-]{8,}|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]+))"
+            r"(?P<keep>)(?P<secret>\b(?:sk-[A-Za-z0-9_-]{8,}|emk_[A-Za-z0-9_-]{16,}|gh[opsur]_\w{16,}|github_pat_\w{16,}|AKIA[0-9A-Z]{16}|xox[abps]-[\w-]{8,}|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]+))"
         )
     ),
 )
 _TELLS = (
     "passw", "secret", "token", "apikey", "api_key", "accesskey", "access_key", "privatekey", "private_key", "credential",
     "bearer", "basic", "sk-", "gho_", "ghp_", "ghs_", "ghu_", "ghr_", "github_pat_", "akia", "xox", "eyj",
+    "emk_",
 )  # fmt: skip
 """What a text has somewhere, in small letters, when it has any of the shapes; much faster than the shapes themselves."""
 

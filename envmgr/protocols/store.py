@@ -19,6 +19,7 @@ from envmgr.model.ids import AgentId
 from envmgr.model.incident import Incident
 from envmgr.model.lease import PortLease, StepRecord, Tombstone
 from envmgr.model.spec import AgentSpec
+from envmgr.protocols.keys import Keys
 
 T = TypeVar("T")
 
@@ -135,6 +136,10 @@ class Room:
 
 class Transaction(Protocol):
     """Reads and writes of one change. Everything it does is kept, or none of it."""
+
+    @property
+    def keys(self) -> Keys:
+        """Keys of agents and programs."""
 
     def agents(self) -> Sequence[AgentRecord]:
         """All agents, oldest first."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from envmgr.services.ground import Ground
+from envmgr.services.keys import Keys
 
 
 @dataclass(slots=True, kw_only=True)
@@ -12,3 +13,4 @@ class Coordination:
     """What agents coordinate through; made once by `bootstrap.coordination`."""
 
     ground: Ground
+    keys: Keys

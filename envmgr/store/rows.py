@@ -17,6 +17,7 @@ from envmgr.model.lease import PortLease, StepRecord, Tombstone
 from envmgr.model.spec import AgentSpec
 from envmgr.protocols.store import AgentRecord, OwedEffect, Snapshot
 from envmgr.store.codec import Codec, read_json, write_json
+from envmgr.store.key_rows import KeyRows
 from envmgr.store.shrinking import Shrinking
 
 _STATE = Codec(AgentState)
@@ -44,6 +45,7 @@ class SqliteTransaction(Shrinking):
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._execute = connection.execute
         self._executemany = connection.executemany
+        self.keys = KeyRows(connection)
 
     def agents(self) -> Sequence[AgentRecord]:
         return [_agent(row) for row in self._execute(f"{_AGENT} ORDER BY created_at, rowid")]
