@@ -20,6 +20,7 @@ from envmgr.model.incident import Incident
 from envmgr.model.lease import PortLease, StepRecord, Tombstone
 from envmgr.model.spec import AgentSpec
 from envmgr.protocols.keys import Keys
+from envmgr.protocols.tasks import Tasks
 
 T = TypeVar("T")
 
@@ -136,6 +137,10 @@ class Room:
 
 class Transaction(Protocol):
     """Reads and writes of one change. Everything it does is kept, or none of it."""
+
+    @property
+    def tasks(self) -> Tasks:
+        """The work queue."""
 
     @property
     def keys(self) -> Keys:

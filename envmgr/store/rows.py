@@ -19,6 +19,7 @@ from envmgr.protocols.store import AgentRecord, OwedEffect, Snapshot
 from envmgr.store.codec import Codec, read_json, write_json
 from envmgr.store.key_rows import KeyRows
 from envmgr.store.shrinking import Shrinking
+from envmgr.store.task_rows import TaskRows
 
 _STATE = Codec(AgentState)
 _SPEC = Codec(AgentSpec)
@@ -45,6 +46,7 @@ class SqliteTransaction(Shrinking):
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._execute = connection.execute
         self._executemany = connection.executemany
+        self.tasks = TaskRows(connection)
         self.keys = KeyRows(connection)
 
     def agents(self) -> Sequence[AgentRecord]:

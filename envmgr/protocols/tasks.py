@@ -1,0 +1,119 @@
+"""What the store knows of tasks. The rules are in `core.queueing`; here is only what can be asked and written."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from envmgr.model.task import Attempt, LinkKind, NewTask, Task, TaskSpec, TaskStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """A tie between two tasks, by number; `is_met`: the child need not wait for it any more."""
+
+    child: int
+    parent: int
+    kind: LinkKind
+    is_met: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastRequest:
+    """The answer that was given to an earlier request with the same key."""
+
+    digest: str
+    answer: str
+
+
+class Tasks(Protocol):
+    """Reads and writes of tasks within one change."""
+
+    def add(self, task: NewTask) -> int:
+        """Record it; returns its number."""
+
+    def link(self, links: Sequence[Link]) -> None:
+        """Tie tasks together; a tie that is there already is left as it is."""
+
+    def get(self, task: int) -> Task | None:
+        """One of them."""
+
+    def spec(self, task: int) -> TaskSpec:
+        """What was submitted; the task must exist."""
+
+    def save(self, task: Task) -> None:
+        """Write what changes of a task: all but repository, type, priority and when it was submitted."""
+
+    def ready(self, repo: str, *, capabilities: Collection[str], types: Collection[str]) -> Iterator[Task]:
+        """Who may be claimed by somebody with these capabilities, in order; read lazily, so take what you need.
+
+        Args:
+            types: Wanted ones; empty for any.
+        """
+
+    def parents(self, task: int) -> Sequence[tuple[Task, Link]]:
+        """What it is tied to, the earlier ones, oldest first."""
+
+    def children(self, task: int, *, unmet_only: bool = False) -> Sequence[Task]:
+        """Who waits for it (`unmet_only`: still), oldest first."""
+
+    def meet(self, parent: int) -> Sequence[Task]:
+        """Nobody needs to wait for it any more; returns those that did, with their `unmet` counted down, not yet saved."""
+
+    def due(self, now: float, *, limit: int) -> Sequence[Task]:
+        """Scheduled ones whose moment has come."""
+
+    def overdue(self, now: float, *, limit: int) -> Sequence[Task]:
+        """Leased ones whose holder was silent for too long."""
+
+    def late(self, now: float, *, limit: int) -> Sequence[Task]:
+        """Waiting ones whose deadline has passed."""
+
+    def is_any_due(self, now: float) -> bool:
+        """Whether `due`, `overdue` or `late` would find any."""
+
+    def leased(self, *, holder: str = "") -> Sequence[Task]:
+        """Leased ones, of one holder or of all."""
+
+    def page(
+        self,
+        repo: str,
+        *,
+        statuses: Collection[TaskStatus] = (),
+        type: str = "",
+        holder: str = "",
+        after: int = 0,
+        limit: int = 100,
+    ) -> Sequence[Task]:
+        """The newest first; `after`: older than that number, if given."""
+
+    def counts(self, repo: str) -> Mapping[TaskStatus, int]:
+        """How many there are of each status."""
+
+    def links(self, tasks: Collection[int]) -> Sequence[Link]:
+        """The ties of which both ends are among these."""
+
+    def begin(self, attempt: Attempt) -> int:
+        """Record an attempt (its `lease` is ignored); returns the token of its lease."""
+
+    def attempt(self, lease: int) -> Attempt | None:
+        """One of them."""
+
+    def attempts(self, task: int) -> Sequence[Attempt]:
+        """Of a task, the first one first."""
+
+    def save_attempt(self, attempt: Attempt) -> None:
+        """Write what is known of it now."""
+
+    def past(self, repo: str, by: str, key: str) -> PastRequest | None:
+        """What was answered to that principal's request with the key."""
+
+    def remember(self, repo: str, by: str, key: str, request: PastRequest, *, at: float) -> None:
+        """Keep an answer."""
+
+    def forget(self, *, before_at: float, limit: int) -> int:
+        """Drop answers that are older; returns how many."""
+
+    def prune(self, *, before_at: float, limit: int) -> int:
+        """Drop tasks that ended before that and that nobody waits for; returns how many."""

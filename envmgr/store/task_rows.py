@@ -1,0 +1,265 @@
+"""Tasks, in SQL. See `envmgr.protocols.tasks.Tasks`."""
+
+from __future__ import annotations
+
+import heapq
+import sqlite3
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from envmgr.model.task import Attempt, Dependents, LinkKind, NewTask, Task, TaskSpec, TaskStatus
+from envmgr.protocols.tasks import Link, PastRequest
+from envmgr.store.codec import Codec, write_json
+
+_SPEC = Codec(TaskSpec)
+_ATTEMPT = Codec(Attempt)
+
+_SAVED = (
+    "status", "unmet", "rank", "due_at", "failures", "attempts", "lease", "lease_until", "holder", "holder_name",
+    "session", "cause", "error_code", "error_message", "claimed_at", "ended_at",
+)  # fmt: skip
+_FIXED = (
+    "id", "repo", "type", "priority", "deadline_at", "max_attempts", "dependents", "has_locks", "submitted_at",
+    "submitted_by",
+)  # fmt: skip
+_COLUMNS = ", ".join(f"t.{name}" for name in (*_FIXED, *_SAVED))
+_TASK = f"SELECT {_COLUMNS} FROM task t"
+_SAVE = f"UPDATE task SET {', '.join(f'{name} = ?' for name in _SAVED)} WHERE id = ?"
+_ADD = """
+INSERT INTO task (repo, lane, type, priority, status, unmet, rank, due_at, deadline_at, max_attempts, dependents,
+                  has_locks, submitted_at, submitted_by)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_LANES = """
+SELECT id FROM task_lane l WHERE repo = ?
+AND NOT EXISTS (SELECT 1 FROM json_each(l.capabilities) WHERE value NOT IN (SELECT value FROM json_each(?)))
+"""
+_HEAD = f"{_TASK} WHERE t.lane = ? AND t.status = 'ready' ORDER BY t.rank, t.id"
+_WAITING = "t.status IN ('blocked', 'scheduled', 'ready')"
+_ANY_DUE = """
+SELECT EXISTS (SELECT 1 FROM task WHERE due_at <= ?1) OR EXISTS (SELECT 1 FROM task WHERE lease_until <= ?1)
+OR EXISTS (SELECT 1 FROM task WHERE deadline_at <= ?1 AND status IN ('blocked', 'scheduled', 'ready'))
+"""
+_PRUNED = """
+SELECT t.id FROM task t WHERE t.ended_at < ?
+AND NOT EXISTS (SELECT 1 FROM task_link l JOIN task c ON c.id = l.child WHERE l.parent = t.id AND c.ended_at IS NULL)
+LIMIT ?
+"""
+
+# Any: rows come from SQLite.
+Row = tuple[Any, ...]
+
+
+class TaskRows:
+    """Made once per connection; the caller has begun a transaction."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._execute: Callable[..., sqlite3.Cursor] = connection.execute
+        self._executemany = connection.executemany
+
+    def add(self, task: NewTask) -> int:
+        spec = task.spec
+        cursor = self._execute(
+            _ADD,
+            (
+                task.repo, self._lane(task.repo, spec), spec.type, spec.priority, task.status, task.unmet, task.rank,
+                task.due_at, task.deadline_at, spec.max_attempts, spec.dependents, bool(spec.locks),
+                task.submitted_at, task.submitted_by,
+            ),
+        )  # fmt: skip
+        number = int(cursor.lastrowid or 0)
+        self._execute("INSERT INTO task_spec (task, spec) VALUES (?, ?)", (number, _SPEC.dump(spec)))
+        return number
+
+    def _lane(self, repo: str, spec: TaskSpec) -> int:
+        key = (repo, spec.type, write_json(sorted(set(spec.capabilities))))
+        find = "SELECT id FROM task_lane WHERE repo = ? AND type = ? AND capabilities = ?"
+        if row := self._execute(find, key).fetchone():
+            return int(row[0])
+        cursor = self._execute("INSERT INTO task_lane (repo, type, capabilities) VALUES (?, ?, ?)", key)
+        return int(cursor.lastrowid or 0)
+
+    def link(self, links: Sequence[Link]) -> None:
+        self._executemany(
+            "INSERT OR IGNORE INTO task_link (child, kind, parent, is_met) VALUES (?, ?, ?, ?)",
+            [(link.child, link.kind, link.parent, link.is_met) for link in links],
+        )
+
+    def get(self, task: int) -> Task | None:
+        row = self._execute(f"{_TASK} WHERE t.id = ?", (task,)).fetchone()
+        return _task(row) if row else None
+
+    def spec(self, task: int) -> TaskSpec:
+        row = self._execute("SELECT spec FROM task_spec WHERE task = ?", (task,)).fetchone()
+        return _SPEC.load(row[0])
+
+    def save(self, task: Task) -> None:
+        self._execute(_SAVE, (*(getattr(task, name) for name in _SAVED), task.id))
+
+    def ready(self, repo: str, *, capabilities: Collection[str], types: Collection[str]) -> Iterator[Task]:
+        question, values = _LANES, [repo, write_json(sorted(capabilities))]
+        if types:
+            question += f" AND type IN ({_marks(types)})"
+            values += types
+        lanes = [lane for (lane,) in self._execute(question, values)]
+        heads = (map(_task, self._execute(_HEAD, (lane,))) for lane in lanes)
+        return heapq.merge(*heads, key=lambda task: (task.rank, task.id))
+
+    def parents(self, task: int) -> Sequence[tuple[Task, Link]]:
+        rows = self._execute(
+            f"SELECT l.kind, l.is_met, {_COLUMNS} FROM task_link l JOIN task t ON t.id = l.parent"
+            " WHERE l.child = ? ORDER BY t.id",
+            (task,),
+        )
+        return [
+            (found, Link(child=task, parent=found.id, kind=LinkKind(kind), is_met=bool(is_met)))
+            for kind, is_met, found in ((row[0], row[1], _task(row[2:])) for row in rows)
+        ]
+
+    def children(self, task: int, *, unmet_only: bool = False) -> Sequence[Task]:
+        unmet = " AND l.is_met = 0" if unmet_only else ""
+        rows = self._execute(
+            f"SELECT {_COLUMNS} FROM task_link l JOIN task t ON t.id = l.child"
+            f" WHERE l.parent = ? AND l.kind = 'blocks'{unmet} ORDER BY t.id",
+            (task,),
+        )
+        return [_task(row) for row in rows]
+
+    def meet(self, parent: int) -> Sequence[Task]:
+        waiting = self.children(parent, unmet_only=True)
+        if waiting:
+            self._execute(
+                "UPDATE task_link SET is_met = 1 WHERE kind = 'blocks' AND parent = ? AND is_met = 0",
+                (parent,),
+            )
+        return [replace(child, unmet=child.unmet - 1) for child in waiting]
+
+    def due(self, now: float, *, limit: int) -> Sequence[Task]:
+        return self._tasks("WHERE t.due_at <= ? ORDER BY t.due_at LIMIT ?", (now, limit))
+
+    def overdue(self, now: float, *, limit: int) -> Sequence[Task]:
+        return self._tasks("WHERE t.lease_until <= ? ORDER BY t.lease_until LIMIT ?", (now, limit))
+
+    def late(self, now: float, *, limit: int) -> Sequence[Task]:
+        return self._tasks(
+            f"WHERE t.deadline_at <= ? AND {_WAITING} ORDER BY t.deadline_at LIMIT ?", (now, limit)
+        )
+
+    def is_any_due(self, now: float) -> bool:
+        return bool(self._execute(_ANY_DUE, (now,)).fetchone()[0])
+
+    def leased(self, *, holder: str = "") -> Sequence[Task]:
+        if holder:
+            return self._tasks("WHERE t.lease_until IS NOT NULL AND t.holder = ? ORDER BY t.id", (holder,))
+        return self._tasks("WHERE t.lease_until IS NOT NULL ORDER BY t.id", ())
+
+    def page(
+        self,
+        repo: str,
+        *,
+        statuses: Collection[TaskStatus] = (),
+        type: str = "",
+        holder: str = "",
+        after: int = 0,
+        limit: int = 100,
+    ) -> Sequence[Task]:
+        words, values = ["t.repo = ?"], [repo]
+        if statuses:
+            words.append(f"t.status IN ({_marks(statuses)})")
+            values += statuses
+        for column, value in (("type", type), ("holder", holder)):
+            if value:
+                words.append(f"t.{column} = ?")
+                values.append(value)
+        older = [f"t.id < {int(after)}"] if after else []
+        where = " AND ".join(words + older)
+        return self._tasks(f"WHERE {where} ORDER BY t.id DESC LIMIT {int(limit)}", values)
+
+    def counts(self, repo: str) -> Mapping[TaskStatus, int]:
+        rows = self._execute("SELECT status, count(*) FROM task WHERE repo = ? GROUP BY status", (repo,))
+        return {TaskStatus(status): count for status, count in rows}
+
+    def links(self, tasks: Collection[int]) -> Sequence[Link]:
+        among = write_json(sorted(tasks))
+        rows = self._execute(
+            "SELECT child, parent, kind, is_met FROM task_link WHERE child IN (SELECT value FROM json_each(?1))"
+            " AND parent IN (SELECT value FROM json_each(?1)) ORDER BY parent, child",
+            (among,),
+        )
+        return [
+            Link(child=child, parent=parent, kind=LinkKind(kind), is_met=bool(is_met))
+            for child, parent, kind, is_met in rows
+        ]
+
+    def begin(self, attempt: Attempt) -> int:
+        cursor = self._execute(
+            "INSERT INTO task_attempt (task, attempt) VALUES (?, ?)", (attempt.task, _ATTEMPT.dump(attempt))
+        )
+        return int(cursor.lastrowid or 0)
+
+    def attempt(self, lease: int) -> Attempt | None:
+        row = self._execute("SELECT lease, attempt FROM task_attempt WHERE lease = ?", (lease,)).fetchone()
+        return _attempt(row) if row else None
+
+    def attempts(self, task: int) -> Sequence[Attempt]:
+        rows = self._execute("SELECT lease, attempt FROM task_attempt WHERE task = ? ORDER BY lease", (task,))
+        return [_attempt(row) for row in rows]
+
+    def save_attempt(self, attempt: Attempt) -> None:
+        self._execute(
+            "UPDATE task_attempt SET attempt = ? WHERE lease = ?", (_ATTEMPT.dump(attempt), attempt.lease)
+        )
+
+    def past(self, repo: str, by: str, key: str) -> PastRequest | None:
+        row = self._execute(
+            "SELECT digest, answer FROM task_request WHERE repo = ? AND by = ? AND key = ?", (repo, by, key)
+        ).fetchone()
+        return PastRequest(digest=row[0], answer=row[1]) if row else None
+
+    def remember(self, repo: str, by: str, key: str, request: PastRequest, *, at: float) -> None:
+        self._execute(
+            "INSERT INTO task_request (repo, by, key, digest, answer, at) VALUES (?, ?, ?, ?, ?, ?)",
+            (repo, by, key, request.digest, request.answer, at),
+        )
+
+    def forget(self, *, before_at: float, limit: int) -> int:
+        return self._execute(
+            "DELETE FROM task_request WHERE (repo, by, key) IN"
+            " (SELECT repo, by, key FROM task_request WHERE at < ? LIMIT ?)",
+            (before_at, limit),
+        ).rowcount
+
+    def prune(self, *, before_at: float, limit: int) -> int:
+        old = [(task,) for (task,) in self._execute(_PRUNED, (before_at, limit))]
+        for table, column in (
+            ("task", "id"), ("task_spec", "task"), ("task_attempt", "task"), ("task_link", "child"),
+            ("task_link", "parent"),
+        ):  # fmt: skip
+            self._executemany(f"DELETE FROM {table} WHERE {column} = ?", old)
+        return len(old)
+
+    def _tasks(self, where: str, values: Sequence[object]) -> Sequence[Task]:
+        return [_task(row) for row in self._execute(f"{_TASK} {where}", values)]
+
+
+def _marks(values: Collection[object]) -> str:
+    return ", ".join("?" * len(values))
+
+
+def _task(row: Row) -> Task:
+    fixed, saved = row[: len(_FIXED)], row[len(_FIXED) :]
+    (number, repo, kind, priority, deadline_at, max_attempts, dependents, has_locks, at, by) = fixed
+    (status, unmet, rank, due_at, failures, attempts, lease, lease_until, *rest) = saved
+    (holder, holder_name, session, cause, error_code, error_message, claimed_at, ended_at) = rest
+    return Task(
+        id=number, repo=repo, type=kind, priority=priority, status=TaskStatus(status), unmet=unmet, rank=rank,
+        due_at=due_at, deadline_at=deadline_at, failures=failures, attempts=attempts, max_attempts=max_attempts,
+        dependents=Dependents(dependents), has_locks=bool(has_locks), lease=lease, lease_until=lease_until,
+        holder=holder, holder_name=holder_name, session=session, cause=cause, error_code=error_code,
+        error_message=error_message, submitted_at=at, submitted_by=by, claimed_at=claimed_at, ended_at=ended_at,
+    )  # fmt: skip
+
+
+def _attempt(row: Row) -> Attempt:
+    return replace(_ATTEMPT.load(row[1]), lease=row[0])
