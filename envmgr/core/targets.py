@@ -133,9 +133,8 @@ def _path(body: str, text: str) -> list[str]:
     if not names:  # the whole repository
         return ["*", DEEP]
     is_folder = body.endswith(("/", "/.", "/.."))
-    if is_folder or not any(map(is_wild, names)):
-        return [*names, DEEP]
-    return _at_least_one(names)
+    names = _at_least_one(names)
+    return [*names, DEEP] if is_folder or not any(map(is_wild, names)) else names
 
 
 def _folded(body: str, text: str) -> list[str]:
