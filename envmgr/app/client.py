@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO
 
 from envmgr.app import paths
-from envmgr.errors import ConfigError, EnvmgrError, Unavailable, from_problem
+from envmgr.errors import ConfigError, EnvmgrError, NoSuchRoute, Unavailable, WrongMethod, from_problem
 
 _START_S = 15.0
 _SILENT_S, _PROBE_S = 3.0, 4.0
@@ -120,12 +120,17 @@ def connect() -> socket.socket:
 def _await_answer(connection: socket.socket) -> None:
     """As long as the daemon answers others; what was asked may take its time. Raises Unavailable when it answers nobody."""
     while not select.select([connection], [], [], _SILENT_S)[0]:
-        if not _answers():
-            pid = holder()
-            raise Unavailable(
-                f"the daemon (pid {pid}) does not answer",
-                hint=f"Wake it if it is stopped: `kill -CONT {pid}`; else `kill -9 {pid}`: agents go on, and the next command starts another.",
-            )
+        await_others()
+
+
+def await_others() -> None:
+    """Return as soon as the daemon answers somebody. Raises Unavailable when it answers nobody."""
+    if not _answers():
+        pid = holder()
+        raise Unavailable(
+            f"the daemon (pid {pid}) does not answer",
+            hint=f"Wake it if it is stopped: `kill -CONT {pid}`; else `kill -9 {pid}`: agents go on, and the next command starts another.",
+        )
 
 
 def _answers() -> bool:
@@ -155,14 +160,16 @@ def _alive(read: Callable[[], bytes], size: int = 1) -> bytes:
 
 def _problem(body: bytes, status: int, *, path: str) -> EnvmgrError:
     try:
-        return from_problem(json.loads(body))
+        error = from_problem(json.loads(body))
     except ValueError:
-        if status in _NO_SUCH_ROUTE and (path == _INFO or _is_of_other_code()):
-            return Unavailable(
-                "the daemon that runs is of other code than this command",
-                hint="End it with `envmgr daemon stop`: agents go on, and the next command starts this one.",
-            )
-        return Unavailable(f"the daemon answered {status}", hint="See `envmgr daemon logs`.")
+        error = Unavailable(f"the daemon answered {status}", hint="See `envmgr daemon logs`.")
+    is_told = not isinstance(error, (NoSuchRoute, WrongMethod, Unavailable))
+    if status in _NO_SUCH_ROUTE and not is_told and (path == _INFO or _is_of_other_code()):
+        return Unavailable(
+            "the daemon that runs is of other code than this command",
+            hint="End it with `envmgr daemon stop`: agents go on, and the next command starts this one.",
+        )
+    return error
 
 
 def _is_of_other_code() -> bool:

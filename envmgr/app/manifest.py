@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from envmgr.app.faces import FROM_HTTP
 from envmgr.app.registry import OPERATIONS, Operation
 
 # Any throughout: JSON documents.
@@ -70,16 +71,9 @@ def _param(name: str, schema: dict[str, Any], *, is_required: bool) -> dict[str,
     }
 
 
-WITHHELD = {
-    "daemon.start": "who can ask over HTTP has a daemon already",
-    "daemon.stop": "it waits for the end of the daemon that would answer; `daemon.shutdown` asks for it",
-}
-"""Operations that HTTP does not offer, each with the reason."""
-
-
 def served() -> list[Operation]:
     """All operations that HTTP offers, by name."""
-    return [op for op in _by_name() if op.name not in WITHHELD]
+    return [op for op in _by_name() if op.name not in FROM_HTTP]
 
 
 def openapi(version: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from envmgr.app.manifest import manifest, openapi, served
+from envmgr.app.tools import tools
 from envmgr.interfaces.cli.main import root
 
 _HERE = Path(__file__).parent
@@ -21,6 +22,7 @@ def documents() -> dict[Path, str]:
     entries = manifest()
     return {
         _HERE / "manifest.json": json.dumps(entries, indent=1, ensure_ascii=False) + "\n",
+        _HERE.parent / "mcp/tools.json": json.dumps(tools(), indent=1, ensure_ascii=False) + "\n",
         _HERE / "help.txt": _help(root(entries)),
         _TOP / "docs/reference/cli.md": _cli_page(root(entries)),
         _TOP / "docs/reference/http.md": _http_page(),

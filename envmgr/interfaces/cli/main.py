@@ -73,6 +73,7 @@ def root(entries: list[dict[str, Any]] | None = None) -> click.Group:
             (groups[group[0]] if group else top).add_command(_command(entry, name))
     for group_ in groups.values():
         top.add_command(group_)
+    top.add_command(_mcp())
     return top
 
 
@@ -82,6 +83,32 @@ def _version(context: click.Context, param: click.Parameter, is_asked: bool) -> 
 
         click.echo(f"envmgr {metadata.version('envmgr')}")
         context.exit()
+
+
+def _mcp() -> click.Command:
+    """No operation but a face of its own, and a program of its own, because its imports cost most of a second."""
+
+    def call(tools: str) -> None:
+        os.execv(sys.executable, [sys.executable, "-m", "envmgr.interfaces.mcp", "--tools", tools])
+
+    return click.Command(
+        "mcp",
+        callback=call,
+        params=[
+            click.Option(
+                ["--tools"],
+                type=click.Choice(["compact", "all"]),
+                default="compact",
+                show_default=True,
+                envvar="ENVMGR_MCP_TOOLS",
+                show_envvar=True,
+                help="Which tools to show: those that agents coordinate with, or every operation",
+            )
+        ],
+        help="Serve an assistant over the Model Context Protocol, on standard input and output.\n\n"
+        "Who calls is known by ENVMGR_AGENT_KEY; without it, the calls are yours.",
+        short_help="Serve an assistant over the Model Context Protocol.",
+    )
 
 
 def _command(entry: dict[str, Any], name: str) -> click.Command:

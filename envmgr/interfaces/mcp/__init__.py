@@ -1,0 +1,1 @@
+"""Tools for assistants, over the Model Context Protocol. The SDK costs most of a second to import: only here."""

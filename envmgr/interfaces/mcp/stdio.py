@@ -1,0 +1,159 @@
+"""`envmgr mcp`: one process per assistant, on its standard input and output.
+
+The transport is our own: messages have a greatest size, what is no message is answered instead of dropped, and no thread stands
+between the pipe and the loop.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from importlib import metadata
+
+import anyio
+import anyio.lowlevel
+import mcp_types as types
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from mcp.shared.message import SessionMessage
+from pydantic import ValidationError
+
+from envmgr.interfaces.mcp.bridge import Bridge
+from envmgr.interfaces.mcp.catalogue import Choice
+from envmgr.interfaces.mcp.serving import server
+
+MOST_BYTES = 4 * 1024 * 1024
+"""The same as the SDK allows over HTTP."""
+_PIECE_BYTES = 64 * 1024
+_PIPE_BYTES = 4096
+"""A pipe that can be written to takes so much without blocking (pipe(7), PIPE_BUF)."""
+
+
+def main(choice: Choice) -> int:
+    """Serve until standard input ends."""
+    # Whatever else writes to standard output, such as a library's warning, must not end up between messages.
+    wire_in, wire_out = os.dup(0), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    anyio.run(_serve, wire_in, wire_out, choice)
+    return 0
+
+
+async def _serve(wire_in: int, wire_out: int, choice: Choice) -> None:
+    bridge = Bridge()
+    made = server(bridge, version=metadata.version("envmgr"), choice=lambda _: choice)
+    incoming, heard = anyio.create_memory_object_stream[SessionMessage | Exception](0)
+    spoken, outgoing = anyio.create_memory_object_stream[SessionMessage](0)
+    async with anyio.create_task_group() as group:
+        group.start_soon(_write, wire_out, outgoing)
+        group.start_soon(_read, wire_in, incoming, spoken.clone())
+        await made.run(heard, spoken, made.create_initialization_options())
+        group.cancel_scope.cancel()
+    await bridge.aclose()
+
+
+async def _read(
+    fd: int,
+    incoming: MemoryObjectSendStream[SessionMessage | Exception],
+    spoken: MemoryObjectSendStream[SessionMessage],
+) -> None:
+    async with incoming, spoken, aclosing(_lines(fd)) as lines:
+        async for line in lines:
+            message = _parse(line)
+            if isinstance(message, types.JSONRPCError):
+                await spoken.send(SessionMessage(message))
+            else:
+                await incoming.send(SessionMessage(message))
+
+
+def _parse(line: bytes | None) -> types.JSONRPCMessage:
+    """The message, or the error that answers what is none."""
+    if line is None:
+        return _refusal(types.INVALID_REQUEST, f"a message may have at most {MOST_BYTES} bytes", None)
+    try:
+        return types.jsonrpc_message_adapter.validate_json(line, by_name=False)
+    except ValidationError:
+        pass
+    try:
+        document = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        return _refusal(types.PARSE_ERROR, f"this is not JSON: {error}", None)
+    given = document.get("id") if isinstance(document, dict) else None
+    known = given if isinstance(given, str | int) and not isinstance(given, bool) else None
+    return _refusal(types.INVALID_REQUEST, "this is no JSON-RPC 2.0 message", known)
+
+
+def _refusal(code: int, message: str, request: str | int | None) -> types.JSONRPCError:
+    return types.JSONRPCError(
+        jsonrpc="2.0", id=request, error=types.ErrorData(code=code, message=message[:300])
+    )
+
+
+@dataclass(slots=True)
+class _Gathering:
+    """The line that is being read; given up when it grows too long, so that nobody fills our memory."""
+
+    pieces: list[bytes] = field(default_factory=list)
+    size: int = 0
+
+    def add(self, piece: bytes) -> None:
+        self.size += len(piece)
+        if self.size > MOST_BYTES:
+            self.pieces.clear()
+        else:
+            self.pieces.append(piece)
+
+    def take(self) -> bytes | None:
+        """The line; None when it was too long."""
+        line = None if self.size > MOST_BYTES else b"".join(self.pieces)
+        self.pieces, self.size = [], 0
+        return line
+
+
+async def _lines(fd: int) -> AsyncGenerator[bytes | None, None]:
+    """Lines that are not empty; None for each that was too long."""
+    gathering = _Gathering()
+    while piece := await _receive(fd):
+        *ends, rest = piece.split(b"\n")
+        for end in ends:
+            gathering.add(end)
+            line = gathering.take()
+            if line is None or line.strip():
+                yield line
+        gathering.add(rest)
+
+
+async def _receive(fd: int) -> bytes:
+    """Empty at the end."""
+    try:
+        await anyio.wait_readable(fd)
+    except PermissionError:  # a file: always readable, which epoll cannot tell
+        await anyio.lowlevel.checkpoint()
+    try:
+        return os.read(fd, _PIECE_BYTES)
+    except ConnectionError:
+        return b""
+
+
+async def _write(fd: int, outgoing: MemoryObjectReceiveStream[SessionMessage]) -> None:
+    async with outgoing:
+        async for message in outgoing:
+            text = message.message.model_dump_json(by_alias=True, exclude_unset=True) + "\n"
+            await _send(fd, text.encode())
+
+
+async def _send(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        try:
+            await anyio.wait_writable(fd)
+        except PermissionError:
+            await anyio.lowlevel.checkpoint()
+        try:
+            view = view[os.write(fd, view[:_PIPE_BYTES]) :]
+        except ConnectionError:  # nobody reads any more; our input ends, too
+            return
