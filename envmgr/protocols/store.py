@@ -19,7 +19,11 @@ from envmgr.model.ids import AgentId
 from envmgr.model.incident import Incident
 from envmgr.model.lease import PortLease, StepRecord, Tombstone
 from envmgr.model.spec import AgentSpec
+from envmgr.protocols.handoffs import Handoffs
+from envmgr.protocols.audit import Audit
 from envmgr.protocols.keys import Keys
+from envmgr.protocols.memories import Memories
+from envmgr.protocols.sessions import Sessions
 from envmgr.protocols.tasks import Tasks
 
 T = TypeVar("T")
@@ -141,6 +145,22 @@ class Transaction(Protocol):
     @property
     def tasks(self) -> Tasks:
         """The work queue."""
+
+    @property
+    def handoffs(self) -> Handoffs:
+        """What sessions leave to the next ones."""
+
+    @property
+    def sessions(self) -> Sessions:
+        """Who works beside whom."""
+
+    @property
+    def memories(self) -> Memories:
+        """What agents remember for each other."""
+
+    @property
+    def audit(self) -> Audit:
+        """The audit trail."""
 
     @property
     def keys(self) -> Keys:

@@ -16,8 +16,12 @@ from envmgr.model.incident import Incident
 from envmgr.model.lease import PortLease, StepRecord, Tombstone
 from envmgr.model.spec import AgentSpec
 from envmgr.protocols.store import AgentRecord, OwedEffect, Snapshot
+from envmgr.store.audit_rows import AuditRows
 from envmgr.store.codec import Codec, read_json, write_json
+from envmgr.store.handoff_rows import HandoffRows
 from envmgr.store.key_rows import KeyRows
+from envmgr.store.memory_rows import MemoryRows
+from envmgr.store.session_rows import SessionRows
 from envmgr.store.shrinking import Shrinking
 from envmgr.store.task_rows import TaskRows
 
@@ -47,7 +51,11 @@ class SqliteTransaction(Shrinking):
         self._execute = connection.execute
         self._executemany = connection.executemany
         self.tasks = TaskRows(connection)
+        self.audit = AuditRows(connection)
         self.keys = KeyRows(connection)
+        self.handoffs = HandoffRows(connection.execute)
+        self.sessions = SessionRows(connection.execute)
+        self.memories = MemoryRows(connection.execute)
 
     def agents(self) -> Sequence[AgentRecord]:
         return [_agent(row) for row in self._execute(f"{_AGENT} ORDER BY created_at, rowid")]

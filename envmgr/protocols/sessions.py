@@ -1,0 +1,33 @@
+"""What the store keeps of sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from envmgr.model.session import Session
+
+
+class Sessions(Protocol):
+    """Part of a transaction."""
+
+    def put(self, session: Session) -> None:
+        """Store it; one of the same principal and name is replaced."""
+
+    def get(self, principal: str, session: str) -> Session | None:
+        """One of them."""
+
+    def seen(self, principal: str, session: str, *, steady: float, at: float) -> bool:
+        """Note a sign of life of one that is not over; returns whether there is such a one."""
+
+    def of(self, principal: str, *, is_over: bool | None = None) -> Sequence[Session]:
+        """All of a principal."""
+
+    def all(self, *, repo: str = "", has_over: bool = False, limit: int = 1000) -> Sequence[Session]:
+        """Of a repository or of all, those heard of last first."""
+
+    def silent(self, *, before_steady: float, limit: int) -> Sequence[Session]:
+        """Those not over that gave no sign of life since then."""
+
+    def prune(self, *, before_at: float, limit: int) -> int:
+        """Drop what has been over since then; returns how many."""

@@ -1,0 +1,77 @@
+"""Sessions in SQL."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from envmgr.model.session import Session
+from envmgr.store.codec import Codec
+
+_SESSION = Codec(Session)
+_COLUMNS = "seen_at, is_over, record"
+
+
+class SessionRows:
+    """`envmgr.protocols.sessions.Sessions` on a connection in which a transaction has begun."""
+
+    def __init__(self, execute: Callable[..., sqlite3.Cursor]) -> None:
+        self._execute = execute
+
+    def put(self, session: Session) -> None:
+        row = (
+            session.principal, session.session, session.repo, session.seen_at, session.is_over, _SESSION.dump(session)
+        )  # fmt: skip
+        self._execute(
+            "INSERT OR REPLACE INTO session (principal, session, repo, seen_at, is_over, record) VALUES (?, ?, ?, ?, ?, ?)",
+            row,
+        )
+
+    def get(self, principal: str, session: str) -> Session | None:
+        row = self._execute(
+            f"SELECT {_COLUMNS} FROM session WHERE principal = ? AND session = ?",  # noqa: S608  our own words
+            (principal, session),
+        ).fetchone()
+        return _session(row) if row else None
+
+    def seen(self, principal: str, session: str, *, steady: float, at: float) -> bool:
+        changed = self._execute(
+            "UPDATE session SET seen_at = max(seen_at, ?), record = json_set(record, '$.last_at', ?)"
+            " WHERE principal = ? AND session = ? AND NOT is_over",
+            (steady, at, principal, session),
+        )
+        return changed.rowcount > 0
+
+    def of(self, principal: str, *, is_over: bool | None = None) -> Sequence[Session]:
+        rows = self._execute(
+            f"SELECT {_COLUMNS} FROM session WHERE principal = ? AND (? IS NULL OR is_over = ?) ORDER BY session",  # noqa: S608
+            (principal, is_over, is_over),
+        )
+        return [_session(row) for row in rows]
+
+    def all(self, *, repo: str = "", has_over: bool = False, limit: int = 1000) -> Sequence[Session]:
+        rows = self._execute(
+            f"SELECT {_COLUMNS} FROM session WHERE ? IN ('', repo) AND (? OR NOT is_over) ORDER BY seen_at DESC LIMIT ?",  # noqa: S608
+            (repo, has_over, limit),
+        )
+        return [_session(row) for row in rows]
+
+    def silent(self, *, before_steady: float, limit: int) -> Sequence[Session]:
+        rows = self._execute(
+            f"SELECT {_COLUMNS} FROM session WHERE NOT is_over AND seen_at < ? ORDER BY seen_at LIMIT ?",  # noqa: S608
+            (before_steady, limit),
+        )
+        return [_session(row) for row in rows]
+
+    def prune(self, *, before_at: float, limit: int) -> int:
+        return self._execute(
+            "DELETE FROM session WHERE (principal, session) IN (SELECT principal, session FROM session"
+            " WHERE is_over AND json_extract(record, '$.last_at') < ? LIMIT ?)",
+            (before_at, limit),
+        ).rowcount
+
+
+def _session(row: tuple[float, int, str]) -> Session:
+    seen_at, is_over, text = row
+    return replace(_SESSION.load(text), seen_at=seen_at, is_over=bool(is_over))
