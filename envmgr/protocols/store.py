@@ -19,8 +19,8 @@ from envmgr.model.ids import AgentId
 from envmgr.model.incident import Incident
 from envmgr.model.lease import PortLease, StepRecord, Tombstone
 from envmgr.model.spec import AgentSpec
-from envmgr.protocols.handoffs import Handoffs
 from envmgr.protocols.audit import Audit
+from envmgr.protocols.handoffs import Handoffs
 from envmgr.protocols.keys import Keys
 from envmgr.protocols.memories import Memories
 from envmgr.protocols.sessions import Sessions

@@ -83,7 +83,9 @@ class _Writer:
             execute("COMMIT")
         except Exception as error:  # noqa: BLE001 - whatever ended the transaction, everybody in it must hear of it
             _roll_back(self._connection)
+            self._transaction.audit.rolled_back()
             return [Answer(job.future, error=unavailable(error, self._path)) for job in batch]
+        self._transaction.audit.committed()
         return answers
 
     def _attempt(self, job: Job[Transaction]) -> Answer:
@@ -97,6 +99,7 @@ class _Writer:
                 raise
             execute("ROLLBACK TO change")
             execute("RELEASE change")
+            self._transaction.audit.rolled_back()
             return Answer(job.future, error=told(error, self._path))
         execute("RELEASE change")
         return Answer(job.future, result)

@@ -1,0 +1,122 @@
+"""The audit trail: who asked for what, whether they might, and what came of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Decision(StrEnum):
+    """Whether somebody might do what they asked for."""
+
+    ALLOWED = "allowed"
+    DENIED = "denied"
+
+
+OK = "ok"
+"""Outcome of what was done; all others are codes of errors, and reasons of answers that say no."""
+
+
+class Entry(NamedTuple):
+    """What is recorded of one call. A tuple, for one is made with every call; its fields are the columns of the table.
+
+    Attributes:
+        request: Id of the request; rows of one call share it.
+        actor: The principal's id.
+        target: What it was about: a lock's target, a task, an agent.
+        params, result: Canonical JSON, without secrets, and not long.
+        latency_us: Until the answer; None in the row that went with the call's change, before there was one.
+    """
+
+    at_us: int
+    request: str
+    actor: str
+    kind: str
+    name: str
+    agent: str
+    session: str
+    operation: str
+    target: str
+    decision: str
+    outcome: str
+    params: str
+    result: str
+    latency_us: int | None = None
+
+
+class Row(NamedTuple):
+    """An entry in its place. `hash` covers `prev`, `seq` and `entry`; `prev` is the hash of the row before it."""
+
+    seq: int
+    entry: Entry
+    prev: bytes
+    hash: bytes
+
+
+class Head(NamedTuple):
+    """The newest row."""
+
+    seq: int
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """Which rows are asked for; an empty value asks for all.
+
+    Attributes:
+        after_us, before_us: Unix time in microseconds.
+        actor: Id or name of whoever asked.
+        operation: A name, or the beginning of several with a dot at its end, such as `lock.`.
+        target: A part of it.
+    """
+
+    after_us: int = 0
+    before_us: int = 0
+    actor: str = ""
+    agent: str = ""
+    operation: str = ""
+    target: str = ""
+    decision: str = ""
+    outcome: str = ""
+    request: str = ""
+
+
+class Mark(StrEnum):
+    """What a signed statement outside of the database says."""
+
+    CHECKPOINT = "checkpoint"
+    """These rows are there, and are these."""
+    CUT = "cut"
+    """These rows are in a file now, and may be missing from the database."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """One line of the file of checkpoints.
+
+    Attributes:
+        number: From 1, without gaps.
+        first, last: The rows it is about.
+        head: Hash of the last row, in hexadecimal, as all that follow.
+        root: Of the Merkle tree over the rows' hashes.
+        file, digest: Of a cut: name and SHA-256 of the file that holds the rows.
+        prev: SHA-256 of the statement before it, with its signature; empty in the first.
+        key: Fingerprint of the public key.
+        signature: Ed25519 over everything else.
+    """
+
+    mark: Mark
+    number: int
+    first: int
+    last: int
+    head: str
+    root: str
+    at_us: int
+    instance: str
+    prev: str
+    key: str
+    file: str = ""
+    digest: str = ""
+    signature: str = ""
