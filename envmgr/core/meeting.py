@@ -14,6 +14,8 @@ Common = Callable[[str, str], str | None]
 Includes = Callable[[str, str], bool]
 """Whether the first letter takes in the second."""
 
+_MOST_WAYS = 64
+
 
 def meet(a: Sequence[str], b: Sequence[str], *, many: str, free: str, common: Common) -> list[str] | None:
     """A word that both patterns match, as concrete letters; None when there is none.
@@ -82,25 +84,42 @@ def _both(
     return None
 
 
-def takes_in(a: Sequence[str], b: Sequence[str], *, many: str, includes: Includes) -> bool:
+def takes_in(a: Sequence[str], b: Sequence[str], *, many: str, free: str, includes: Includes) -> bool:
     """Whether every word of `b` is one of `a`.
 
-    Never true without being so; where both are in normal form (free letters before `many`) it is exact.
+    Never true without being so. Of letters that stand for several it asks whether one takes in the other, not whether some
+    together do.
     """
     stars = _positions(a, many)
-    reached = 1 | (stars & 1) << 1
-    for letter in b:
+
+    def after(reached: int, letter: str) -> int:
         moved = reached & stars
-        if letter != many:
-            moved |= sum(
-                2 << i
-                for i, own in enumerate(a)
-                if reached >> i & 1 and own != many and includes(own, letter)
-            )
-        reached = moved | (moved & stars) << 1
-        if not reached:
+        for at, own in enumerate(a):
+            if reached >> at & 1 and own != many and includes(own, letter):
+                moved |= 2 << at
+        return moved | (moved & stars) << 1
+
+    # For each way in which `b` can have come here, the positions of `a` one of which has to lead to the end.
+    ways = {1 | (stars & 1) << 1}
+    for letter in b:
+        if letter == many:
+            ways = _repeated(ways, lambda reached: after(reached, free))
+        else:
+            ways = {after(reached, letter) for reached in ways}
+        if 0 in ways or len(ways) > _MOST_WAYS:
             return False
-    return bool(reached >> len(a) & 1)
+    return all(reached >> len(a) & 1 for reached in ways)
+
+
+def _repeated(ways: set[int], after: Callable[[int], int]) -> set[int]:
+    """However often; what has a way of fewer positions beside it says nothing more."""
+    todo, found = list(ways), set(ways)
+    while todo:
+        way = after(todo.pop())
+        if way not in found and len(found) <= _MOST_WAYS:
+            found.add(way)
+            todo.append(way)
+    return {way for way in found if not any(other != way and other & way == other for other in found)}
 
 
 def _positions(pattern: Sequence[str], letter: str) -> int:

@@ -25,12 +25,14 @@ def overlap(a: Target, b: Target) -> str | None:
 
 def covers(a: Target, b: Target) -> bool:
     """Whether everything that `b` matches is matched by `a`."""
-    return a.prefix == b.prefix and takes_in(a.parts, b.parts, many=DEEP, includes=_includes_name)
+    return a.prefix == b.prefix and takes_in(a.parts, b.parts, many=DEEP, free="*", includes=_includes_name)
 
 
 def has_path(target: Target, path: str) -> bool:
     """Whether a concrete path (relative to the repository, in normal form) is matched."""
-    return target.is_path and takes_in(target.parts, path.split("/"), many=DEEP, includes=_matches_name)
+    return target.is_path and takes_in(
+        target.parts, path.split("/"), many=DEEP, free="*", includes=_matches_name
+    )
 
 
 @functools.lru_cache(maxsize=16384)
@@ -71,7 +73,7 @@ def _common_character(a: str, b: str) -> str | None:
 @functools.lru_cache(maxsize=16384)
 def _includes_name(a: str, b: str) -> bool:
     return a in ("*", b) or (
-        is_wild(a) and b != DEEP and takes_in(a, b, many="*", includes=_includes_character)
+        is_wild(a) and b != DEEP and takes_in(a, b, many="*", free="?", includes=_includes_character)
     )
 
 
