@@ -48,6 +48,30 @@ class UsageError(EnvmgrError):
     code, exit, http = "usage", 2, 400
 
 
+class Invalid(UsageError):
+    """A field is missing, unknown, or of a wrong form or range."""
+
+    code, http = "usage.invalid", 422
+
+
+class WrongMethod(UsageError):
+    """The path is known, and this cannot be done with it."""
+
+    code, http = "usage.method", 405
+
+
+class TooLarge(UsageError):
+    """More than is read of one request."""
+
+    code, http = "usage.too_large", 413
+
+
+class WrongContent(UsageError):
+    """What was sent is of a form that is not understood here."""
+
+    code, http = "usage.content", 415
+
+
 class ConfigError(EnvmgrError):
     """A template, setting or repository cannot be used as it is."""
 
@@ -58,6 +82,12 @@ class NotFound(EnvmgrError):
     """No such thing."""
 
     code, exit, http = "not_found", 4, 404
+
+
+class NoSuchRoute(NotFound):
+    """Nothing is served there."""
+
+    code = "not_found.route"
 
 
 class Conflict(EnvmgrError):
@@ -102,6 +132,18 @@ class Denied(EnvmgrError):
     """Not allowed."""
 
     code, exit, http = "denied", 6, 403
+
+
+class Unauthenticated(Denied):
+    """Who asks is not known: there is no key, or it is wrong, revoked or expired."""
+
+    code, http = "denied.key", 401
+
+
+class BudgetExhausted(EnvmgrError):
+    """What is allowed within a window is used up; `details` say when there is more, as `retry_after_s`."""
+
+    code, exit, http, retryable = "budget", 9, 429, True
 
 
 class Unavailable(EnvmgrError):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 import anyio
 
 from envmgr.errors import Unavailable
+from envmgr.model.door import DoorPolicy
 from envmgr.protocols.engine import Engine
 from envmgr.protocols.scopes import Scopes
 from envmgr.protocols.templates import TemplateSource
@@ -35,6 +36,7 @@ class App:
         reaper: Finds and removes what nobody owns; None outside the daemon, and until adoption has finished.
         maintenance: Keeps things from growing for ever; None outside the daemon.
         coordination: What agents coordinate through; None outside the daemon.
+        door: Who may come in over HTTP.
         code: Fingerprint of the daemon's code as it was at its start.
         stopping: Set to end the daemon.
         worktree_root: Folder of all worktrees.
@@ -55,6 +57,7 @@ class App:
     reaper: Reaper | None = None
     maintenance: Maintenance | None = None
     coordination: Coordination | None = None
+    door: DoorPolicy = field(default_factory=DoorPolicy)
     stopping: anyio.Event | None = None
     started_at: float = 0.0
     code: str = ""

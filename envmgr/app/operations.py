@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import ValidationError
 
 from envmgr.app.shapes import Ask, View
-from envmgr.errors import UsageError
+from envmgr.errors import Invalid
 from envmgr.model.principal import Scope
 
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ class Operation:
         scope: What a key must be good for to call it.
         tool: Its name among the MCP tools.
         is_compact: In the set of MCP tools that assistants get when nobody asks for more.
+        is_open: Needs no key.
+        waits: The field of `takes` by which it may wait; it is cancelled when its asker is gone. Empty: it never is.
     """
 
     name: str
@@ -70,6 +72,8 @@ class Operation:
     scope: str
     tool: str
     is_compact: bool = False
+    is_open: bool = False
+    waits: str = ""
     also: tuple[str, ...] = ()
 
 
@@ -86,7 +90,7 @@ def parse(op: Operation, given: Mapping[str, object]) -> Ask:
     """What an operation takes, from untyped values.
 
     Raises:
-        UsageError: A field is missing, unknown or wrong; the hint names the known ones.
+        Invalid: A field is missing, unknown or wrong; the hint names the known ones.
     """
     try:
         return op.takes.model_validate(given)
@@ -94,7 +98,7 @@ def parse(op: Operation, given: Mapping[str, object]) -> Ask:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the request"
         known = ", ".join(op.takes.model_fields)
-        raise UsageError(f"{where}: {first['msg']}", hint=f"{op.name} takes: {known}.") from error
+        raise Invalid(f"{where}: {first['msg']}", hint=f"{op.name} takes: {known}.") from error
 
 
 def operation(
@@ -111,6 +115,8 @@ def operation(
     scope: str = "",
     tool: str = "",
     is_compact: bool = False,
+    is_open: bool = False,
+    waits: str = "",
 ) -> Callable[[H], H]:
     """Declare the decorated handler as an operation; its docstring becomes the help text.
 
@@ -121,6 +127,7 @@ def operation(
         also: Other words that people look for.
         scope: When left out, it follows from `touch`.
         tool: When left out, the name with underscores.
+        waits: Such as `wait_s`.
     """
 
     def declare(handler: H) -> H:
@@ -147,6 +154,8 @@ def operation(
             scope=scope or _SCOPES[touch],
             tool=tool or name.replace(".", "_").replace("-", "_"),
             is_compact=is_compact,
+            is_open=is_open,
+            waits=waits,
         )
         return handler
 

@@ -7,6 +7,7 @@ import os
 from envmgr.config.settings import Settings
 from envmgr.core.reaping import SHARED_DAEMONS
 from envmgr.core.reaping import Policy as Spare
+from envmgr.model.door import DoorPolicy
 from envmgr.model.recovery import RecoveryLimits
 from envmgr.model.spec import PortsPolicy
 from envmgr.runtime.archiving.keeping import Keep
@@ -101,4 +102,17 @@ def archive(settings: Settings) -> Keep:
         age_s=settings.archive.keep_days * 86_400.0,
         max_bytes=settings.archive.max_bytes,
         every_s=settings.archive.period_s,
+    )
+
+
+def door(settings: Settings) -> DoorPolicy:
+    """Who may come in over HTTP."""
+    return DoorPolicy(
+        listen=settings.http.listen,
+        is_remote=settings.http.allow_remote,
+        names=frozenset(name.lower() for name in settings.http.names),
+        origins=frozenset(settings.http.origins),
+        body_bytes=settings.http.max_body_bytes,
+        at_once=settings.http.at_once,
+        per_s=settings.http.per_s,
     )

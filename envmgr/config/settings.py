@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, SettingsError
 
 from envmgr.config.checking import as_table, check
+from envmgr.config.doors import Http
 from envmgr.config.fields import Strict, fields_of
 from envmgr.config.files import read
 from envmgr.config.merging import merge
@@ -255,6 +256,8 @@ class Settings(BaseSettings):
     """Things that nobody owns any more."""
     maintenance: Maintenance = Maintenance()
     """How long things are kept."""
+    http: Http = Http()
+    """HTTP on TCP, beside the daemon's Unix socket."""
     log: Log = Log()
     """What envmgr writes about itself."""
 

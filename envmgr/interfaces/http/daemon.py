@@ -1,4 +1,4 @@
-"""The daemon's process: one per state directory, held by a kernel lock; HTTP on a Unix socket.
+"""The daemon's process: one per state directory, held by a kernel lock; HTTP on a Unix socket, and on TCP where that is switched on.
 
 Agents outlive it: ending or killing it stops none of them.
 """
@@ -13,7 +13,8 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -22,8 +23,10 @@ import uvicorn
 from envmgr.aio import oom
 from envmgr.app import paths
 from envmgr.bootstrap.daemon import daemon
-from envmgr.errors import EnvmgrError, Unavailable
-from envmgr.interfaces.http.server import application
+from envmgr.errors import EnvmgrError
+from envmgr.interfaces.http import listening
+from envmgr.interfaces.http.access import Rates
+from envmgr.interfaces.http.server import Application, application
 from envmgr.logs import set_up
 
 log = logging.getLogger(__name__)
@@ -31,7 +34,6 @@ log = logging.getLogger(__name__)
 _SWITCH_S = 0.0005
 _GRACE_S = 2
 _EVICTION_S = 2.0
-_BACKLOG = 256
 
 
 class _Server(uvicorn.Server):
@@ -87,36 +89,36 @@ def _singleton(path: Path) -> int | None:
 async def _serve(folder: Path, lock: int) -> None:
     """Adopt what runs, then open the socket; on the way out close it first."""
     async with daemon() as app, anyio.create_task_group() as group:
-        listener = _listen(folder / paths.SOCKET)
-        config = uvicorn.Config(
-            application(app), log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=_GRACE_S,
-            http="httptools", loop="asyncio", ws="none",
-        )  # fmt: skip
-        server = _Server(config)
-        group.start_soon(_await_end, app.stopping, server)
+        rates = Rates(app.door)
+        doors = [(_server(application(app, rates=rates)), listening.on_socket(folder / paths.SOCKET))]
+        tcp = listening.on_tcp(app.door.listen) if app.door.listen else None
+        if tcp is not None:
+            doors.append((_server(application(app, is_tcp=True, rates=rates)), tcp))
         group.start_soon(_signals, app.stopping)
         group.start_soon(_await_eviction, folder / paths.LOCK, lock, app.stopping)
         log.info("daemon ready", extra={"pid": os.getpid()})
         try:
-            await server.serve(sockets=[listener])
+            await _serve_at(doors, app.stopping)
         finally:
             (folder / paths.SOCKET).unlink(missing_ok=True)
             group.cancel_scope.cancel()
     log.info("daemon ended")
 
 
-def _listen(path: Path) -> socket.socket:
-    """A fresh socket, mode 0600; a stale one is replaced, which is safe because we hold the lock."""
-    if len(os.fsencode(path)) > 100:
-        raise Unavailable(
-            f"the socket path {path} is too long", hint="Set ENVMGR_STATE_DIR to a shorter folder."
-        )
-    path.unlink(missing_ok=True)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    listener.bind(str(path))
-    path.chmod(0o600)
-    listener.listen(_BACKLOG)
-    return listener
+def _server(asgi: Application) -> _Server:
+    config = uvicorn.Config(
+        asgi, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=_GRACE_S,
+        http="httptools", loop="asyncio", ws="none", server_header=False,
+    )  # fmt: skip
+    return _Server(config)
+
+
+async def _serve_at(doors: Sequence[tuple[_Server, socket.socket]], stopping: anyio.Event | None) -> None:
+    """Answer at all doors until it is time to end."""
+    async with anyio.create_task_group() as group:
+        for server, listener in doors:
+            group.start_soon(_await_end, stopping, server)
+            group.start_soon(partial(server.serve, sockets=[listener]))
 
 
 async def _await_end(stopping: anyio.Event | None, server: uvicorn.Server) -> None:

@@ -1,0 +1,79 @@
+"""A request's path, query and body as what an operation takes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, get_args, get_origin
+from urllib.parse import parse_qsl
+
+from pydantic import AliasChoices
+
+from envmgr.app.operations import Operation, parse
+from envmgr.app.shapes import Ask
+from envmgr.errors import UsageError, WrongContent
+from envmgr.interfaces.http.request import Request
+from envmgr.interfaces.http.routes import Found
+
+# Any throughout: JSON values.
+
+_RESUMABLE = "events"
+WHO = ("agent_id", "agent_type", "session_id")
+"""What clients of other coordinators say about themselves. Here the key says it, so it is left aside."""
+
+
+async def ask(found: Found, request: Request, *, most: int) -> Ask:
+    """What is asked.
+
+    Raises:
+        UsageError: The body is no JSON object.
+        Invalid: A field is wrong; named.
+        TooLarge, WrongContent: The body is not read.
+    """
+    op = found.op
+    given: dict[str, Any] = _from_query(op, request.query) if request.query else {}
+    if request.method not in ("GET", "HEAD"):
+        given |= _from_body(request, await request.body(most))
+    for name in WHO:
+        if name in given and name not in op.takes.model_fields:
+            del given[name]
+    if op.name == _RESUMABLE and (last := request.headers.get("last-event-id")):
+        given["after"] = last
+    return parse(op, given | dict(found.values))
+
+
+def _from_query(op: Operation, query: bytes) -> dict[str, Any]:
+    given: dict[str, Any] = {}
+    lists = _lists(op)
+    for key, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
+        given[key] = [*given.get(key, []), value] if key in lists else value
+    return given
+
+
+def _lists(op: Operation) -> set[str]:
+    """Names of fields that take several values."""
+    found = set()
+    for name, field in op.takes.model_fields.items():
+        if any(get_origin(kind) is list for kind in (field.annotation, *get_args(field.annotation))):
+            also = field.validation_alias
+            found |= {name, *(str(one) for one in (also.choices if isinstance(also, AliasChoices) else ()))}
+    return found
+
+
+def _from_body(request: Request, body: bytes) -> dict[str, Any]:
+    if not body:
+        return {}
+    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if kind != "application/json" and not kind.endswith("+json"):
+        raise WrongContent(f"the body is said to be {kind[:100]}", hint="Send JSON as application/json.")
+    try:
+        parsed = json.loads(body, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise UsageError("the body is not JSON", hint="Send a JSON object.") from error
+    if not isinstance(parsed, dict):
+        raise UsageError("the body is not a JSON object", hint="Send a JSON object.")
+    return parsed
+
+
+def _refuse(constant: str) -> None:
+    """NaN and Infinity are no JSON (RFC 8259 6)."""
+    raise ValueError(constant)
