@@ -32,6 +32,7 @@ class ClaudeCodeAssistant:
     kind: ClassVar[str] = "claude_code"
     reports: ClassVar[bool] = True
     converses: ClassVar[bool] = True
+    greets: ClassVar[bool] = True
 
     def check(self, spec: AssistantSpec, env: Mapping[str, str]) -> str:
         if any(word.split("=")[0] == "--settings" for word in spec.args):

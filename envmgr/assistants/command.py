@@ -29,6 +29,7 @@ class CommandAssistant:
     kind: ClassVar[str] = "command"
     reports: ClassVar[bool] = False
     converses: ClassVar[bool] = False
+    greets: ClassVar[bool] = False
 
     def check(self, spec: AssistantSpec, env: Mapping[str, str]) -> str:
         if not spec.command:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from anyio.abc import TaskGroup
 
 from envmgr.config.settings import Settings
@@ -19,6 +21,7 @@ async def coordination(supervisor: Supervisor, settings: Settings) -> Coordinati
     )
     keys = Keys(ground)
     await keys.load()
+    supervisor.systems = replace(systems, keys=keys)  # whoever starts an assistant gives it one
     return Coordination(ground=ground, keys=keys)
 
 

@@ -57,6 +57,8 @@ def systems(folder: Path, store: Store, terminals: TmuxTerminals, workspaces: Gi
         balancer_command=lambda file: (sys.executable, "-I", "-S", balancer.__file__, str(file)),
         execute=_execute,
         open_log=open_log,
+        # -P: what lies in a worktree is not imported.
+        tools_command=lambda which: (sys.executable, "-P", "-m", "envmgr.interfaces.mcp", "--tools", which),
     )
 
 

@@ -17,6 +17,16 @@ Like the body of a live report, with `at`, the Unix time of the call. At most 1 
 """
 
 
+KEY_VARIABLE = "ENVMGR_AGENT_KEY"
+"""Has the agent's key: in the environment of its assistant, and of nothing else."""
+
+IDENTITY = (KEY_VARIABLE, "ENVMGR_STATE_DIR")
+"""Variables by which whoever asks the daemon finds it, and is the agent."""
+
+TOOLS_VARIABLE = "ENVMGR_MCP_COMMAND"
+"""Command line of the agent's MCP server, for assistants that envmgr does not know how to configure."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """Where an assistant is to run.
@@ -28,6 +38,7 @@ class Place:
         hook_command: argv prefix that reports a hook's JSON (stdin) to the daemon; the hook's name is appended.
         conversation: Id of the conversation to go on with, or to begin; empty: any new one.
         handoff: File with what it should know from the start, when it comes back after a respawn.
+        tools_command: argv of envmgr's MCP server on stdio, which needs the variables `IDENTITY`; empty: it gets none.
     """
 
     worktree: Path
@@ -36,6 +47,7 @@ class Place:
     hook_command: Sequence[str]
     conversation: str = ""
     handoff: Path | None = None
+    tools_command: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +83,8 @@ class Assistant(Protocol):
     """Whether hooks report its activity; if not, the screen and the process are all there is."""
     converses: ClassVar[bool]
     """Whether it can go on with a conversation after its end."""
+    greets: ClassVar[bool]
+    """Whether a hook tells that it has started; if not, its screen does."""
 
     def check(self, spec: AssistantSpec, env: Mapping[str, str]) -> str:
         """Path of the executable. Raises Unavailable with how to install it."""

@@ -29,12 +29,16 @@ from envmgr.protocols.store import Store
 from envmgr.protocols.terminals import Terminal, Terminals
 from envmgr.protocols.workspaces import Repository, Workspaces, Worktree
 from envmgr.runtime.container_watch import ContainerWatch
+from envmgr.services.keys import Keys
 
 _PROC_S = 5.0
 _SECRETS_S = 60.0
 
 ResolveSecrets = Callable[[AgentSpec, Mapping[str, str]], Mapping[str, str]]
 """(spec, spawning person's environment) -> values by name; raises ConfigError naming the missing one."""
+
+ToolsCommand = Callable[[str], Sequence[str]]
+"""(which tools) -> argv of an MCP server on stdio."""
 
 HookCommand = Callable[[AgentId, int, Path], Sequence[str]]
 """(agent, generation, home) -> argv prefix by which an assistant's hook reports to the daemon."""
@@ -53,6 +57,7 @@ class Systems:
     Attributes:
         now: Unix time, for stamps that people read.
         steady: Unix time that no setting of the wall clock moves, for budgets, windows and graces (see `runtime.steady`).
+        keys: Of agents and programs; None where nobody asks for one.
     """
 
     store: Store
@@ -67,6 +72,8 @@ class Systems:
     balancer_command: BalancerCommand
     execute: Execute
     open_log: OpenLog
+    tools_command: ToolsCommand = lambda which: ()
+    keys: Keys | None = None
     now: Callable[[], float] = time.time
     steady: Callable[[], float] = time.time
     scopes: Scopes = Scopes()
@@ -272,7 +279,14 @@ class Incarnation:
             hook_command=self.systems.hook_command(self.id, self.generation, self.home),
             conversation=conversation,
             handoff=handoff,
+            tools_command=self.tools_command,
         )
+
+    @property
+    def tools_command(self) -> Sequence[str]:
+        """argv of the assistant's MCP server; empty when it gets none."""
+        which = self.spec.assistant.tools
+        return () if which == "off" else self.systems.tools_command(which)
 
     async def identify(self, pid: int) -> ProcessIdentity | None:
         """Who has this pid now; None when nobody."""

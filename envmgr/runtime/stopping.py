@@ -18,7 +18,7 @@ from envmgr.model.lease import StepRecord, StepState
 from envmgr.model.observe import Absent, Present, Unknown
 from envmgr.model.service import StopPolicy
 from envmgr.protocols.store import Transaction
-from envmgr.runtime import begun, engine_runner, restart_history, sharing, volumes
+from envmgr.runtime import agent_key, begun, engine_runner, restart_history, sharing, volumes
 from envmgr.runtime.commands import run_task
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.ownership import Owner
@@ -85,7 +85,7 @@ def _parts(inc: Incarnation, record: Record) -> Sequence[Part]:
     """In order. Services have ended before ports are checked; the release comes last."""
     return (
         *([("pre-stop", lambda: _hooks(inc, record, before=True))] if inc.spec.hooks.pre_stop else []),
-        ("assistant", lambda: end_assistant(inc, grace_s=inc.spec.assistant.stop.grace_s)),
+        ("assistant", lambda: _end_assistant(inc)),
         ("people", lambda: _end_people(inc)),
         *([("begun", lambda: begun.end(inc))] if inc.systems.engine is not None else []),
         ("services", lambda: _stop_services(inc)),
@@ -121,6 +121,14 @@ async def _hooks(inc: Incarnation, record: Record, *, before: bool) -> None:
             await record(
                 NewEvent(kind="notice", agent=inc.id, generation=inc.generation, data={"text": text})
             )
+
+
+async def _end_assistant(inc: Incarnation) -> None:
+    """Its key is worthless afterwards, even where something of it survives."""
+    try:
+        await end_assistant(inc, grace_s=inc.spec.assistant.stop.grace_s)
+    finally:
+        await agent_key.revoke(inc)
 
 
 async def _end_people(inc: Incarnation) -> None:

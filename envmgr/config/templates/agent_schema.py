@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from envmgr.config.fields import Command, Duration, Env, Signal, Strict, Strings
 from envmgr.config.templates.service_schema import Edges
+from envmgr.model.principal import Scope
 
 
 class AgentStop(Strict):
@@ -28,14 +29,22 @@ class AgentReady(Strict):
     """Time until the start has failed."""
 
 
-_KINDS = ("command", "claude_code")
+_KINDS = ("command", "claude_code", "codex", "gemini", "opencode")
+_SCOPES = ("*", *Scope)
 
 
 def _kind(value: str) -> str:
     name = {"claude": "claude_code", "custom": "command"}.get(value, value)
     if name not in _KINDS:
-        raise ValueError(f"{value!r} is not an assistant; use {' or '.join(_KINDS)}")
+        raise ValueError(f"{value!r} is not an assistant; use {', '.join(_KINDS[:-1])} or {_KINDS[-1]}")
     return name
+
+
+def _scopes(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if name not in _SCOPES:
+            raise ValueError(f"{name!r} is not a scope; use {', '.join(_SCOPES)}")
+    return names
 
 
 def _given(value: object) -> object:
@@ -46,10 +55,10 @@ def _given(value: object) -> object:
 class Agent(Strict):
     """The AI program."""
 
-    later: ClassVar = frozenset({"idle", "tools"})
+    later: ClassVar = frozenset({"idle"})
 
     kind: Annotated[str, AfterValidator(_kind), WithJsonSchema({"enum": [*_KINDS, "claude"]})] = "command"
-    """`command` runs any program, `claude_code` (also written `claude`) the Claude Code CLI."""
+    """`command` runs any program, `claude_code` (also written `claude`) the Claude Code CLI; `codex`, `gemini`, `opencode`."""
     command: Annotated[Command | None, BeforeValidator(_given)] = None
     """What `command` runs, without it your shell; for other kinds another executable than theirs."""
     model: Annotated[str | None, BeforeValidator(_given)] = None
@@ -72,3 +81,7 @@ class Agent(Strict):
     """When it counts as started."""
     permission_mode: Annotated[str | None, BeforeValidator(_given)] = None
     """Passed to assistants that know one, such as `acceptEdits`."""
+    tools: Literal["compact", "all", "off"] = "compact"
+    """Which of envmgr's tools it gets over MCP: some twenty for working together, all of them, or none."""
+    scopes: Annotated[tuple[str, ...] | None, AfterValidator(lambda names: names and _scopes(names))] = None
+    """What its key is good for: `read`, `operate`, `destroy`, `admin`, `locks`, `work`, `handoffs`, `sessions`, `memory`, `audit`, or `*` for all. Without it: all but `operate`, `destroy` and `admin`."""

@@ -18,9 +18,9 @@ from envmgr.errors import StopFailed, Unavailable
 from envmgr.model.agent import Activity
 from envmgr.model.observe import Present, ProcessIdentity
 from envmgr.model.spec import AssistantSpec
-from envmgr.protocols.assistant import Place
+from envmgr.protocols.assistant import KEY_VARIABLE, TOOLS_VARIABLE, Place
 from envmgr.protocols.terminals import Pane
-from envmgr.runtime import begun, conversation, delivery, rendering
+from envmgr.runtime import agent_key, begun, conversation, delivery, rendering
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.reports import Reports
 from envmgr.runtime.saga import Receipt, Step
@@ -52,6 +52,7 @@ class StartAssistant(Step):
     async def undo(self, receipt: Receipt | None) -> None:
         """End it and take back what its configuration wrote outside the agent's folder."""
         await end_assistant(self._inc, grace_s=3.0, is_polite=False)
+        await agent_key.revoke(self._inc)
         await begun.end(self._inc)
 
 
@@ -63,7 +64,7 @@ def handoff_file(inc: Incarnation, generation: int) -> Path:
 async def write_start(inc: Incarnation) -> None:
     """Write the assistant's configuration and the program that its pane goes on with."""
     secrets = await inc.secrets()
-    env = rendering.assistant_env(inc, secrets)
+    env = rendering.assistant_env(inc, secrets) | await _identity(inc)
     handoff = handoff_file(inc, inc.generation)
     place = inc.place(
         env,
@@ -71,6 +72,16 @@ async def write_start(inc: Incarnation) -> None:
         handoff=handoff if await anyio.Path(handoff).exists() else None,
     )
     await blocking.act("file", _write_start, inc, rendered(inc, secrets), place)
+
+
+async def _identity(inc: Incarnation) -> dict[str, str]:
+    """What its assistant alone gets: how it finds the daemon, and is the agent there."""
+    env = {"ENVMGR_STATE_DIR": str(inc.layout.state_dir)}
+    if key := await agent_key.issue(inc):
+        env[KEY_VARIABLE] = key
+    if inc.tools_command:
+        env[TOOLS_VARIABLE] = shlex.join(inc.tools_command)
+    return env
 
 
 async def let_in(inc: Incarnation) -> ProcessIdentity | None:
@@ -142,7 +153,9 @@ async def until_ready(inc: Incarnation, reports: Reports, *, mark: int = 0) -> A
                 return known
             await alive_pane(inc)
             seen = inc.assistant.read_screen(await last_screen(inc))
-            if seen.activity is Activity.AWAITING_INPUT:
+            if seen.activity is Activity.AWAITING_INPUT or (
+                seen.activity is Activity.READY and not inc.assistant.greets
+            ):
                 return seen.activity
     raise Unavailable(
         f"the assistant gave no sign of readiness within {inc.spec.assistant.ready_s:g} s;"
@@ -263,11 +276,10 @@ def was_let_in(inc: Incarnation) -> bool:
 def _write_start(inc: Incarnation, spec: AssistantSpec, place: Place) -> None:
     inc.assistant.check(spec, place.env)
     start = inc.assistant.prepare(spec, place)
-    exports = export_lines({**place.env, **start.env})
-    if inc.spec.secrets:  # then the environment is in a file of its own, deleted before the assistant starts
-        values = inc.home / "start.env"
-        write_private(values, exports)
-        exports = f". {shlex.quote(str(values))}\nrm -f {shlex.quote(str(values))}\n"
+    # It holds the agent's key, and may hold secrets: in a file of its own, deleted before the assistant starts.
+    values = inc.home / "start.env"
+    write_private(values, export_lines({**place.env, **start.env}))
+    exports = f". {shlex.quote(str(values))}\nrm -f {shlex.quote(str(values))}\n"
     write_private(inc.home / "start.sh", _script(inc, exports, start.argv))
 
 
