@@ -55,12 +55,14 @@ class Principal:
         name: What people call them: the agent's name, the key's name, the user's name.
         agent: The agent's id; empty for all others. Whoever coordinates (locks, tasks, ...) is identified by `id`.
         session: The session of the agent that asks, if it says so; one agent may have several.
+        parent: Id of the one it works for, whose locks are not in its way; empty as a rule.
     """
 
     kind: PrincipalKind
     name: str
     agent: str = ""
     session: str = ""
+    parent: str = ""
     scopes: frozenset[str] = EVERYTHING
 
     @property

@@ -22,6 +22,7 @@ from envmgr.model.spec import AgentSpec
 from envmgr.protocols.audit import Audit
 from envmgr.protocols.handoffs import Handoffs
 from envmgr.protocols.keys import Keys
+from envmgr.protocols.locks import LockRows
 from envmgr.protocols.memories import Memories
 from envmgr.protocols.sessions import Sessions
 from envmgr.protocols.tasks import Tasks
@@ -161,6 +162,10 @@ class Transaction(Protocol):
     @property
     def audit(self) -> Audit:
         """The audit trail."""
+
+    @property
+    def locks(self) -> LockRows:
+        """Locks that are held."""
 
     @property
     def keys(self) -> Keys:
@@ -310,6 +315,9 @@ class Store(Protocol):
 
     async def read(self, query: Callable[[Transaction], T]) -> T:
         """Run a query on a reading connection; sees everything committed before the call."""
+
+    async def search(self, query: Callable[[Transaction], T]) -> T:
+        """As `read`, for queries that take long: they keep none of the others waiting."""
 
     async def close(self) -> None:
         """Finish the writes taken, then close. Later calls raise Unavailable."""

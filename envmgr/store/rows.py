@@ -20,6 +20,7 @@ from envmgr.store.audit_rows import AuditRows
 from envmgr.store.codec import Codec, read_json, write_json
 from envmgr.store.handoff_rows import HandoffRows
 from envmgr.store.key_rows import KeyRows
+from envmgr.store.lock_rows import SqliteLockRows
 from envmgr.store.memory_rows import MemoryRows
 from envmgr.store.session_rows import SessionRows
 from envmgr.store.shrinking import Shrinking
@@ -53,6 +54,7 @@ class SqliteTransaction(Shrinking):
         self.tasks = TaskRows(connection)
         self.audit = AuditRows(connection)
         self.keys = KeyRows(connection)
+        self.locks = SqliteLockRows(connection.execute)
         self.handoffs = HandoffRows(connection.execute)
         self.sessions = SessionRows(connection.execute)
         self.memories = MemoryRows(connection.execute)

@@ -9,6 +9,7 @@ CREATE TABLE lock (
     name TEXT NOT NULL,
     life TEXT NOT NULL,
     sessions TEXT NOT NULL,
+    via TEXT NOT NULL,
     reason TEXT NOT NULL,
     task TEXT NOT NULL,
     ttl_s REAL NOT NULL,

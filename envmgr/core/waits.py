@@ -1,0 +1,119 @@
+"""Who waits for whom: the order of the line, who may not be overtaken, and waits that would never end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from envmgr.core.leasing import excludes, may_meet, meets, stem
+from envmgr.model.lock import Link, Mode, Priority
+
+_RANK = {Priority.HIGH: 0, Priority.NORMAL: 1, Priority.LOW: 2}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """A set of targets somebody wants all at once.
+
+    Attributes:
+        number: In the order of asking; 0 for one who does not wait (yet) and so comes after all of its class.
+        targets: Canonical.
+        family: Holders whose grants are not in its way.
+        since: Steady time of asking.
+    """
+
+    number: int
+    repo: str
+    targets: tuple[str, ...]
+    mode: Mode
+    holder: str
+    name: str
+    family: frozenset[str]
+    priority: Priority = Priority.NORMAL
+    reason: str = ""
+    since: float = 0.0
+
+    def shared_with(self, other: Wish) -> tuple[str, str] | None:
+        """Targets of the two that cannot be had at once; None when both could have all they want."""
+        if self.repo != other.repo or not excludes(self.mode, other.mode):
+            return None
+        for mine in self.targets:
+            for theirs in other.targets:
+                if mine == theirs or (may_meet(stem(mine), stem(theirs)) and meets(mine, theirs)):
+                    return mine, theirs
+        return None
+
+
+def place(wish: Wish, now: float, *, age_s: float) -> tuple[float, float]:
+    """Sorts the line: better class first, and each `age_s` of waiting counts like the next better one."""
+    waited = now - wish.since if wish.number else 0.0
+    return max(0, _RANK[wish.priority] - waited // age_s), wish.number or float("inf")
+
+
+def ahead(wish: Wish, waiting: Iterable[Wish], now: float, *, age_s: float) -> list[Wish]:
+    """Those of others who wait for something the wish cannot share, and whose turn is before it; first in line first."""
+    own = place(wish, now, age_s=age_s)
+    found = [
+        (place(one, now, age_s=age_s), one)
+        for one in waiting
+        if one.number != wish.number and one.holder not in wish.family and one.shared_with(wish)
+    ]
+    return [one for at, one in sorted(found, key=lambda pair: pair[0]) if at < own]
+
+
+# By wish: the grants that are in its way.
+Blocks = Callable[[Wish], Sequence[Link]]
+
+
+class Waits:
+    """The wait-for graph at one moment."""
+
+    def __init__(self, waiting: Sequence[Wish], blocks: Blocks, now: float, *, age_s: float) -> None:
+        self._waiting, self._blocks, self._now, self._age_s = waiting, blocks, now, age_s
+
+    def bars(self, wish: Wish) -> list[Wish]:
+        """Whom the wish must not overtake. Who waits for the asker's own grants does not count: both would wait for ever."""
+        return [one for one in self._ahead(wish) if not self._needs(one, wish.holder)]
+
+    def cycle(self, wish: Wish) -> tuple[Link, ...]:
+        """The deadlock that waiting for the wish would be; empty when its wait can end."""
+        return tuple(self._walk(self.links(wish), wish.holder, {wish.holder}, self.links))
+
+    def links(self, wish: Wish) -> list[Link]:
+        """All that keeps the wish waiting."""
+        return [*self._blocks(wish), *(_behind(wish, one) for one in self.bars(wish))]
+
+    def _needs(self, wish: Wish, holder: str) -> bool:
+        """Whether the wish waits for the holder, at whatever remove; everybody ahead counts as a reason to wait."""
+
+        def links(one: Wish) -> list[Link]:
+            return [*self._blocks(one), *(_behind(one, other) for other in self._ahead(one))]
+
+        return bool(self._walk(links(wish), holder, {wish.holder}, links))
+
+    def _ahead(self, wish: Wish) -> list[Wish]:
+        return ahead(wish, self._waiting, self._now, age_s=self._age_s)
+
+    def _walk(
+        self, links: Iterable[Link], goal: str, seen: set[str], follow: Callable[[Wish], Iterable[Link]]
+    ) -> list[Link]:
+        """The way to the goal; empty when there is none."""
+        for link in links:
+            if link.blocker == goal:
+                return [link]
+            if link.blocker in seen:
+                continue
+            seen.add(link.blocker)
+            for wish in self._waiting:
+                if wish.holder == link.blocker and (way := self._walk(follow(wish), goal, seen, follow)):
+                    return [link, *way]
+        return []
+
+
+def _behind(wish: Wish, other: Wish) -> Link:
+    shared = wish.shared_with(other)
+    assert shared is not None, "only who wants the same is ahead"
+    return Link(
+        holder=wish.holder, name=wish.name, target=shared[0],
+        blocker=other.holder, blocker_name=other.name, held=shared[1],
+    )  # fmt: skip

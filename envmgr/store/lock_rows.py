@@ -1,0 +1,112 @@
+"""See `envmgr.protocols.locks`. Taking and giving back a lock is one statement each: both are asked thousands of times a second."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from typing import Any
+
+from envmgr.core.leasing import Around
+from envmgr.model.lock import Grant, Mode
+
+_GRANT = (
+    "SELECT token, repo, stem, target, mode, holder, name, life, sessions, via, reason, task, ttl_s, since_at, expires_at"
+    " FROM lock"
+)
+_ADD = (
+    "INSERT INTO lock"
+    " (repo, stem, target, mode, holder, name, life, sessions, via, reason, task, ttl_s, since_at, expires_at)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+# Any: what a row holds; the table is STRICT.
+Row = tuple[Any, ...]
+
+
+class SqliteLockRows:
+    """On a connection in which the caller has begun a transaction."""
+
+    def __init__(self, execute: Callable[..., sqlite3.Cursor]) -> None:
+        self._execute = execute
+
+    def around(self, repo: str, where: Around) -> Sequence[Grant]:
+        given = (repo, *where.stems, repo, where.low, where.high)
+        return _grants(self._execute(_around(len(where.stems)), given))
+
+    def add(self, grant: Grant) -> int:
+        row = (
+            grant.repo, grant.stem, grant.target, grant.mode, grant.holder, grant.name, grant.life,
+            _joined(grant.sessions), _joined(grant.via), grant.reason, grant.task, grant.ttl_s, grant.since_at, grant.expires_at,
+        )  # fmt: skip
+        token = self._execute(_ADD, row).lastrowid
+        assert token is not None, "a row was just inserted"
+        return token
+
+    def save(self, grant: Grant) -> None:
+        row = (
+            grant.mode, grant.life, _joined(grant.sessions), _joined(grant.via), grant.reason,
+            grant.task, grant.ttl_s, grant.expires_at, grant.token,
+        )  # fmt: skip
+        self._execute(
+            "UPDATE lock SET mode = ?, life = ?, sessions = ?, via = ?, reason = ?, task = ?, ttl_s = ?, expires_at = ?"
+            " WHERE token = ?",
+            row,
+        )
+
+    def extend(self, token: int, *, ttl_s: float, expires_at: float) -> None:
+        self._execute("UPDATE lock SET ttl_s = ?, expires_at = ? WHERE token = ?", (ttl_s, expires_at, token))
+
+    def drop(self, token: int) -> bool:
+        return self._execute("DELETE FROM lock WHERE token = ?", (token,)).rowcount > 0
+
+    def take_back(self, repo: str, at: str, target: str, holder: str) -> int:
+        gone = self._execute(
+            "DELETE FROM lock WHERE repo = ? AND stem = ? AND target = ? AND holder = ? RETURNING token",
+            (repo, at, target, holder),
+        ).fetchall()
+        return int(gone[0][0]) if gone else 0
+
+    def one(self, token: int) -> Grant | None:
+        row = self._execute(f"{_GRANT} WHERE token = ?", (token,)).fetchone()
+        return _grant(row) if row else None
+
+    def of_task(self, task: str) -> Sequence[Grant]:
+        # The second condition is for the planner: the index is of such rows only.
+        return _grants(self._execute(f"{_GRANT} WHERE task = ? AND task != '' ORDER BY token", (task,)))
+
+    def all(self, repo: str = "", *, holder: str = "") -> Sequence[Grant]:
+        return _grants(
+            self._execute(
+                f"{_GRANT} WHERE (? = '' OR repo = ?) AND (? = '' OR holder = ?) ORDER BY token",
+                (repo, repo, holder, holder),
+            )
+        )
+
+
+@cache
+def _around(count: int) -> str:
+    """One text per depth of paths: compiled statements are found again by their text."""
+    at = f"{_GRANT} WHERE repo = ? AND stem IN ({', '.join('?' * count)})"
+    return f"{at} UNION ALL {_GRANT} WHERE repo = ? AND stem > ? AND stem < ?"
+
+
+def _grants(rows: Iterable[Row]) -> list[Grant]:
+    return [_grant(row) for row in rows]
+
+
+def _grant(row: Row) -> Grant:
+    (token, repo, at, target, mode, holder, name, life, sessions, via, reason, task, ttl_s, since_at,
+     expires_at) = row  # fmt: skip
+    return Grant(
+        token=token, repo=repo, stem=at, target=target, mode=Mode(mode), holder=holder, name=name, life=life,
+        sessions=_split(sessions), via=_split(via), reason=reason, task=task, ttl_s=ttl_s, since_at=since_at,
+        expires_at=expires_at,
+    )  # fmt: skip
+
+
+def _joined(words: frozenset[str]) -> str:
+    return "\n".join(sorted(words))
+
+
+def _split(text: str) -> frozenset[str]:
+    return frozenset(text.split("\n")) if text else frozenset()
