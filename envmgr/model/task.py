@@ -105,7 +105,8 @@ class NewTask:
     Attributes:
         links: Earlier tasks, by number.
         unmet: How many of those that it waits for are not over.
-        due_at, deadline_at, submitted_at: Steady time.
+        run_at: Not before this moment; `due_at` is the same while nothing else keeps it.
+        run_at, due_at, deadline_at, submitted_at: Steady time.
         rank: Place in the queue: the smallest goes first.
         submitted_by: Id of a principal.
     """
@@ -115,6 +116,7 @@ class NewTask:
     status: TaskStatus
     unmet: int
     rank: float
+    run_at: float | None
     due_at: float | None
     deadline_at: float | None
     submitted_at: float
@@ -127,6 +129,7 @@ class Task:
 
     Attributes:
         unmet: How many tasks it still waits for.
+        run_at: Not before this moment, as was asked for.
         due_at: When it may begin, while it is scheduled.
         deadline_at: When it should have been done; None for never.
         failures: Attempts that count against `max_attempts`.
@@ -145,6 +148,7 @@ class Task:
     status: TaskStatus
     unmet: int = 0
     rank: float = 0.0
+    run_at: float | None = None
     due_at: float | None = None
     deadline_at: float | None = None
     failures: int = 0

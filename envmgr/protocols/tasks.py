@@ -81,12 +81,12 @@ class Tasks(Protocol):
         repo: str,
         *,
         statuses: Collection[TaskStatus] = (),
-        type: str = "",
+        kind: str = "",
         holder: str = "",
         after: int = 0,
         limit: int = 100,
     ) -> Sequence[Task]:
-        """The newest first; `after`: older than that number, if given."""
+        """The newest first; `kind`: of task; `after`: older than that number, if given."""
 
     def counts(self, repo: str) -> Mapping[TaskStatus, int]:
         """How many there are of each status."""

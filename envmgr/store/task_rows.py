@@ -20,22 +20,29 @@ _SAVED = (
     "session", "cause", "error_code", "error_message", "claimed_at", "ended_at",
 )  # fmt: skip
 _FIXED = (
-    "id", "repo", "type", "priority", "deadline_at", "max_attempts", "dependents", "has_locks", "submitted_at",
+    "id", "repo", "type", "priority", "run_at", "deadline_at", "max_attempts", "dependents", "has_locks", "submitted_at",
     "submitted_by",
 )  # fmt: skip
 _COLUMNS = ", ".join(f"t.{name}" for name in (*_FIXED, *_SAVED))
-_TASK = f"SELECT {_COLUMNS} FROM task t"
-_SAVE = f"UPDATE task SET {', '.join(f'{name} = ?' for name in _SAVED)} WHERE id = ?"
+_TASK = f"SELECT {_COLUMNS} FROM task t"  # noqa: S608 - names of columns
+_SAVE = f"UPDATE task SET {', '.join(f'{name} = ?' for name in _SAVED)} WHERE id = ?"  # noqa: S608 - names of columns
 _ADD = """
-INSERT INTO task (repo, lane, type, priority, status, unmet, rank, due_at, deadline_at, max_attempts, dependents,
-                  has_locks, submitted_at, submitted_by)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO task (repo, lane, type, priority, status, unmet, rank, run_at, due_at, deadline_at, max_attempts,
+                  dependents, has_locks, submitted_at, submitted_by)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _LANES = """
 SELECT id FROM task_lane l WHERE repo = ?
 AND NOT EXISTS (SELECT 1 FROM json_each(l.capabilities) WHERE value NOT IN (SELECT value FROM json_each(?)))
 """
 _HEAD = f"{_TASK} WHERE t.lane = ? AND t.status = 'ready' ORDER BY t.rank, t.id"
+_PARENTS = f"""
+SELECT l.kind, l.is_met, {_COLUMNS} FROM task_link l JOIN task t ON t.id = l.parent WHERE l.child = ? ORDER BY t.id
+"""  # noqa: S608 - names of columns
+_CHILDREN = f"""
+SELECT {_COLUMNS} FROM task_link l JOIN task t ON t.id = l.child
+WHERE l.parent = ? AND l.kind = 'blocks' AND (l.is_met = 0 OR ?) ORDER BY t.id
+"""  # noqa: S608 - names of columns
 _WAITING = "t.status IN ('blocked', 'scheduled', 'ready')"
 _ANY_DUE = """
 SELECT EXISTS (SELECT 1 FROM task WHERE due_at <= ?1) OR EXISTS (SELECT 1 FROM task WHERE lease_until <= ?1)
@@ -46,6 +53,14 @@ SELECT t.id FROM task t WHERE t.ended_at < ?
 AND NOT EXISTS (SELECT 1 FROM task_link l JOIN task c ON c.id = l.child WHERE l.parent = t.id AND c.ended_at IS NULL)
 LIMIT ?
 """
+
+_PRUNE = (
+    "DELETE FROM task WHERE id = ?",
+    "DELETE FROM task_spec WHERE task = ?",
+    "DELETE FROM task_attempt WHERE task = ?",
+    "DELETE FROM task_link WHERE child = ?",
+    "DELETE FROM task_link WHERE parent = ?",
+)
 
 # Any: rows come from SQLite.
 Row = tuple[Any, ...]
@@ -64,7 +79,7 @@ class TaskRows:
             _ADD,
             (
                 task.repo, self._lane(task.repo, spec), spec.type, spec.priority, task.status, task.unmet, task.rank,
-                task.due_at, task.deadline_at, spec.max_attempts, spec.dependents, bool(spec.locks),
+                task.run_at, task.due_at, task.deadline_at, spec.max_attempts, spec.dependents, bool(spec.locks),
                 task.submitted_at, task.submitted_by,
             ),
         )  # fmt: skip
@@ -107,24 +122,15 @@ class TaskRows:
         return heapq.merge(*heads, key=lambda task: (task.rank, task.id))
 
     def parents(self, task: int) -> Sequence[tuple[Task, Link]]:
-        rows = self._execute(
-            f"SELECT l.kind, l.is_met, {_COLUMNS} FROM task_link l JOIN task t ON t.id = l.parent"
-            " WHERE l.child = ? ORDER BY t.id",
-            (task,),
-        )
         return [
             (found, Link(child=task, parent=found.id, kind=LinkKind(kind), is_met=bool(is_met)))
-            for kind, is_met, found in ((row[0], row[1], _task(row[2:])) for row in rows)
+            for kind, is_met, found in (
+                (row[0], row[1], _task(row[2:])) for row in self._execute(_PARENTS, (task,))
+            )
         ]
 
     def children(self, task: int, *, unmet_only: bool = False) -> Sequence[Task]:
-        unmet = " AND l.is_met = 0" if unmet_only else ""
-        rows = self._execute(
-            f"SELECT {_COLUMNS} FROM task_link l JOIN task t ON t.id = l.child"
-            f" WHERE l.parent = ? AND l.kind = 'blocks'{unmet} ORDER BY t.id",
-            (task,),
-        )
-        return [_task(row) for row in rows]
+        return [_task(row) for row in self._execute(_CHILDREN, (task, not unmet_only))]
 
     def meet(self, parent: int) -> Sequence[Task]:
         waiting = self.children(parent, unmet_only=True)
@@ -159,7 +165,7 @@ class TaskRows:
         repo: str,
         *,
         statuses: Collection[TaskStatus] = (),
-        type: str = "",
+        kind: str = "",
         holder: str = "",
         after: int = 0,
         limit: int = 100,
@@ -168,7 +174,7 @@ class TaskRows:
         if statuses:
             words.append(f"t.status IN ({_marks(statuses)})")
             values += statuses
-        for column, value in (("type", type), ("holder", holder)):
+        for column, value in (("type", kind), ("holder", holder)):
             if value:
                 words.append(f"t.{column} = ?")
                 values.append(value)
@@ -232,11 +238,8 @@ class TaskRows:
 
     def prune(self, *, before_at: float, limit: int) -> int:
         old = [(task,) for (task,) in self._execute(_PRUNED, (before_at, limit))]
-        for table, column in (
-            ("task", "id"), ("task_spec", "task"), ("task_attempt", "task"), ("task_link", "child"),
-            ("task_link", "parent"),
-        ):  # fmt: skip
-            self._executemany(f"DELETE FROM {table} WHERE {column} = ?", old)
+        for statement in _PRUNE:
+            self._executemany(statement, old)
         return len(old)
 
     def _tasks(self, where: str, values: Sequence[object]) -> Sequence[Task]:
@@ -249,12 +252,12 @@ def _marks(values: Collection[object]) -> str:
 
 def _task(row: Row) -> Task:
     fixed, saved = row[: len(_FIXED)], row[len(_FIXED) :]
-    (number, repo, kind, priority, deadline_at, max_attempts, dependents, has_locks, at, by) = fixed
+    (number, repo, kind, priority, run_at, deadline_at, max_attempts, dependents, has_locks, at, by) = fixed
     (status, unmet, rank, due_at, failures, attempts, lease, lease_until, *rest) = saved
     (holder, holder_name, session, cause, error_code, error_message, claimed_at, ended_at) = rest
     return Task(
         id=number, repo=repo, type=kind, priority=priority, status=TaskStatus(status), unmet=unmet, rank=rank,
-        due_at=due_at, deadline_at=deadline_at, failures=failures, attempts=attempts, max_attempts=max_attempts,
+        run_at=run_at, due_at=due_at, deadline_at=deadline_at, failures=failures, attempts=attempts, max_attempts=max_attempts,
         dependents=Dependents(dependents), has_locks=bool(has_locks), lease=lease, lease_until=lease_until,
         holder=holder, holder_name=holder_name, session=session, cause=cause, error_code=error_code,
         error_message=error_message, submitted_at=at, submitted_by=by, claimed_at=claimed_at, ended_at=ended_at,

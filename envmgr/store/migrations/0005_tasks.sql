@@ -16,6 +16,7 @@ CREATE TABLE task (
     status TEXT NOT NULL,
     unmet INTEGER NOT NULL,
     rank REAL NOT NULL,
+    run_at REAL,
     due_at REAL,
     deadline_at REAL,
     failures INTEGER NOT NULL DEFAULT 0,

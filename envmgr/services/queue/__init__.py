@@ -1,0 +1,1 @@
+"""The work queue: tasks with dependencies, leases and budgets."""

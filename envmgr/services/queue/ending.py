@@ -1,0 +1,213 @@
+"""Ends of tasks and of attempts, and what they mean for the tasks that wait."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from envmgr.core.queueing import Meaning, back_off_s, meaning, standing
+from envmgr.model.event import NewEvent
+from envmgr.model.task import LEASED, Dependents, Task, TaskStatus, Usage
+from envmgr.protocols.store import Transaction
+from envmgr.services.ground import Tell
+from envmgr.services.queue.rules import Footing
+
+_TOLD_AT_ONCE = 100
+EXPIRED, ABANDONED, RETRIED = "expired", "abandoned", "retried"
+"""Outcomes of attempts that are no status of a task."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How an attempt ended.
+
+    Attributes:
+        usage: None if nothing more is known than before.
+    """
+
+    outcome: str
+    error_code: str = ""
+    error_message: str = ""
+    result: Mapping[str, object] | None = None
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """The task as it is now, and those that its end changed."""
+
+    task: Task
+    ready: tuple[Task, ...] = ()
+    cancelled: tuple[Task, ...] = ()
+
+
+class Ends:
+    """Everything here is part of somebody's change."""
+
+    def __init__(self, footing: Footing) -> None:
+        self._footing = footing
+
+    def end(
+        self,
+        tx: Transaction,
+        tell: Tell,
+        task: Task,
+        status: TaskStatus,
+        *,
+        ending: Ending,
+        now: float,
+        dependents: Dependents | None = None,
+        cause: int = 0,
+    ) -> Ended:
+        """The task is over.
+
+        Args:
+            dependents: Instead of what the task itself says.
+        """
+        self._leave(tx, tell, task, ending, now=now)
+        over = replace(
+            task, status=status, due_at=None, lease_until=None, ended_at=now, cause=cause,
+            error_code=ending.error_code, error_message=ending.error_message,
+        )  # fmt: skip
+        tx.tasks.save(over)
+        tell(_event(f"task.{status}", over, reason=ending.error_code))
+        means = meaning(status, dependents or task.dependents)
+        if means is Meaning.MET:
+            return Ended(task=over, ready=self._release(tx, tell, over, now=now))
+        if means is Meaning.CANCEL:
+            return Ended(task=over, cancelled=self._cascade(tx, tell, over, now=now))
+        return Ended(task=over)
+
+    def give_back(
+        self,
+        tx: Transaction,
+        tell: Tell,
+        task: Task,
+        *,
+        ending: Ending,
+        now: float,
+        counts: bool,
+        waits: bool,
+    ) -> Ended:
+        """An attempt is over and the task is not: it goes back into the queue, or dies if it has had its attempts.
+
+        Args:
+            counts: Against the attempts the task may have.
+            waits: For the back-off.
+        """
+        failures = task.failures + counts
+        if failures >= task.max_attempts:
+            code = ending.error_code or ending.outcome
+            dead = replace(ending, error_code=code)
+            return self.end(tx, tell, replace(task, failures=failures), TaskStatus.DEAD, ending=dead, now=now)
+        self._leave(tx, tell, task, ending, now=now)
+        due_at = now + self._pause_s(failures) if waits else None
+        status = standing(unmet=task.unmet, due_at=due_at, now=now)
+        back = replace(
+            task, status=status, failures=failures, due_at=due_at, lease_until=None,
+            error_code=ending.error_code, error_message=ending.error_message,
+        )  # fmt: skip
+        tx.tasks.save(back)
+        tell(_event("task.returned", back, reason=ending.outcome, failures=failures))
+        if status is TaskStatus.READY:
+            announce_ready(tell, [back])
+        return Ended(task=back)
+
+    def put_back(self, tx: Transaction, tell: Tell, task: Task, *, now: float) -> Task:
+        """Somebody wants a task tried again that is over, paused or resting."""
+        if task.status is TaskStatus.PAUSED:
+            self._leave(tx, tell, task, Ending(outcome=RETRIED), now=now)
+        status = standing(unmet=task.unmet, due_at=None, now=now)
+        again = replace(
+            task, status=status, failures=0, due_at=None, lease_until=None, ended_at=None, cause=0, error_code="",
+            error_message="",
+        )  # fmt: skip
+        tx.tasks.save(again)
+        tell(_event("task.retried", again))
+        if status is TaskStatus.READY:
+            announce_ready(tell, [again])
+        return again
+
+    def _leave(self, tx: Transaction, tell: Tell, task: Task, ending: Ending, *, now: float) -> None:
+        """Close the attempt that goes on, if one does, and give its locks back."""
+        if task.status not in LEASED and task.status is not TaskStatus.PAUSED:
+            return
+        attempt = tx.tasks.attempt(task.lease)
+        if attempt is not None:
+            tx.tasks.save_attempt(
+                replace(
+                    attempt, ended_at=now, outcome=ending.outcome, error_code=ending.error_code,
+                    error_message=ending.error_message, result=ending.result, usage=ending.usage or attempt.usage,
+                )
+            )  # fmt: skip
+        if task.has_locks:
+            self._footing.locks.release(tx, tell, task)
+
+    def _release(self, tx: Transaction, tell: Tell, parent: Task, *, now: float) -> tuple[Task, ...]:
+        ready = []
+        for child in tx.tasks.meet(parent.id):
+            if child.status is TaskStatus.BLOCKED:
+                child = self._stand(child, now=now)
+            tx.tasks.save(child)
+            if child.status is TaskStatus.READY:
+                ready.append(child)
+        announce_ready(tell, ready)
+        return tuple(ready)
+
+    def _stand(self, task: Task, *, now: float) -> Task:
+        status = standing(unmet=task.unmet, due_at=task.run_at, now=now)
+        return replace(task, status=status, due_at=task.run_at if status is TaskStatus.SCHEDULED else None)
+
+    def _cascade(self, tx: Transaction, tell: Tell, root: Task, *, now: float) -> tuple[Task, ...]:
+        """Whoever waits for it, directly or not, is cancelled; it is the cause."""
+        cancelled: list[Task] = []
+        left = [root]
+        while left:
+            for child in tx.tasks.children(left.pop().id, unmet_only=True):
+                if child.status is not TaskStatus.BLOCKED:
+                    continue
+                words = f"{root.name} is {root.status}"
+                gone = replace(
+                    child, status=TaskStatus.CANCELLED, ended_at=now, cause=root.id,
+                    error_code="dependency_failed", error_message=words,
+                )  # fmt: skip
+                tx.tasks.save(gone)
+                cancelled.append(gone)
+                left.append(gone)
+        for part in _parts(cancelled):
+            names = [task.name for task in part]
+            tell(
+                NewEvent(kind="task.cancelled", data={"repo": root.repo, "tasks": names, "cause": root.name})
+            )
+        return tuple(cancelled)
+
+    def _pause_s(self, failures: int) -> float:
+        rules = self._footing.rules
+        return back_off_s(
+            failures, base_s=rules.back_off_s, most_s=rules.most_back_off_s, chance=self._footing.draw()
+        )
+
+
+def announce_ready(tell: Tell, tasks: Sequence[Task]) -> None:
+    """They can be claimed now."""
+    for part in _parts(tasks):
+        data = {"repo": part[0].repo, "tasks": [task.name for task in part]}
+        tell(NewEvent(kind="task.ready", data=data))
+
+
+def _parts(tasks: Sequence[Task]) -> list[Sequence[Task]]:
+    return [tasks[start : start + _TOLD_AT_ONCE] for start in range(0, len(tasks), _TOLD_AT_ONCE)]
+
+
+def _event(kind: str, task: Task, *, reason: str = "", **more: object) -> NewEvent:
+    data: dict[str, object] = {"task": task.name, "repo": task.repo, "status": task.status.value, **more}
+    if task.holder:
+        data["by"] = task.holder_name
+    if reason:
+        data["reason"] = reason
+    return NewEvent(kind=kind, agent=_agent(task.holder), data=data)
+
+
+def _agent(holder: str) -> str:
+    """Holders that are no agents are named by kind and name (`Principal.id`)."""
+    return "" if ":" in holder else holder

@@ -1,0 +1,313 @@
+"""The work queue of one daemon: what can be asked of it.
+
+A claim, a report or an end is one change of the store. Each first does what time has brought (leases that ran out, deadlines,
+moments that came), so nobody depends on how often the loop looks; the loop is for those who wait for an event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from envmgr.core.queueing import Refusal, overrun, refusal
+from envmgr.errors import Denied, NotFound
+from envmgr.model.principal import Principal, PrincipalKind
+from envmgr.model.task import (
+    CANCELLED_BY_ORCHESTRATOR,
+    FINAL,
+    LEASED,
+    Dependents,
+    Task,
+    TaskStatus,
+    Usage,
+    task_number,
+)
+from envmgr.protocols.store import Transaction
+from envmgr.services.ground import Ground, Tell
+from envmgr.services.queue.claiming import Claimed, Claims, Nothing, pause
+from envmgr.services.queue.ending import ABANDONED, Ended, Ending, Ends
+from envmgr.services.queue.rules import Footing
+from envmgr.services.queue.submitting import Submission, Submitted, check, submit
+
+T = TypeVar("T")
+CONVENTION = "Cancelled by orchestrator"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """Who reports on which task.
+
+    Attributes:
+        token: Of the lease; 0 if they do not say.
+    """
+
+    repo: str
+    task: str
+    who: Principal
+    token: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """To a report.
+
+    Attributes:
+        task: As it is now.
+        refusal: Why nothing was changed; None if the report counts.
+        over: Parts of the budget that are exceeded: the holder is to stop.
+    """
+
+    task: Task
+    refusal: Refusal | None = None
+    over: tuple[str, ...] = ()
+    ready: tuple[Task, ...] = ()
+    cancelled: tuple[Task, ...] = ()
+
+
+class Queue:
+    """One per daemon."""
+
+    def __init__(self, ground: Ground, footing: Footing) -> None:
+        self._ground = ground
+        self._footing = footing
+        self._ends = Ends(footing)
+        self._claims = Claims(footing, self._ends)
+
+    async def submit(
+        self, wanted: Sequence[Submission], *, repo: str, by: Principal, key: str = ""
+    ) -> list[Submitted]:
+        """Take all of them in, or none. With a `key` that was used before, the answer of then.
+
+        Raises:
+            Invalid: Too many, a key twice, or a cycle.
+            Conflict: The key was used for something else.
+            NotFound: A dependency is no task of this repository.
+        """
+        rules = self._footing.rules
+        check(wanted, rules)
+        return await self._write(
+            lambda tx, tell, now: submit(tx, tell, wanted, repo=repo, by=by, key=key, rules=rules, now=now)
+        )
+
+    async def claim(
+        self, *, repo: str, who: Principal, types: Collection[str] = (), capabilities: Collection[str] = ()
+    ) -> Claimed | Nothing:
+        """The next task for them, leased to them, with its locks."""
+        return await self._write(
+            lambda tx, tell, now: self._claims.claim(
+                tx, tell, repo=repo, who=who, types=types, capabilities=capabilities, now=now
+            )
+        )
+
+    async def heartbeat(
+        self, report: Report, *, used: Usage | None = None, is_verifying: bool = False
+    ) -> Answer:
+        """The holder is at it: the lease begins anew. Raises NotFound."""
+
+        def change(tx: Transaction, tell: Tell, now: float, task: Task) -> Answer:
+            attempt = tx.tasks.attempt(task.lease)
+            budget = tx.tasks.spec(task.id).budget
+            known = _most(attempt.usage if attempt else Usage(), used or Usage())
+            so_far = replace(known, wall_s=now - (task.claimed_at or now))
+            if attempt is not None and used is not None:
+                tx.tasks.save_attempt(replace(attempt, usage=so_far))
+            over = overrun(budget, so_far)
+            if task.status is TaskStatus.PAUSED or over:
+                paused = task if task.status is TaskStatus.PAUSED else pause(tx, tell, task, over=over)
+                return Answer(task=paused, over=over)
+            until = self._claims.lease_until(budget, claimed_at=task.claimed_at or now, now=now)
+            status = TaskStatus.VERIFYING if is_verifying else TaskStatus.RUNNING
+            beating = replace(task, status=status, lease_until=until)
+            tx.tasks.save(beating)
+            return Answer(task=beating)
+
+        return await self._report(report, change)
+
+    async def complete(
+        self, report: Report, *, result: Mapping[str, object] | None = None, used: Usage | None = None
+    ) -> Answer:
+        """It is done. Raises NotFound."""
+        ending = Ending(outcome=TaskStatus.DONE, result=result, usage=used)
+        return await self._report(report, self._over(TaskStatus.DONE, ending))
+
+    async def give_up(
+        self,
+        report: Report,
+        *,
+        error_code: str = "",
+        error_message: str = "",
+        result: Mapping[str, object] | None = None,
+        used: Usage | None = None,
+    ) -> Answer:
+        """It cannot be done, by anybody. Raises NotFound."""
+        is_cancel = error_code == CANCELLED_BY_ORCHESTRATOR
+        status = TaskStatus.CANCELLED if is_cancel else TaskStatus.FAILED
+        ending = Ending(
+            outcome=status, error_code=error_code, error_message=error_message, result=result, usage=used
+        )
+        return await self._report(report, self._over(status, ending))
+
+    async def fail(
+        self,
+        report: Report,
+        *,
+        error_code: str = "",
+        error_message: str = "",
+        result: Mapping[str, object] | None = None,
+        used: Usage | None = None,
+    ) -> Answer:
+        """This attempt failed; another one may do better. Raises NotFound."""
+        ending = Ending(
+            outcome=TaskStatus.FAILED,
+            error_code=error_code,
+            error_message=error_message,
+            result=result,
+            usage=used,
+        )
+
+        def change(tx: Transaction, tell: Tell, now: float, task: Task) -> Answer:
+            ended = self._ends.give_back(tx, tell, task, ending=ending, now=now, counts=True, waits=True)
+            return _answer(ended)
+
+        return await self._report(report, change)
+
+    def _over(self, status: TaskStatus, ending: Ending) -> Callable[[Transaction, Tell, float, Task], Answer]:
+        def change(tx: Transaction, tell: Tell, now: float, task: Task) -> Answer:
+            return _answer(self._ends.end(tx, tell, task, status, ending=ending, now=now))
+
+        return change
+
+    async def cancel(
+        self, repo: str, task: str, *, by: Principal, reason: str, dependents: Dependents = Dependents.CANCEL
+    ) -> Answer:
+        """Call it off, whoever has it: that one hears of it with its next report.
+
+        Raises:
+            NotFound: No such task here.
+            Denied: An agent may only call off what it submitted or has.
+        """
+
+        def change(tx: Transaction, tell: Tell, now: float) -> Answer:
+            found = self._mine(tx, repo, task, by)
+            if found.status in FINAL:
+                return Answer(task=found, refusal=Refusal.OVER)
+            ending = Ending(
+                outcome=TaskStatus.CANCELLED, error_code=CANCELLED_BY_ORCHESTRATOR,
+                error_message=f"{CONVENTION}: {reason}",
+            )  # fmt: skip
+            return _answer(
+                self._ends.end(
+                    tx, tell, found, TaskStatus.CANCELLED, ending=ending, now=now, dependents=dependents
+                )
+            )
+
+        return await self._write(change)
+
+    async def retry(self, repo: str, task: str, *, by: Principal, with_dependents: bool = False) -> Answer:
+        """Try again what is over, paused, or rests before its next attempt.
+
+        Args:
+            with_dependents: And what was cancelled because of it.
+
+        Raises:
+            NotFound: No such task here.
+            Denied: An agent may only retry what it submitted or had.
+        """
+
+        def change(tx: Transaction, tell: Tell, now: float) -> Answer:
+            found = self._mine(tx, repo, task, by)
+            if found.status is TaskStatus.DONE:
+                return Answer(task=found, refusal=Refusal.OVER)
+            if found.status in LEASED or found.status in (TaskStatus.READY, TaskStatus.BLOCKED):
+                return Answer(task=found)
+            again = self._ends.put_back(tx, tell, found, now=now)
+            more = self._cancelled_by(tx, found) if with_dependents else []
+            put = [self._ends.put_back(tx, tell, one, now=now) for one in more]
+            return Answer(
+                task=again, ready=tuple(one for one in (again, *put) if one.status is TaskStatus.READY)
+            )
+
+        return await self._write(change)
+
+    def release_of(
+        self, tx: Transaction, tell: Tell, holder: str, *, session: str = "", counts: bool = True
+    ) -> list[Task]:
+        """Put back at once what a holder has that is gone; part of somebody's change.
+
+        Args:
+            session: Only what this session of theirs has.
+            counts: Against the attempts a task may have: not when a person stopped them.
+        """
+        now = self._ground.steady()
+        ending = Ending(outcome=ABANDONED, error_code="agent_gone", error_message="who had it is gone")
+        held = [one for one in tx.tasks.leased(holder=holder) if not session or one.session == session]
+        return [
+            self._ends.give_back(tx, tell, one, ending=ending, now=now, counts=counts, waits=False).task
+            for one in held
+        ]
+
+    async def catch_up(self) -> int:
+        """Do what time has brought; returns how many tasks it was about."""
+        if not await self._ground.read(lambda tx: tx.tasks.is_any_due(self._ground.steady())):
+            return 0
+        return await self._write(lambda tx, tell, now: self._claims.catch_up(tx, tell, now=now))
+
+    def find(self, tx: Transaction, repo: str, name: str) -> Task:
+        """A task of that repository. Raises NotFound."""
+        task = tx.tasks.get(task_number(name))
+        if task is None or task.repo != repo:
+            raise NotFound(
+                f"no task {name}", hint="See `envmgr task ls`.", details={"reason": "task_not_found"}
+            )
+        return task
+
+    def _mine(self, tx: Transaction, repo: str, name: str, by: Principal) -> Task:
+        task = self.find(tx, repo, name)
+        if by.kind is PrincipalKind.AGENT and by.id not in (task.submitted_by, task.holder):
+            raise Denied(
+                f"{by.name} neither submitted {name} nor has it",
+                hint="Ask whoever submitted it, or a person.",
+                details={"reason": "not_permitted"},
+            )
+        return task
+
+    def _cancelled_by(self, tx: Transaction, root: Task) -> list[Task]:
+        found: list[Task] = []
+        left = [root]
+        while left:
+            children = [c for c in tx.tasks.children(left.pop().id) if c.cause == root.id]
+            found += children
+            left += children
+        return list({one.id: one for one in found}.values())
+
+    async def _report(
+        self, report: Report, change: Callable[[Transaction, Tell, float, Task], Answer]
+    ) -> Answer:
+        def run(tx: Transaction, tell: Tell, now: float) -> Answer:
+            self._claims.catch_up(tx, tell, now=now)
+            task = self.find(tx, report.repo, report.task)
+            attempt = tx.tasks.attempt(report.token) if report.token else None
+            had = attempt is not None and (attempt.task, attempt.holder) == (task.id, report.who.id)
+            no = refusal(task, holder=report.who.id, session=report.who.session, token=report.token, had=had)
+            return Answer(task=task, refusal=no) if no else change(tx, tell, now, task)
+
+        return await self._write(run)
+
+    async def _write(self, change: Callable[[Transaction, Tell, float], T]) -> T:
+        now = self._ground.steady()
+        return await self._ground.write(lambda tx, tell: change(tx, tell, now))
+
+
+def _answer(ended: Ended) -> Answer:
+    return Answer(task=ended.task, ready=ended.ready, cancelled=ended.cancelled)
+
+
+def _most(one: Usage, other: Usage) -> Usage:
+    return Usage(
+        tokens=max(one.tokens, other.tokens),
+        cost=max(one.cost, other.cost),
+        wall_s=max(one.wall_s, other.wall_s),
+        tool_calls=max(one.tool_calls, other.tool_calls),
+        file_changes=max(one.file_changes, other.file_changes),
+    )
