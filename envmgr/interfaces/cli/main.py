@@ -20,6 +20,7 @@ _GROUPS = {
     "snapshot": "Save an agent's files and volumes, and put them back.",
     "archive": "What is kept of sessions that have ended.",
     "daemon": "The daemon of this user.",
+    "lock": "Files and keys that agents hold, so that nobody else changes them.",
 }
 _EPILOGUE = 'Every command takes --json. Completion: eval "$(_ENVMGR_COMPLETE=bash_source envmgr)"'
 

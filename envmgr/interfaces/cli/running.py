@@ -26,6 +26,10 @@ def run(entry: Mapping[str, Any], given: dict[str, Any]) -> int:
     if entry["touch"] == "destroy":
         _confirm(entry, given.pop("yes"), given)
     asked = _ask(entry, given)
+    if entry["name"] == "lock.overlaps" and asked["targets"] == ["-"]:
+        from envmgr.interfaces.cli.pairing import answer_lines  # as below
+
+        return answer_lines(sys.stdin, sys.stdout)
     if entry["local"]:
         from envmgr.interfaces.cli.local import run_here  # imports pydantic and all: only for these commands
 
