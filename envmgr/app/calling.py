@@ -8,11 +8,14 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from envmgr.app.context import App
-from envmgr.app.operations import Operation
+from envmgr.app.operations import Operation, Touch
 from envmgr.app.shapes import Ask
 from envmgr.errors import Denied
 from envmgr.model.principal import Principal
 from envmgr.services.calls import Call, answering
+
+_BEHIND = frozenset({"agent.report"})
+"""Hooks of assistants wait for the answer, several a second; most of them change nothing."""
 
 
 def permit(op: Operation, principal: Principal) -> None:
@@ -33,28 +36,52 @@ async def perform(op: Operation, ask: Ask, app: App, *, principal: Principal, re
         Denied: The principal may not.
         EnvmgrError: As the operation says.
     """
-    with answering(_call(op, ask, principal, request)):
-        permit(op, principal)
-        return await op.handler(ask, app)
+    call = _call(op, ask, principal, request)
+    with answering(call):
+        try:
+            permit(op, principal)
+            result = await op.handler(ask, app)
+        except BaseException as error:
+            await _record(app, op, call, error=error)
+            raise
+        await _record(app, op, call, result=result)
+        return result
 
 
 async def stream(
     op: Operation, ask: Ask, app: App, *, principal: Principal, request: str = ""
 ) -> AsyncIterator[Any]:
     """Run a streaming operation and yield its items. Raises as `perform`."""
-    call = _call(op, ask, principal, request)
-    with answering(call):
-        permit(op, principal)
-        items = op.handler(ask, app)
+    call, item, failure = _call(op, ask, principal, request), None, None
+    items = op.handler(ask, app)
     try:
+        permit(op, principal)
+        if app.recorder is not None and op.touch is Touch.READ:
+            app.recorder.begin(call)  # it may go on for days
         while True:
             with answering(call):
-                item = await anext(items, None)
-            if item is None:
+                following = await anext(items, None)
+            if following is None:
                 return
+            item = following
             yield item
+    except BaseException as error:
+        failure = error
+        raise
     finally:
         await items.aclose()
+        await _record(app, op, call, result=item, error=failure)
+
+
+async def _record(
+    app: App, op: Operation, call: Call, *, result: Any = None, error: BaseException | None = None
+) -> None:
+    """Whoever leaves a stream that only shows things has not failed."""
+    is_read = op.touch is Touch.READ
+    if app.recorder is None or (op.stream and is_read and call.is_written and not isinstance(error, Exception)):
+        call.is_over = True
+        return
+    await app.recorder.finish(call, result=result, error=error, is_read=is_read or op.name in _BEHIND)
 
 
 def _call(op: Operation, ask: Ask, principal: Principal, request: str) -> Call:

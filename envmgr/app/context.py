@@ -20,6 +20,7 @@ from envmgr.runtime.maintenance.maintenance import Maintenance
 from envmgr.runtime.reaping.reaper import Reaper
 from envmgr.runtime.recovery.conductor import Conductor
 from envmgr.runtime.supervisor import Supervisor
+from envmgr.services.audit.recording import AuditedStore
 from envmgr.services.coordination import Coordination
 
 T = TypeVar("T")
@@ -36,6 +37,7 @@ class App:
         reaper: Finds and removes what nobody owns; None outside the daemon, and until adoption has finished.
         maintenance: Keeps things from growing for ever; None outside the daemon.
         coordination: What agents coordinate through; None outside the daemon.
+        recorder: Records each call; None outside the daemon.
         door: Who may come in over HTTP.
         code: Fingerprint of the daemon's code as it was at its start.
         stopping: Set to end the daemon.
@@ -57,6 +59,7 @@ class App:
     reaper: Reaper | None = None
     maintenance: Maintenance | None = None
     coordination: Coordination | None = None
+    recorder: AuditedStore | None = None
     door: DoorPolicy = field(default_factory=DoorPolicy)
     stopping: anyio.Event | None = None
     started_at: float = 0.0

@@ -59,6 +59,7 @@ from envmgr.runtime.sampler import Sampler
 from envmgr.runtime.steady import anchored
 from envmgr.runtime.supervisor import Supervisor
 from envmgr.runtime.watching import Watches
+from envmgr.services.audit.recording import AuditedStore
 from envmgr.store.sqlite import SqliteStore
 
 log = logging.getLogger(__name__)
@@ -93,7 +94,9 @@ async def daemon() -> AsyncIterator[App]:
 @asynccontextmanager
 async def _systems(app: App, settings: Settings) -> AsyncIterator[Systems]:
     """The outside world; what is held open of it is let go of at the end, whatever went wrong."""
-    store = await SqliteStore.open(app.state_dir / "envmgr.db")
+    told: set[str] = set()
+    opened = await SqliteStore.open(app.state_dir / "envmgr.db")
+    store = app.recorder = AuditedStore(opened, told, behind_s=settings.audit.behind_s)
     series = outside.series(app.state_dir / "series.db", settings)
     terminals = TmuxTerminals(app.state_dir / "tmux.sock", app.state_dir, deadline_s=settings.tmux.deadline_s)
     workspaces = GitWorkspaces(app.state_dir, checkout_deadline_s=settings.git.checkout_deadline_s)
@@ -101,7 +104,7 @@ async def _systems(app: App, settings: Settings) -> AsyncIterator[Systems]:
         instance = await store.write(outside.instance)
         engine = container_engine(settings, instance)
         yield replace(
-            outside.systems(app.state_dir, store, terminals, workspaces),
+            outside.systems(app.state_dir, store, terminals, workspaces, told=told),
             engine=engine,
             watch=ContainerWatch(engine, instance, outside.open_log),
             steady=await store.write(partial(anchored, boot=boot_id(), wall=time.time())),

@@ -33,10 +33,18 @@ from envmgr.runtime.incarnation import Systems
 from envmgr.store.series import SqliteSeries
 
 _KEPT_CHARS = 1 << 18
+_LEAST_TELLING = 8
+"""Shorter values stand in any text by chance."""
 
 
-def systems(folder: Path, store: Store, terminals: TmuxTerminals, workspaces: GitWorkspaces) -> Systems:
-    """All that needs no container engine."""
+def systems(
+    folder: Path, store: Store, terminals: TmuxTerminals, workspaces: GitWorkspaces, *, told: set[str]
+) -> Systems:
+    """All that needs no container engine.
+
+    Args:
+        told: Takes up the values of all secrets that are fetched, so that they can be told from other text.
+    """
     sockets = HostSockets()
 
     def hooks(agent: AgentId, generation: int, home: Path) -> Sequence[str]:
@@ -52,7 +60,7 @@ def systems(folder: Path, store: Store, terminals: TmuxTerminals, workspaces: Gi
         processes=ProcProcesses(sockets),
         sockets=sockets,
         assistants={assistant.kind: assistant for assistant in assistants},
-        secrets=partial(_secrets, remembered),
+        secrets=partial(_secrets, remembered, told),
         hook_command=hooks,
         balancer_command=lambda file: (sys.executable, "-I", "-S", balancer.__file__, str(file)),
         execute=_execute,
@@ -86,9 +94,15 @@ def open_log(path: Path, policy: LogPolicy, base: int) -> LogWriter:
     return LogFile(str(path), max_bytes=policy.max_bytes, keep=policy.keep, base=base)
 
 
-def _secrets(remembered: Secrets, spec: AgentSpec, environment: Mapping[str, str]) -> Mapping[str, str]:
+def _secrets(
+    remembered: Secrets, told: set[str], spec: AgentSpec, environment: Mapping[str, str]
+) -> Mapping[str, str]:
     """Blocking only for secrets from files and commands; most specs have none."""
-    return remembered.of(spec, {**os.environ, **environment}, Path(spec.repo)) if spec.secrets else {}
+    if not spec.secrets:
+        return {}
+    values = remembered.of(spec, {**os.environ, **environment}, Path(spec.repo))
+    told.update(value for value in values.values() if len(value) >= _LEAST_TELLING)
+    return values
 
 
 async def _execute(

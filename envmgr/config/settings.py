@@ -211,6 +211,23 @@ class Maintenance(Strict):
     """Share of free pages from which on the database gives them back."""
 
 
+class Audit(Strict):
+    """The record of who asked for what."""
+
+    behind_s: Annotated[float, Field(ge=0, le=60)] = 0.2
+    """Seconds that rows of calls which changed nothing may wait for each other before they are written."""
+    seal_s: Annotated[float, Field(ge=0.05, le=86_400)] = 60.0
+    """Seconds after which new rows are vouched for by a signed checkpoint outside of the database."""
+    seal_rows: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    """So many rows share a checkpoint at most; when there are as many, it is made at once."""
+    keep_days: Annotated[float, Field(gt=0, le=36_500)] = 90.0
+    """Days after which rows go from the database into files."""
+    keep_rows: Annotated[int, Field(ge=1)] = 1_000_000
+    """So many rows stay in the database at most; older ones go into files earlier."""
+    files_days: Annotated[float, Field(gt=0, le=36_500)] = 730.0
+    """Days after which these files are deleted."""
+
+
 class Log(Strict):
     """What envmgr writes about itself."""
 
@@ -258,6 +275,8 @@ class Settings(BaseSettings):
     """How long things are kept."""
     http: Http = Http()
     """HTTP on TCP, beside the daemon's Unix socket."""
+    audit: Audit = Audit()
+    """The record of who asked for what."""
     log: Log = Log()
     """What envmgr writes about itself."""
 

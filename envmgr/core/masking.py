@@ -51,14 +51,15 @@ def masked(text: str, values: Iterable[str] = ()) -> str:
 
 
 def _shapeless(text: str) -> str:
-    if not _may_have_shapes(text):
+    if not may_hold_secrets(text):
         return text
     for shape in _SHAPES:
         text = shape.sub(rf"\g<keep>{MASK}", text)
     return text
 
 
-def _may_have_shapes(text: str) -> bool:
+def may_hold_secrets(text: str) -> bool:
+    """Whether `masked` without values might change the text; cheap, and sometimes wrongly so."""
     small = text.lower()
     return any(tell in small for tell in _TELLS) or ("://" in small and "@" in small)
 
@@ -129,7 +130,7 @@ def _without_shapes(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 def _piece(data: bytes) -> bytes:
     text = data.decode("utf-8", "surrogateescape")
-    if not _may_have_shapes(text):
+    if not may_hold_secrets(text):
         return data
     lines = (_shapeless(line) for line in text.splitlines(keepends=True))
     return "".join(lines).encode("utf-8", "surrogateescape")

@@ -5,6 +5,7 @@ It is bound to the running task and what that starts, so nobody has to pass it o
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -25,16 +26,24 @@ class Call:
         target: What it is about, for the audit trail; a service may set it inside of its transaction.
         result: What came of it, for the audit trail; likewise.
         is_written: Whether its row of the audit trail is (about to be) written.
+        outcome: What that row says of it.
+        is_denied: Whoever asked was not allowed to.
+        is_over: It has been answered; what goes on because of it is the daemon's own work.
+        since: On the clock of `time.perf_counter`.
     """
 
     principal: Principal
     operation: str
     params: Mapping[str, object] = field(default_factory=dict)
     request: str = ""
-    at: float = 0.0
+    at: float = field(default_factory=time.time)
     target: str = ""
     result: dict[str, object] = field(default_factory=dict)
     is_written: bool = False
+    outcome: str = ""
+    is_denied: bool = False
+    is_over: bool = False
+    since: float = field(default_factory=time.perf_counter)
 
 
 _current: ContextVar[Call | None] = ContextVar("envmgr_call", default=None)
@@ -42,12 +51,13 @@ _current: ContextVar[Call | None] = ContextVar("envmgr_call", default=None)
 
 def current() -> Call | None:
     """The call that is being answered; None in the daemon's own work."""
-    return _current.get()
+    call = _current.get()
+    return call if call is not None and not call.is_over else None
 
 
 def principal() -> Principal:
     """Who asks; the daemon itself when nobody does."""
-    call = _current.get()
+    call = current()
     return call.principal if call else DAEMON
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from envmgr.services.audit.recording import AuditedStore
 from envmgr.services.ground import Ground
 from envmgr.services.keys import Keys
 
@@ -13,4 +14,5 @@ class Coordination:
     """What agents coordinate through; made once by `bootstrap.coordination`."""
 
     ground: Ground
+    recorder: AuditedStore
     keys: Keys

@@ -1,0 +1,141 @@
+"""What of a call is recorded: without secrets, and never much."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping
+
+from envmgr.core.audit_chain import canonical
+from envmgr.core.masking import MASK, is_secret_name, masked, may_hold_secrets
+from envmgr.errors import Denied, EnvmgrError
+from envmgr.model.audit import OK, Decision, Entry
+from envmgr.services.calls import Call
+
+_SHORT_CHARS = 512
+"""Parameters up to this are looked at as one text first, and most are recorded as they are."""
+_TEXT_CHARS = 240
+"""So much is kept of a prompt or another free text; the rest is known by its hash."""
+_MOST_CHARS = 4096
+_MOST_ITEMS = 50
+_TARGETS = (
+    "target",
+    "targets",
+    "agent",
+    "agents",
+    "task_id",
+    "file_path",
+    "key",
+    "name",
+    "template",
+    "tasks",
+)
+
+
+class Redaction:
+    """Takes out what must not be kept.
+
+    Args:
+        known: Values of secrets; whoever learns of more adds them.
+    """
+
+    def __init__(self, known: Collection[str] = ()) -> None:
+        self._known = known
+
+    def text(self, value: Mapping[str, object]) -> str:
+        """Canonical JSON of the value without secrets, shortened."""
+        plain = canonical(value)
+        if len(plain) <= _SHORT_CHARS and not self._may_hold_secrets(plain):
+            return plain
+        short = canonical(self._cleaned(value))
+        if len(short) <= _MOST_CHARS:
+            return short
+        return canonical({"cut": True, "sha256": _sha256(plain), "fields": sorted(value)[:_MOST_ITEMS]})
+
+    def word(self, value: str) -> str:
+        """A short text without secrets."""
+        return _cut(masked(value.encode("utf-8", "replace").decode(), self._known))
+
+    def _may_hold_secrets(self, plain: str) -> bool:
+        # JSON writes quotes, backslashes and letters beyond ASCII otherwise; such values are looked for with care.
+        return may_hold_secrets(plain) or any(one in plain or not one.isalnum() for one in list(self._known))
+
+    def _cleaned(self, value: object, *, is_secret: bool = False) -> object:
+        match value:
+            case str():
+                return MASK if is_secret and value else _cut(masked(value, self._known))
+            case Mapping():
+                return {
+                    masked(str(name), self._known): self._cleaned(one, is_secret=is_secret_name(str(name)))
+                    for name, one in list(value.items())[:_MOST_ITEMS]
+                }
+            case list() | tuple():
+                kept = [self._cleaned(one, is_secret=is_secret) for one in value[:_MOST_ITEMS]]
+                return [*kept, f"... {len(value)} in all"] if len(value) > _MOST_ITEMS else kept
+        return value
+
+
+def entry(
+    call: Call, redaction: Redaction, *, outcome: str = OK, params: str, latency_us: int | None = None
+) -> Entry:
+    """The row of a call as far as it has come.
+
+    Args:
+        params: As `Redaction.text` gives them.
+    """
+    who = call.principal
+    return Entry(
+        at_us=int(call.at * 1e6),
+        request=call.request,
+        actor=who.id,
+        kind=who.kind.value,
+        name=who.name,
+        agent=who.agent,
+        session=who.session,
+        operation=call.operation,
+        target=redaction.word(call.target or target(call.params)),
+        decision=(Decision.DENIED if call.is_denied else Decision.ALLOWED).value,
+        outcome=outcome,
+        params=params,
+        result=redaction.text(call.result) if call.result else "{}",
+        latency_us=latency_us,
+    )
+
+
+def target(params: Mapping[str, object]) -> str:
+    """What a call is about, where the service does not say: the first field that usually names it."""
+    for name in _TARGETS:
+        match params.get(name):
+            case str() as one if one:
+                return one
+            case [*many] if many:
+                return " ".join(str(one) for one in many[:_MOST_ITEMS])
+    return ""
+
+
+def failure(error: BaseException) -> str:
+    """The outcome of a call that ended with an error."""
+    if isinstance(error, EnvmgrError):
+        return error.code
+    return "internal" if isinstance(error, Exception) else "cancelled"
+
+
+def is_denied(error: BaseException) -> bool:
+    """Whether the call was not allowed, rather than failed."""
+    return isinstance(error, Denied)
+
+
+def answer(result: object) -> str:
+    """The outcome of a call that was answered: an answer may say no."""
+    if getattr(result, "ok", True):
+        return OK
+    return str(getattr(result, "reason", "") or "not_ok")
+
+
+def _cut(text: str) -> str:
+    if len(text) <= _TEXT_CHARS:
+        return text
+    return f"{text[:_TEXT_CHARS]}... ({len(text)} characters, sha256 {_sha256(text)})"
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
