@@ -18,8 +18,11 @@ _TYPES: dict[str, type] = {"string": str, "integer": int, "number": float, "bool
 _GROUPS = {
     "template": "Look at templates, check and explain them.",
     "snapshot": "Save an agent's files and volumes, and put them back.",
+    "skills": "Teach assistants to coordinate.",
     "archive": "What is kept of sessions that have ended.",
     "daemon": "The daemon of this user.",
+    "memory": "What agents remember for each other.",
+    "handoff": "What one session leaves to the next.",
     "lock": "Files and keys that agents hold, so that nobody else changes them.",
 }
 _EPILOGUE = 'Every command takes --json. Completion: eval "$(_ENVMGR_COMPLETE=bash_source envmgr)"'
@@ -90,7 +93,8 @@ def _mcp() -> click.Command:
     """No operation but a face of its own, and a program of its own, because its imports cost most of a second."""
 
     def call(tools: str) -> None:
-        os.execv(sys.executable, [sys.executable, "-m", "envmgr.interfaces.mcp", "--tools", tools])
+        # -P: a folder of the repository that we are started in must not be taken for a package of ours.
+        os.execv(sys.executable, [sys.executable, "-P", "-m", "envmgr.interfaces.mcp", "--tools", tools])
 
     return click.Command(
         "mcp",

@@ -42,7 +42,10 @@ class Answer:
 
 def start(request: Request, status: int, kind: str, headers: dict[str, str]) -> dict[str, object]:
     """The message with which every answer begins."""
-    ours = {"content-type": f"{kind}; charset=utf-8" if kind.startswith("text/") else kind, "x-request-id": request.id}
+    ours = {
+        "content-type": f"{kind}; charset=utf-8" if kind.startswith("text/") else kind,
+        "x-request-id": request.id,
+    }
     pairs = [(key.encode("latin-1"), value.encode("latin-1")) for key, value in (ours | headers).items()]
     return {"type": "http.response.start", "status": status, "headers": pairs}
 

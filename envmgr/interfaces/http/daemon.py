@@ -27,6 +27,7 @@ from envmgr.errors import EnvmgrError
 from envmgr.interfaces.http import listening
 from envmgr.interfaces.http.access import Rates
 from envmgr.interfaces.http.server import Application, application
+from envmgr.interfaces.mcp.http import Endpoint
 from envmgr.logs import set_up
 
 log = logging.getLogger(__name__)
@@ -89,11 +90,12 @@ def _singleton(path: Path) -> int | None:
 async def _serve(folder: Path, lock: int) -> None:
     """Adopt what runs, then open the socket; on the way out close it first."""
     async with daemon() as app, anyio.create_task_group() as group:
-        rates = Rates(app.door)
-        doors = [(_server(application(app, rates=rates)), listening.on_socket(folder / paths.SOCKET))]
+        rates, mounts = Rates(app.door), {"/mcp": Endpoint(app)}
+        doors = [(_server(application(app, rates=rates, mounts=mounts)), listening.on_socket(folder / paths.SOCKET))]
         tcp = listening.on_tcp(app.door.listen) if app.door.listen else None
         if tcp is not None:
-            doors.append((_server(application(app, is_tcp=True, rates=rates)), tcp))
+            app.is_on_tcp = True
+            doors.append((_server(application(app, is_tcp=True, rates=rates, mounts=mounts)), tcp))
         group.start_soon(_signals, app.stopping)
         group.start_soon(_await_eviction, folder / paths.LOCK, lock, app.stopping)
         log.info("daemon ready", extra={"pid": os.getpid()})

@@ -28,6 +28,12 @@ class Outcome:
     result: Mapping[str, Any]
     said: str
 
+    @classmethod
+    def of_items(cls, items: list[Any], *, is_complete: bool) -> Outcome:
+        """Of a stream, as far as it was collected."""
+        more = "" if is_complete else ", and there is more"
+        return cls(result={"items": items, "is_complete": is_complete}, said=f"items: {len(items)}{more}")
+
 
 class Backend(Protocol):
     """Carries out calls."""

@@ -78,8 +78,7 @@ async def _collected(answer: Answer, progress: Progress) -> Outcome:
                 break
         else:
             is_complete = True
-    more = "" if is_complete else ", and there is more"
-    return Outcome(result={"items": items, "is_complete": is_complete}, said=f"items: {len(items)}{more}")
+    return Outcome.of_items(items, is_complete=is_complete)
 
 
 def _brief(item: Mapping[str, Any]) -> str:

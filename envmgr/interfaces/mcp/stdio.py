@@ -15,8 +15,8 @@ from importlib import metadata
 
 import anyio
 import anyio.lowlevel
-import mcp_types as types
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from mcp import types
 from mcp.shared.message import SessionMessage
 from pydantic import ValidationError
 
