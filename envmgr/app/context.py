@@ -39,6 +39,8 @@ class App:
         coordination: What agents coordinate through; None outside the daemon.
         recorder: Records each call; None outside the daemon.
         door: Who may come in over HTTP.
+        is_on_tcp: Whether that door is open, too.
+        proved_at: When the store was last seen to take a change; monotonic.
         code: Fingerprint of the daemon's code as it was at its start.
         stopping: Set to end the daemon.
         worktree_root: Folder of all worktrees.
@@ -61,6 +63,8 @@ class App:
     coordination: Coordination | None = None
     recorder: AuditedStore | None = None
     door: DoorPolicy = field(default_factory=DoorPolicy)
+    is_on_tcp: bool = False
+    proved_at: float = float("-inf")
     stopping: anyio.Event | None = None
     started_at: float = 0.0
     code: str = ""

@@ -32,6 +32,7 @@ class Touch(StrEnum):
 # Any: takes and gives differ per operation, and some yield; pydantic checks both at the edge.
 Handler = Callable[..., Any]
 H = TypeVar("H", bound=Handler)
+_LONGEST_SHOWN = 200
 Render = Callable[[Any, "Style"], str]
 Status = Callable[[Any], int]
 
@@ -92,13 +93,36 @@ def parse(op: Operation, given: Mapping[str, object]) -> Ask:
     Raises:
         Invalid: A field is missing, unknown or wrong; the hint names the known ones.
     """
+    _refuse_unsayable(given)
     try:
         return op.takes.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the request"
+        where = ".".join(str(part) for part in first["loc"])[:_LONGEST_SHOWN] or "the request"
         known = ", ".join(op.takes.model_fields)
         raise Invalid(f"{where}: {first['msg']}", hint=f"{op.name} takes: {known}.") from error
+
+
+def _refuse_unsayable(given: Mapping[str, object]) -> None:
+    """No file name, command or stored text can hold NUL or half a character; better here than in the middle of something."""
+    left: list[object] = [given]
+    while left:
+        match left.pop():
+            case str() as text if "\0" in text or _has_halves(text):
+                raise Invalid("a text holds what none can: NUL, or half a character", hint="Leave it out.")
+            case Mapping() as table:
+                left += [*table.keys(), *table.values()]
+            case list() as items:
+                left += items
+
+
+def _has_halves(text: str) -> bool:
+    """Half of a surrogate pair, which JSON can say and UTF-8 cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def operation(

@@ -21,6 +21,7 @@ from envmgr.errors import ConfigError, Unavailable
 from envmgr.model.agent import AgentState, Lifecycle
 from envmgr.model.ids import AgentId
 from envmgr.model.observe import Unknown
+from envmgr.model.principal import Scope
 from envmgr.runtime import sharing
 
 
@@ -121,6 +122,7 @@ async def _troubles_of_systems(app: App) -> list[str]:
     gives=views.Done,
     text=lambda result, style: f"{result.message}\n",
     touch=Touch.WRITE,
+    scope=Scope.ADMIN,
 )
 async def shutdown(ask: Nothing, app: App) -> views.Done:
     """End the daemon after this answer; agents go on."""
@@ -178,7 +180,7 @@ async def daemon_logs(ask: Follow, app: App) -> AsyncIterator[views.LogLine]:
 
 @operation(
     "down", route="POST /api/v1/down", gives=views.Done, text=lambda result, style: f"{result.message}\n",
-    touch=Touch.WRITE, command="down",
+    touch=Touch.WRITE, command="down", scope=Scope.ADMIN,
 )  # fmt: skip
 async def down(ask: Down, app: App) -> views.Done:
     """End the daemon; with --agents all agents are stopped first, verified."""

@@ -33,7 +33,9 @@ def on_tcp(where: str) -> socket.socket | None:
     """`HOST:PORT`. None when that cannot be had: agents need the daemon more than programs need this door."""
     host, _, port = where.rpartition(":")
     host = host.strip("[]")
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # Said aloud, because asyncio switches Nagle's algorithm off only then, and with it an answer takes 40 ms.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         # A daemon that starts again takes its port at once; connections of the one before may linger.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
