@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from envmgr.core.leasing import excludes, may_meet, meets, stem
-from envmgr.model.lock import Link, Mode, Priority
+from envmgr.model.lock import Conflict, Grant, Link, Mode, Priority
 
 _RANK = {Priority.HIGH: 0, Priority.NORMAL: 1, Priority.LOW: 2}
 
@@ -117,3 +117,27 @@ def _behind(wish: Wish, other: Wish) -> Link:
         holder=wish.holder, name=wish.name, target=shared[0],
         blocker=other.holder, blocker_name=other.name, held=shared[1],
     )  # fmt: skip
+
+
+def link(wish: Wish, conflict: Conflict) -> Link:
+    """The wish waits for the grant that is in its way."""
+    grant = conflict.grant
+    return Link(
+        holder=wish.holder, name=wish.name, target=conflict.target,
+        blocker=grant.holder, blocker_name=grant.name, held=grant.target,
+    )  # fmt: skip
+
+
+def queued_before(wish: Wish, other: Wish) -> Conflict:
+    """One who waits is in the way like one who holds."""
+    mine, theirs = wish.shared_with(other) or ("", "")
+    grant = Grant(
+        token=0, repo=other.repo, stem=stem(theirs), target=theirs, mode=other.mode, holder=other.holder,
+        name=other.name, reason=other.reason, ttl_s=0.0, since_at=0.0, expires_at=0.0,
+    )  # fmt: skip
+    return Conflict(target=mine, wanted=wish.mode, grant=grant, example=meets(mine, theirs), is_waiting=True)
+
+
+def says(step: Link) -> str:
+    """For people."""
+    return f"{step.name} waits for {step.target}, held by {step.blocker_name}"

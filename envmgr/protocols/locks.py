@@ -36,5 +36,11 @@ class LockRows(Protocol):
     def of_task(self, task: str) -> Sequence[Grant]:
         """Those taken for a task, oldest first."""
 
+    def holders(self) -> Sequence[tuple[str, str]]:
+        """Every holder with every run of it that holds something (`Grant.life`)."""
+
+    def late(self, before: float) -> Sequence[Grant]:
+        """Those that were to end before a steady time, as far as that is written down."""
+
     def all(self, repo: str = "", *, holder: str = "") -> Sequence[Grant]:
         """Of a repository, of a holder, or all; oldest first. Reads every row: not for changes."""

@@ -77,7 +77,7 @@ class Line:
             waiter.wake.set()
 
     def gone(self, wish: Wish) -> None:
-        """It is out of the line: those behind it may have come first."""
+        """It is out of the line: those behind it may be first now."""
         for target in wish.targets:
             self.free(wish.repo, target)
 

@@ -6,19 +6,19 @@ They run in the store's writer thread, one after the other: what one of them see
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from envmgr.core.derived_keys import Rule, derived
 from envmgr.core.leasing import Around, Judgement, around, covers, judge, stands, stem
 from envmgr.core.targets import parse_target
-from envmgr.core.waits import Waits, Wish
-from envmgr.model.event import NewEvent
+from envmgr.core.waits import Waits, Wish, link, queued_before, says
 from envmgr.model.lock import Answer, Conflict, Grant, Link, LockPolicy, Mode, Outcome, Priority
 from envmgr.model.principal import Principal
 from envmgr.protocols.store import Transaction
 from envmgr.services.ground import Ground, Tell
 from envmgr.services.line import Line, Waiter
+from envmgr.services.lock_events import about, event
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +86,16 @@ class Locks:
         """The holder gave a sign of life: its locks count from now. Costs nothing; written down now and then."""
         self._seen[holder] = self.ground.steady()
 
+    def signs(self) -> list[str]:
+        """Who gave signs of life that may not be written down."""
+        return list(self._seen)
+
+    def forget_signs(self, *, keep: Collection[str], before: float) -> None:
+        """Of those who hold nothing; whoever gave one since stays."""
+        for holder, at in list(self._seen.items()):
+            if holder not in keep and at <= before:
+                self._seen.pop(holder, None)
+
     # --- changes: in the writer thread -------------------------------------------------------------------------
 
     def take(
@@ -104,7 +114,7 @@ class Locks:
         if lacking and self.line.is_anybody(but=wish.number):
             graph = self._graph(tx, tell)
             part = replace(wish, targets=lacking)
-            conflicts += [_queued_before(part, one) for one in graph.bars(part)]
+            conflicts += [queued_before(part, one) for one in graph.bars(part)]
         if not conflicts:
             self.line.leave(wish.number)
             return self._grant(tx, asked, looked)
@@ -175,7 +185,7 @@ class Locks:
         gone = [grant for grant in grants if tx.locks.drop(grant.token)]
         for grant in gone:
             if kind:
-                tell(_about(kind, grant, why=why))
+                tell(about(kind, grant, why=why))
             self._tell_free(tell, grant.repo, grant.target, grant.holder)
         return gone
 
@@ -193,9 +203,9 @@ class Locks:
             sessions=frozenset({to.session or "-"}), expires_at=self.ground.steady() + grant.ttl_s,
         )  # fmt: skip
         moved = replace(moved, token=tx.locks.add(moved))
-        tell(_about("lock.transferred", grant, to=to.name))
+        tell(about("lock.transferred", grant, to=to.name))
         if to.agent:
-            tell(_about("lock.received", moved, sender=grant.name))
+            tell(about("lock.received", moved, sender=grant.name))
         return moved
 
     # --- looking -----------------------------------------------------------------------------------------------
@@ -217,6 +227,22 @@ class Locks:
         """Grants that stand and may overlap the target."""
         return [grant for grant in tx.locks.around(repo, around(stem(target))) if self.stands(grant)]
 
+    def own(self, tx: Transaction, repo: str, target: str, holder: str) -> Grant | None:
+        """What the holder has of exactly this target."""
+        found = tx.locks.around(repo, Around((stem(target),), "", ""))
+        return next(
+            (one for one in found if one.target == target and one.holder == holder and self.stands(one)), None
+        )
+
+    def look(self, tx: Transaction, asked: LockRequest) -> list[Conflict]:
+        """What would keep the targets from being granted, and what warns; changes nothing."""
+        wish, found = self._wish(asked), []
+        for target in wish.targets:
+            near = self.near(tx, wish.repo, target)
+            seen = judge(target, wish.mode, near, holder=wish.holder, family=wish.family)
+            found += [] if _has(seen, wish.mode) else [*seen.conflicts, *seen.warnings]
+        return found
+
     def held(self, tx: Transaction, repo: str = "", *, holder: str = "") -> list[Grant]:
         """All that stand; reads every row."""
         return [grant for grant in tx.locks.all(repo, holder=holder) if self.stands(grant)]
@@ -229,7 +255,7 @@ class Locks:
             if self.stands(grant):
                 standing.append(grant)
             elif tx.locks.drop(grant.token):
-                tell(_about("lock.expired", grant))
+                tell(about("lock.expired", grant))
         return judge(target, wish.mode, standing, holder=wish.holder, family=wish.family)
 
     def _wish(self, asked: LockRequest) -> Wish:
@@ -243,7 +269,7 @@ class Locks:
         def blocks(wish: Wish) -> list[Link]:
             looked = [self._look(tx, tell, wish, target) for target in wish.targets]
             return [
-                _link(wish, conflict)
+                link(wish, conflict)
                 for found in looked
                 if not _has(found, wish.mode)
                 for conflict in found.conflicts
@@ -257,17 +283,17 @@ class Locks:
         if cycle := graph.cycle(wish):
             self.line.leave(wish.number)
             tell(
-                _event(
+                event(
                     "lock.deadlock",
                     wish.holder,
                     targets=list(wish.targets),
-                    cycle=[_says(link) for link in cycle],
+                    cycle=[says(step) for step in cycle],
                 )
             )
             return replace(refused, outcome=Outcome.DEADLOCK, cycle=cycle)
         if not self.line.enter(waiter):
             holders = sorted({conflict.grant.name for conflict in refused.conflicts})
-            tell(_event("lock.waiting", wish.holder, targets=list(wish.targets), holders=holders))
+            tell(event("lock.waiting", wish.holder, targets=list(wish.targets), holders=holders))
         return replace(refused, outcome=Outcome.QUEUED, position=self.line.position(wish))
 
     def _grant(self, tx: Transaction, asked: LockRequest, looked: dict[str, Judgement]) -> Answer:
@@ -315,52 +341,8 @@ class Locks:
     def _tell_free(self, tell: Tell, repo: str, target: str, holder: str) -> None:
         """An event only if somebody waits: what everybody did is in the audit trail."""
         if self.line.is_anybody():
-            tell(_event("lock.released", holder, repo=repo, target=target))
-
-
-def is_agent(holder: str) -> bool:
-    """Whether a holder is an agent: only ids of others name their kind."""
-    return ":" not in holder
+            tell(event("lock.released", holder, repo=repo, target=target))
 
 
 def _has(found: Judgement, mode: Mode) -> bool:
     return found.own is not None and covers(found.own.mode, mode)
-
-
-def _link(wish: Wish, conflict: Conflict) -> Link:
-    grant = conflict.grant
-    return Link(
-        holder=wish.holder, name=wish.name, target=conflict.target,
-        blocker=grant.holder, blocker_name=grant.name, held=grant.target,
-    )  # fmt: skip
-
-
-def _queued_before(wish: Wish, other: Wish) -> Conflict:
-    """One who waits is in the way like one who holds."""
-    mine, theirs = wish.shared_with(other) or ("", "")
-    grant = Grant(
-        token=0, repo=other.repo, stem=stem(theirs), target=theirs, mode=other.mode, holder=other.holder,
-        name=other.name, reason=other.reason, ttl_s=0.0, since_at=0.0, expires_at=0.0,
-    )  # fmt: skip
-    return Conflict(target=mine, wanted=wish.mode, grant=grant, example=mine, is_waiting=True)
-
-
-def _says(link: Link) -> str:
-    return f"{link.name} waits for {link.target}, held by {link.blocker_name}"
-
-
-def _about(kind: str, grant: Grant, **more: object) -> NewEvent:
-    given = {key: value for key, value in more.items() if value}
-    return _event(
-        kind,
-        grant.holder,
-        repo=grant.repo,
-        target=grant.target,
-        holder=grant.name,
-        token=grant.token,
-        **given,
-    )
-
-
-def _event(kind: str, holder: str, **data: object) -> NewEvent:
-    return NewEvent(kind=kind, agent=holder if is_agent(holder) else "", data=data)

@@ -74,6 +74,12 @@ class SqliteLockRows:
         # The second condition is for the planner: the index is of such rows only.
         return _grants(self._execute(f"{_GRANT} WHERE task = ? AND task != '' ORDER BY token", (task,)))
 
+    def holders(self) -> Sequence[tuple[str, str]]:
+        return self._execute("SELECT DISTINCT holder, life FROM lock").fetchall()
+
+    def late(self, before: float) -> Sequence[Grant]:
+        return _grants(self._execute(f"{_GRANT} WHERE expires_at < ? ORDER BY token", (before,)))
+
     def all(self, repo: str = "", *, holder: str = "") -> Sequence[Grant]:
         return _grants(
             self._execute(
