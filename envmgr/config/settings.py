@@ -18,8 +18,9 @@ from envmgr.config.checking import as_table, check
 from envmgr.config.doors import Http
 from envmgr.config.fields import Strict, fields_of
 from envmgr.config.files import read
+from envmgr.config.locks import Locks
 from envmgr.config.merging import merge
-from envmgr.config.nodes import Table, find, leaves, text_leaf
+from envmgr.config.nodes import Items, Table, find, leaves, text_leaf
 from envmgr.config.problems import BadFile, Mark, Problem, did_you_mean, dotted, raise_errors
 
 PREFIX = "ENVMGR_"
@@ -27,7 +28,7 @@ SYSTEM = Path("/etc/envmgr/config.toml")
 REPOSITORY = ".envmgr.toml"
 DEFAULT = "default"
 # A repository is not always its reader's own: it may not name places of the host, nor weaken its limits.
-_REPOSITORY_KEYS = {("ports", "block")}
+_REPOSITORY_KEYS = {("ports", "block"), ("locks", "rules")}
 
 
 class Host(Strict):
@@ -228,6 +229,28 @@ class Audit(Strict):
     """Days after which these files are deleted."""
 
 
+class Sessions(Strict):
+    """Who works beside whom, and what is left by those that ended."""
+
+    stale_s: Annotated[float, Field(ge=0.1, le=30 * 86_400)] = 900.0
+    """Seconds without a sign of life after which a session counts as stale; what it held is given back."""
+    period_s: Annotated[float, Field(ge=0.01, le=3600)] = 2.0
+    """Seconds between two looks at sessions; signs of life are written down this often."""
+    keep_days: Annotated[float, Field(gt=0, le=3650)] = 90.0
+    """Days for which handoffs and ended sessions are kept; the newest handoff of each agent stays."""
+
+
+class Memory(Strict):
+    """What agents remember for each other."""
+
+    dedup_window_s: Annotated[float, Field(ge=0, le=30 * 86_400)] = 3600.0
+    """Seconds within which the same memory is stored once."""
+    half_life_days: Annotated[float, Field(gt=0, le=36_500)] = 90.0
+    """Days after which a memory has lost half of what age can take from its rank, a fifth at most."""
+    model: Path | None = None
+    """Folder of a sentence model (MiniLM: `model.safetensors`, `tokenizer.json`, `config.json`) that reranks what full text found; needs the extra `vectors`."""
+
+
 class Log(Strict):
     """What envmgr writes about itself."""
 
@@ -275,8 +298,14 @@ class Settings(BaseSettings):
     """How long things are kept."""
     http: Http = Http()
     """HTTP on TCP, beside the daemon's Unix socket."""
+    locks: Locks = Locks()
+    """Files and keys that agents hold."""
     audit: Audit = Audit()
     """The record of who asked for what."""
+    sessions: Sessions = Sessions()
+    """Who works beside whom."""
+    memory: Memory = Memory()
+    """What agents remember for each other."""
     log: Log = Log()
     """What envmgr writes about itself."""
 
@@ -347,7 +376,7 @@ def _not_for_repositories(tree: Table) -> list[Problem]:
             hint=f"A repository may set {allowed}; put the rest into your own config.toml.",
         )
         for path, leaf in leaves(tree)
-        if path not in _REPOSITORY_KEYS
+        if path[:2] not in _REPOSITORY_KEYS
     ]
 
 
@@ -374,6 +403,8 @@ def _table(said: Mapping[str, object], prefix: str) -> Table:
     items = {
         key: _table(value, f"{prefix}{key.upper()}__")
         if isinstance(value, Mapping)
+        else Items(marks[key], [text_leaf(marks[key], str(item)) for item in value])
+        if isinstance(value, list)
         else text_leaf(marks[key], str(value))
         for key, value in said.items()
     }
