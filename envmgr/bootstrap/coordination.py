@@ -8,11 +8,13 @@ from anyio.abc import TaskGroup
 
 from envmgr.aio import tasks
 from envmgr.config.settings import Settings
+from envmgr.core.recalling import DAY_S
 from envmgr.runtime.supervisor import Supervisor
 from envmgr.services.audit.recording import AuditedStore
 from envmgr.services.coordination import Coordination
 from envmgr.services.ground import Ground
 from envmgr.services.keys import Keys
+from envmgr.services.memory import MemoryRules, Recollection
 
 
 async def coordination(supervisor: Supervisor, settings: Settings) -> Coordination:
@@ -25,7 +27,18 @@ async def coordination(supervisor: Supervisor, settings: Settings) -> Coordinati
     keys = Keys(ground)
     await keys.load()
     supervisor.systems = replace(systems, keys=keys)  # whoever starts an assistant gives it one
-    return Coordination(ground=ground, recorder=systems.store, keys=keys)
+    return Coordination(
+        ground=ground,
+        recorder=systems.store,
+        keys=keys,
+        memory=_memory(ground, settings),
+    )
+
+
+def _memory(ground: Ground, settings: Settings) -> Recollection:
+    said = settings.memory
+    rules = MemoryRules(dedup_window_s=said.dedup_window_s, half_life_s=said.half_life_days * DAY_S)
+    return Recollection(ground=ground, rules=rules)
 
 
 def start(services: Coordination, supervisor: Supervisor, group: TaskGroup) -> None:

@@ -68,7 +68,7 @@ def weight(memory: Memory, *, now: float, half_life_s: float, here: Collection[s
         here: Paths that who asks is working on.
     """
     age_s = max(0.0, now - max(memory.at, memory.used_at))
-    factor = 1.0 - _AGE + _AGE * 0.5 ** (age_s / half_life_s)
+    factor = 1.0 - _AGE + _AGE * float(0.5 ** (age_s / half_life_s))
     factor *= 0.75 + 0.5 * memory.importance
     if memory.outcome is not Outcome.NEUTRAL:
         factor *= _TAUGHT

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from envmgr.services.audit.recording import AuditedStore
 from envmgr.services.ground import Ground
 from envmgr.services.keys import Keys
+from envmgr.services.memory import Recollection
 
 
 @dataclass(slots=True, kw_only=True)
@@ -16,3 +17,4 @@ class Coordination:
     ground: Ground
     recorder: AuditedStore
     keys: Keys
+    memory: Recollection

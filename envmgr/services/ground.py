@@ -54,3 +54,7 @@ class Ground:
     async def read(self, query: Callable[[Transaction], T]) -> T:
         """Run a query. Raises as `Store.read`."""
         return await self.store.read(query)
+
+    async def search(self, query: Callable[[Transaction], T]) -> T:
+        """Run a query that may take long. Raises as `Store.read`."""
+        return await self.store.search(query)

@@ -1,4 +1,4 @@
-"""The store on SQLite: one thread writes, one reads.
+"""The store on SQLite: one thread writes, one reads, and one searches, so that nobody waits for a long query.
 
 WAL lets the reader go on while the writer commits. `synchronous = FULL` makes a commit durable before it is answered;
 sharing it among all changes that wait (group commit) makes that cheap.
@@ -25,10 +25,17 @@ T = TypeVar("T")
 class SqliteStore:
     """`envmgr.protocols.store.Store` in one file. Belongs to the event loop it was opened in."""
 
-    def __init__(self, path: Path, writing: sqlite3.Connection, reading: sqlite3.Connection) -> None:
-        writer, reader = _Writer(path, writing), _Reader(path, reading)
+    def __init__(
+        self,
+        path: Path,
+        writing: sqlite3.Connection,
+        reading: sqlite3.Connection,
+        searching: sqlite3.Connection,
+    ) -> None:
+        writer, reader, searcher = _Writer(path, writing), _Reader(path, reading), _Reader(path, searching)
         self._writes: Lane[Transaction] = Lane("store-writer", writer.work, close=writing.close)
         self._reads: Lane[Transaction] = Lane("store-reader", reader.work, close=reading.close)
+        self._searches: Lane[Transaction] = Lane("store-searcher", searcher.work, close=searching.close)
 
     @classmethod
     async def open(cls, path: Path) -> SqliteStore:
@@ -37,8 +44,7 @@ class SqliteStore:
         Raises:
             Unavailable: It is damaged, locked, of a newer envmgr, or cannot be read or written.
         """
-        writing, reading = await blocking.act("file", _open, path)
-        return cls(path, writing, reading)
+        return cls(path, *await blocking.act("file", _open, path))
 
     async def write(self, change: Callable[[Transaction], T]) -> T:
         return await self._writes.ask(change)
@@ -46,25 +52,33 @@ class SqliteStore:
     async def read(self, query: Callable[[Transaction], T]) -> T:
         return await self._reads.ask(query)
 
+    async def search(self, query: Callable[[Transaction], T]) -> T:
+        return await self._searches.ask(query)
+
     async def close(self) -> None:
         # The writer last: whoever closes last checkpoints the log and deletes it, and only the writer may write.
+        await self._searches.close()
         await self._reads.close()
         await self._writes.close()
 
 
-def _open(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection]:
+def _open(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection, sqlite3.Connection]:
+    """One to write, two to read."""
+    opened: list[sqlite3.Connection] = []
     try:
         prepare(path)
-        writing = connect(path)
         try:
-            reading = connect(path)
+            opened += (connect(path) for _ in range(3))
+            for reading in opened[1:]:
+                reading.execute("PRAGMA query_only = ON")
         except BaseException:
-            writing.close()
+            for connection in opened:
+                connection.close()
             raise
-        reading.execute("PRAGMA query_only = ON")
     except (sqlite3.Error, OSError) as error:
         raise unavailable(error, path) from error
-    return writing, reading
+    writing, reading, searching = opened
+    return writing, reading, searching
 
 
 class _Writer:
