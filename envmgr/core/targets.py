@@ -89,7 +89,7 @@ def path_target(path: str) -> Target:
 
     Characters that a target cannot have become `?`.
     """
-    names = (re.sub(r"^\s|\s$|[\x00-\x1f\x7f\ud800-\udfff]", "?", name) for name in path.split("/"))
+    names = (re.sub(r"^\s|\s$|[*\x00-\x1f\x7f\ud800-\udfff]", "?", name) for name in path.split("/"))
     return parse_target("./" + "/".join(names).removeprefix("./"))
 
 
