@@ -1,4 +1,4 @@
-"""The registry as plain data: for the command line, the OpenAPI document and the reference pages.
+"""The registry as plain data: for the command line and the reference pages.
 
 Faces that must start quickly read the generated files instead of importing pydantic models.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
 
 from envmgr.app.faces import FROM_HTTP
 from envmgr.app.registry import OPERATIONS, Operation
@@ -74,48 +73,3 @@ def _param(name: str, schema: dict[str, Any], *, is_required: bool) -> dict[str,
 def served() -> list[Operation]:
     """All operations that HTTP offers, by name."""
     return [op for op in _by_name() if op.name not in FROM_HTTP]
-
-
-def openapi(version: str) -> dict[str, Any]:
-    """OpenAPI 3.1 of everything the daemon serves."""
-    models: list[tuple[type[BaseModel], Any]] = []
-    for op in served():
-        models += [(op.takes, "validation"), (op.gives, "serialization")]
-    refs, definitions = models_json_schema(
-        list(dict.fromkeys(models)), ref_template="#/components/schemas/{model}"
-    )
-    routes: dict[str, Any] = {}
-    for op in served():
-        routes.setdefault(op.route[1], {})[op.route[0].lower()] = _route(op, refs)
-    return {
-        "openapi": "3.1.0",
-        "info": {"title": "envmgr", "version": version, "description": "The daemon, over its Unix socket."},
-        "paths": routes,
-        "components": {"schemas": definitions.get("$defs", {})},
-    }
-
-
-def _route(op: Operation, refs: Any) -> dict[str, Any]:
-    in_path = [name for name in op.takes.model_fields if f"{{{name}}}" in op.route[1]]
-    properties = op.takes.model_json_schema().get("properties", {})
-    parameters = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in in_path
-    ]
-    route: dict[str, Any] = {"operationId": op.name, "summary": op.summary, "description": op.doc}
-    if op.route[0] == "GET":
-        parameters += [
-            {
-                "name": name,
-                "in": "query",
-                "required": op.takes.model_fields[name].is_required(),
-                "schema": schema,
-            }
-            for name, schema in properties.items()
-            if name not in in_path
-        ]
-    else:
-        route["requestBody"] = {"content": {"application/json": {"schema": refs[op.takes, "validation"]}}}
-    kind = "application/x-ndjson" if op.stream else "application/json"
-    answer = {"description": op.summary, "content": {kind: {"schema": refs[op.gives, "serialization"]}}}
-    problem = {"description": "A problem: code, message, hint, retryable, details, request"}
-    return {**route, "parameters": parameters, "responses": {"200": answer, "default": problem}}

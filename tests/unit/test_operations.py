@@ -14,9 +14,11 @@ import httpx
 import pytest
 from pydantic import Field
 
+from envmgr.app.aliases import aliases
 from envmgr.app.context import App
 from envmgr.app.faces import FROM_CLI, FROM_HTTP
-from envmgr.app.manifest import manifest, openapi, params, served
+from envmgr.app.manifest import manifest, params, served
+from envmgr.app.openapi import openapi
 from envmgr.app.operations import Operation, operation, parse
 from envmgr.app.registry import OPERATIONS
 from envmgr.app.shapes import Ask, argument, option, supplied
@@ -244,17 +246,19 @@ def test_the_openapi_document_describes_exactly_what_is_served() -> None:
         (m.upper(), path, route["operationId"]) for path, r in paths.items() for m, route in r.items()
     }
 
-    assert described == {(*op.route, op.name) for op in served()}
+    own = {(*op.route, op.name) for op in served()}
+    others = {(*alias.route, alias.op.name) for alias in aliases()}
+    assert {(*route, name.partition("--")[0]) for *route, name in described} == own | others
 
 
 @proves("OPS-004")
 def test_every_reference_of_the_openapi_document_leads_somewhere() -> None:
     document = openapi("1")
-    schemas = document["components"]["schemas"]
+    known = {
+        f"#/components/{kind}/{name}" for kind, of_kind in document["components"].items() for name in of_kind
+    }
 
-    dangling = [
-        ref for ref in _references(document) if ref.removeprefix("#/components/schemas/") not in schemas
-    ]
+    dangling = [ref for ref in _references(document) if ref not in known]
 
     assert document["openapi"] == "3.1.0"
     assert dangling == []
@@ -270,8 +274,9 @@ def test_every_route_of_the_openapi_document_names_its_parameters_and_answers(op
     in_query = {p["name"] for p in route["parameters"] if p["in"] == "query"}
     assert in_path == re.findall(r"\{(\w+)\}", op.route[1])
     assert all(p["required"] for p in route["parameters"] if p["in"] == "path")
-    if op.route[0] == "GET":
-        assert in_query == set(op.takes.model_fields) - set(in_path)
+    if op.route[0] in ("GET", "DELETE"):
+        assert in_query == {p["name"] for p in route["parameters"]} - set(in_path)
+        assert len(in_query) == len(op.takes.model_fields) - len(in_path)
     else:
         assert "requestBody" in route
     kind = "application/x-ndjson" if op.stream else "application/json"

@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from envmgr.app.manifest import manifest, openapi, served
+from envmgr.app.manifest import manifest, served
+from envmgr.app.openapi import openapi
 from envmgr.app.tools import tools
 from envmgr.interfaces.cli.main import root
 

@@ -91,7 +91,12 @@ async def _serve(folder: Path, lock: int) -> None:
     """Adopt what runs, then open the socket; on the way out close it first."""
     async with daemon() as app, anyio.create_task_group() as group:
         rates, mounts = Rates(app.door), {"/mcp": Endpoint(app)}
-        doors = [(_server(application(app, rates=rates, mounts=mounts)), listening.on_socket(folder / paths.SOCKET))]
+        doors = [
+            (
+                _server(application(app, rates=rates, mounts=mounts)),
+                listening.on_socket(folder / paths.SOCKET),
+            )
+        ]
         tcp = listening.on_tcp(app.door.listen) if app.door.listen else None
         if tcp is not None:
             app.is_on_tcp = True

@@ -14,9 +14,11 @@ from dataclasses import dataclass, field
 
 import anyio
 
+from envmgr.app.aliases import aliases
 from envmgr.app.calling import perform, stream
 from envmgr.app.context import App
-from envmgr.app.manifest import openapi, served
+from envmgr.app.manifest import served
+from envmgr.app.openapi import openapi
 from envmgr.errors import EnvmgrError
 from envmgr.interfaces.http.access import Door, Rates
 from envmgr.interfaces.http.answers import Answer, answer, problem
@@ -51,7 +53,8 @@ class Application:
     def __init__(self, app: App, door: Door, *, rates: Rates, mounts: Mapping[str, Mounted]) -> None:
         self._app, self._door, self._rates, self._mounts = app, door, rates, mounts
         self._document = b""
-        self.routes = Routes((*op.route, op) for op in served())
+        others = ((*alias.route, alias.op) for alias in aliases())
+        self.routes = Routes([*((*op.route, op) for op in served()), *others])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request (ASGI 3)."""
