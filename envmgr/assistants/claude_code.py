@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 from collections.abc import Mapping, Sequence
@@ -11,11 +10,13 @@ from typing import ClassVar
 
 from envmgr.assistants import claude_config, claude_hooks, claude_screen, claude_talks
 from envmgr.assistants.command import find_executable
+from envmgr.assistants.launching import SERVER, has_flag, hook_line, references, words, write_json
 from envmgr.errors import ConfigError
 from envmgr.model.spec import AssistantSpec
 from envmgr.protocols.assistant import Place, Report, Start
 
 _SETTINGS = "claude-settings.json"
+_TOOLS = "claude-mcp.json"
 _DEFAULT_MODE = "acceptEdits"
 _BYPASS = "bypassPermissions"
 _INSTALL = (
@@ -33,9 +34,10 @@ class ClaudeCodeAssistant:
     reports: ClassVar[bool] = True
     converses: ClassVar[bool] = True
     greets: ClassVar[bool] = True
+    pastes_for_s: ClassVar[float] = 0.0
 
     def check(self, spec: AssistantSpec, env: Mapping[str, str]) -> str:
-        if any(word.split("=")[0] == "--settings" for word in spec.args):
+        if has_flag(spec.args, "--settings"):
             raise ConfigError(
                 "agent.args may not hold --settings: envmgr needs it for its hooks",
                 hint="Put these settings into .claude/settings.json of the repository or of your home.",
@@ -46,7 +48,7 @@ class ClaudeCodeAssistant:
                 f"Claude Code refuses {_BYPASS} as root",
                 hint="Choose another permission_mode or user; in a sandbox, set IS_SANDBOX=1 in the template's env.",
             )
-        return find_executable(_words(spec)[0], env, install=_INSTALL)
+        return find_executable(words(spec, "claude")[0], env, install=_INSTALL)
 
     def prepare(self, spec: AssistantSpec, place: Place) -> Start:
         executable = self.check(spec, place.env)
@@ -55,9 +57,10 @@ class ClaudeCodeAssistant:
         settings = _write_settings(place.home / _SETTINGS, spec=spec, place=place)
         model = ("--model", spec.model) if spec.model else ()
         # Without --permission-mode the CLI's own default holds, which changes between its versions.
-        flags = ("--settings", str(settings), "--permission-mode", _mode(spec), *model, *_talk(spec, place))
+        given = ("--settings", str(settings), *_tools(place), "--permission-mode", _mode(spec))
+        flags = (*given, *model, *_talk(spec, place))
         quiet = {name: value for name, value in _QUIET.items() if name not in place.env}
-        return Start(argv=(executable, *_words(spec)[1:], *flags, *spec.args), env=quiet)
+        return Start(argv=(executable, *words(spec, "claude")[1:], *flags, *spec.args), env=quiet)
 
     def forget(self, spec: AssistantSpec, place: Place) -> None:
         """Take back the trust; that the person knows Claude Code and approved a key remains."""
@@ -74,14 +77,9 @@ def _mode(spec: AssistantSpec) -> str:
     return spec.permission_mode or _DEFAULT_MODE
 
 
-def _words(spec: AssistantSpec) -> Sequence[str]:
-    command = spec.command or ("claude",)
-    return (command,) if isinstance(command, str) else command
-
-
 def _talk(spec: AssistantSpec, place: Place) -> Sequence[str]:
     """Go on with the agent's conversation, or begin it under its id; who names one in the arguments has said which."""
-    if not place.conversation or any(word.split("=")[0] in _OWN_TALK for word in spec.args):
+    if not place.conversation or has_flag(spec.args, *_OWN_TALK):
         return ()
     is_begun = claude_talks.exists(place.env, place.conversation)
     return ("--resume" if is_begun else "--session-id", place.conversation)
@@ -89,23 +87,34 @@ def _talk(spec: AssistantSpec, place: Place) -> Sequence[str]:
 
 def _write_settings(file: Path, *, spec: AssistantSpec, place: Place) -> Path:
     """Settings of this session only; they add to the person's and the repository's."""
-    hooks = {hook: _hook([*place.hook_command, hook]) for hook in claude_hooks.HOOKS}
+    hooks = {hook: _hook(hook_line(place.hook_command, hook)) for hook in claude_hooks.HOOKS}
     if place.handoff is not None:
         # What this hook prints goes to the model, without a turn of its own. A new system prompt would not: a conversation
         # keeps its first one.
         tell = {"type": "command", "command": f"cat {shlex.quote(str(place.handoff))} 2>/dev/null || true"}
         hooks["SessionStart"].append({"matcher": "startup|resume", "hooks": [tell]})
     settings: dict[str, object] = {"hooks": hooks}
+    if place.tools_command:
+        settings["permissions"] = {"allow": [f"mcp__{SERVER}"]}
     if _mode(spec) == _BYPASS:
         # The template has already said yes to what Claude Code would ask now.
         settings["skipDangerousModePermissionPrompt"] = True
-    new = file.with_name(f"{file.name}.new")
-    new.write_text(json.dumps(settings, indent=2), encoding="utf-8")
-    new.chmod(0o600)
-    return new.replace(file)
+    return write_json(file, settings)
 
 
-def _hook(command: Sequence[str]) -> list[object]:
+def _tools(place: Place) -> Sequence[str]:
+    """envmgr's tools, beside the MCP servers that the person and the repository have."""
+    if not place.tools_command:
+        return ()
+    server = {
+        "command": place.tools_command[0],
+        "args": place.tools_command[1:],
+        "env": references(place, "${{{}}}"),
+        "alwaysLoad": True,  # else the model sees none of its tools before it has searched for them
+    }
+    return ("--mcp-config", str(write_json(place.home / _TOOLS, {"mcpServers": {SERVER: server}})))
+
+
+def _hook(line: str) -> list[object]:
     # Never a failure: exit status 2, which Python also has for a missing script, would forbid every tool call.
-    line = f"{shlex.join(command)} >/dev/null 2>&1 || true"
     return [{"hooks": [{"type": "command", "command": line, "timeout": _HOOK_TIMEOUT_S}]}]

@@ -11,8 +11,11 @@ from pathlib import Path
 
 from envmgr.app.paths import SOCKET
 from envmgr.assistants.claude_code import ClaudeCodeAssistant
+from envmgr.assistants.codex import CodexAssistant
 from envmgr.assistants.command import CommandAssistant
+from envmgr.assistants.gemini import GeminiAssistant
 from envmgr.assistants.hooks import hook_command
+from envmgr.assistants.opencode import OpencodeAssistant
 from envmgr.config.settings import Settings
 from envmgr.config.templates.environment import Secrets
 from envmgr.drivers import command
@@ -50,7 +53,13 @@ def systems(
     def hooks(agent: AgentId, generation: int, home: Path) -> Sequence[str]:
         return hook_command(sys.executable, folder / SOCKET, agent=agent, generation=generation, home=home)
 
-    assistants = (CommandAssistant(), ClaudeCodeAssistant())
+    assistants = (
+        CommandAssistant(),
+        ClaudeCodeAssistant(),
+        CodexAssistant(),
+        GeminiAssistant(),
+        OpencodeAssistant(),
+    )
     remembered = Secrets()
     return Systems(
         store=store,

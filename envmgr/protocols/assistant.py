@@ -85,6 +85,8 @@ class Assistant(Protocol):
     """Whether it can go on with a conversation after its end."""
     greets: ClassVar[bool]
     """Whether a hook tells that it has started; if not, its screen does."""
+    pastes_for_s: ClassVar[float]
+    """For how long after a paste is shown it takes an Enter for a part of it."""
 
     def check(self, spec: AssistantSpec, env: Mapping[str, str]) -> str:
         """Path of the executable. Raises Unavailable with how to install it."""

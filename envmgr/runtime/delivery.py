@@ -50,7 +50,11 @@ async def _paste(inc: Incarnation, text: str) -> tuple[str, str]:
     await _settle(inc, pane)
     before = await inc.systems.terminals.screen(pane)
     await inc.systems.terminals.paste(pane, text)
-    return pane, await _changed(inc, pane, before, _SHOWN_S)
+    shown = await _changed(inc, pane, before, _SHOWN_S)
+    if not inc.assistant.pastes_for_s:
+        return pane, shown
+    await anyio.sleep(inc.assistant.pastes_for_s)
+    return pane, await inc.systems.terminals.screen(pane)
 
 
 async def _is_taken(inc: Incarnation, pane: str, pasted: str, reports: Reports) -> bool:

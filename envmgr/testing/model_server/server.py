@@ -7,6 +7,7 @@ import json
 import re
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -135,5 +136,6 @@ async def _send(
     if cuts and request.transport is not None:
         request.transport.abort()
     else:
-        await response.write_eof()
+        with suppress(ConnectionResetError):  # some hang up once they have what they need
+            await response.write_eof()
     return response

@@ -1,0 +1,34 @@
+"""What Gemini CLI's hooks say about its activity. Measured with 0.61.0; see docs/reference/assistants.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from envmgr.assistants.launching import text_of
+from envmgr.model.agent import Activity
+from envmgr.protocols.assistant import Report
+
+HOOKS = ("SessionStart", "SessionEnd", "BeforeAgent", "AfterAgent", "BeforeTool", "AfterTool", "Notification")
+_MEANS = {
+    "SessionStart": Activity.READY,
+    "BeforeAgent": Activity.WORKING,
+    "BeforeTool": Activity.WORKING,
+    "AfterTool": Activity.WORKING,
+    "AfterAgent": Activity.READY,
+}
+_DETAIL_CHARS = 200
+
+
+def understand(hook: str, payload: Mapping[str, object]) -> Report:
+    """Translate one hook call; an unknown one changes nothing."""
+    activity, remark = _MEANS.get(hook), text_of(payload, "tool_name")
+    if hook == "Notification":
+        remark = text_of(payload, "notification_type")
+        activity = Activity.AWAITING_INPUT if remark == "ToolPermission" else None
+    return Report(
+        activity=activity,
+        detail=f"{hook} {remark}".strip()[:_DETAIL_CHARS],
+        conversation=text_of(payload, "session_id") if hook == "SessionStart" else "",
+        prompt=text_of(payload, "prompt") if hook == "BeforeAgent" else "",
+        ends_turn=hook == "AfterAgent",
+    )
