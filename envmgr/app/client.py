@@ -27,6 +27,7 @@ _STOP_S = 30.0
 _NO_SUCH_ROUTE = (404, 405)
 _INFO = "/api/v1/daemon"
 _NOWHERE = "/api/v1/-"
+_KEY = "ENVMGR_AGENT_KEY"  # protocols.assistant.KEY_VARIABLE, whose module costs more than all of this
 _LONGEST_SOCKET = 100  # bytes; unix(7) has 108, and tmux wants some of them for its lock
 
 
@@ -93,7 +94,7 @@ def request(
     connection = connect()
     payload = b"" if body is None else json.dumps(body).encode()
     lines = [f"{method} {path} HTTP/1.1", "Host: envmgr", f"Accept: {accept}", "Connection: close"]
-    lines += [f"{key}: {value}" for key, value in (headers or {}).items()]
+    lines += [f"{key}: {value}" for key, value in {**identity(), **(headers or {})}.items()]
     lines += ["Content-Type: application/json", f"Content-Length: {len(payload)}", "", ""]
     with contextlib.suppress(BrokenPipeError):  # what it said before it went, or that it went, is told below
         connection.sendall("\r\n".join(lines).encode("latin-1") + payload)
@@ -104,6 +105,12 @@ def request(
         response.close()
         raise _problem(problem, response.status, path=path)
     return response
+
+
+def identity() -> dict[str, str]:
+    """The header that says who asks: an agent, where its assistant runs; the person, without one."""
+    key = os.environ.get(_KEY, "").strip()
+    return {"X-API-Key": key} if key.isascii() and key.isprintable() and key else {}
 
 
 def connect() -> socket.socket:
