@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from anyio.abc import TaskGroup
 
 from envmgr.aio import tasks
+from envmgr.bootstrap.lock_rules import LockRules
 from envmgr.config.settings import Settings
 from envmgr.core.recalling import DAY_S
+from envmgr.model.lock import LockPolicy
+from envmgr.runtime.lock_holders import LockHolders, life_of
 from envmgr.runtime.supervisor import Supervisor
 from envmgr.services.audit.recording import AuditedStore
 from envmgr.services.coordination import Coordination
 from envmgr.services.ground import Ground
 from envmgr.services.keys import Keys
+from envmgr.services.lock_desk import LockDesk
+from envmgr.services.lock_keeping import LockKeeping
+from envmgr.services.locks import Locks
 from envmgr.services.memory import MemoryRules, Recollection
 
 
@@ -27,11 +34,14 @@ async def coordination(supervisor: Supervisor, settings: Settings) -> Coordinati
     keys = Keys(ground)
     await keys.load()
     supervisor.systems = replace(systems, keys=keys)  # whoever starts an assistant gives it one
+    locks = _locks(ground, supervisor, settings)
     return Coordination(
         ground=ground,
-        recorder=systems.store,
+        audit=await auditing.trail(systems.store, supervisor, settings),
         keys=keys,
         memory=_memory(ground, settings),
+        locks=locks,
+        lock_desk=LockDesk(locks),
     )
 
 
@@ -41,6 +51,16 @@ def _memory(ground: Ground, settings: Settings) -> Recollection:
     return Recollection(ground=ground, rules=rules)
 
 
+def _locks(ground: Ground, supervisor: Supervisor, settings: Settings) -> Locks:
+    said = settings.locks
+    policy = LockPolicy(
+        ttl_s=said.ttl_s, grace_s=said.grace_s, age_s=said.age_s, look_every_s=said.look_every_s,
+        renew_every_s=said.renew_every_s,
+    )  # fmt: skip
+    return Locks(ground, policy, life=partial(life_of, supervisor), rules=LockRules(settings))
+
+
 def start(services: Coordination, supervisor: Supervisor, group: TaskGroup) -> None:
     """Begin what the services do by themselves; agents have been adopted."""
-    tasks.keep(group, "recording", services.recorder.run)
+    services.audit.start(group)
+    LockHolders(supervisor, LockKeeping(services.locks)).start(group)

@@ -134,12 +134,14 @@ class LockPolicy:
         ttl_s: When nobody says.
         grace_s: How long after its end a grant stands, for its holder alone.
         age_s: Waiting that counts like the next better class.
+        look_every_s: How often holders are looked at, beside the events.
         renew_every_s: How often signs of life are written down.
     """
 
     ttl_s: float = 300.0
     grace_s: float = 10.0
     age_s: float = 60.0
+    look_every_s: float = 0.5
     renew_every_s: float = 5.0
 
 

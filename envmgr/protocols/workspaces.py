@@ -178,6 +178,9 @@ class Workspaces(Protocol):
     async def reclaim(self, repo: Repository, worktree: Worktree, owner: str) -> Reclaimed:
         """Put back what ties a worktree to its owner: git's lock with its name, and the link of its folder. Touches no other file."""
 
+    async def changed(self, worktree: Worktree) -> Sequence[str]:
+        """Paths with uncommitted changes, untracked ones included. Raises Unobservable when git cannot tell."""
+
     async def work(self, worktree: Worktree) -> Work:
         """What would be lost with it. Raises Unobservable when git cannot tell."""
 

@@ -68,10 +68,10 @@ def _life(actor: Actor) -> str:
 class LockHolders:
     """Watches holders, and wakes who waits."""
 
-    def __init__(self, supervisor: Supervisor, keeping: LockKeeping, *, every_s: float) -> None:
+    def __init__(self, supervisor: Supervisor, keeping: LockKeeping) -> None:
         self._supervisor = supervisor
         self._keeping = keeping
-        self._every_s = every_s
+        self._every_s = keeping.locks.policy.look_every_s
 
     def start(self, group: TaskGroup) -> None:
         """From now on; agents that run have been adopted, and count as having given a sign of life."""

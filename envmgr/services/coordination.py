@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from envmgr.services.audit.recording import AuditedStore
+from envmgr.services.audit.trail import Trail
 from envmgr.services.ground import Ground
 from envmgr.services.keys import Keys
+from envmgr.services.lock_desk import LockDesk
+from envmgr.services.locks import Locks
 from envmgr.services.memory import Recollection
 
 
@@ -15,6 +17,8 @@ class Coordination:
     """What agents coordinate through; made once by `bootstrap.coordination`."""
 
     ground: Ground
-    recorder: AuditedStore
+    audit: Trail
     keys: Keys
     memory: Recollection
+    locks: Locks
+    lock_desk: LockDesk

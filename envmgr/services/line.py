@@ -23,6 +23,7 @@ class Waiter:
 
     wish: Wish
     wake: anyio.Event = field(default_factory=anyio.Event)
+    has_asked: bool = False
 
 
 class Line:

@@ -64,18 +64,26 @@ class LockDesk:
 
     async def _wait(self, asked: LockRequest, waiter: Waiter, wait_s: float) -> Answer:
         answer = await self._attempt(asked, waiter)
+        call = calls.current()
         with anyio.move_on_after(wait_s):
             while answer.outcome is Outcome.QUEUED:
                 await waiter.wake.wait()
                 waiter.wake = anyio.Event()
+                if call is not None:
+                    call.is_written = False  # that it waits is recorded; what comes of it is still to be
                 answer = await self._attempt(asked, waiter)
         return answer
 
     async def _attempt(self, asked: LockRequest, waiter: Waiter | None) -> Answer:
         call = calls.current()
+        is_again = waiter is not None and waiter.has_asked
+        if waiter is not None:
+            waiter.has_asked = True
 
         def change(tx: Transaction, tell: Tell) -> Answer:
             answer = self._locks.take(tx, tell, asked, waiter=waiter)
+            if is_again and call is not None and answer.outcome is Outcome.QUEUED:
+                call.is_written = True
             _note(
                 call, asked.targets, outcome=answer.outcome, tokens=[grant.token for grant in answer.grants]
             )

@@ -42,6 +42,16 @@ async def work(worktree: Worktree) -> Work:
     return Work(changed=tuple(changed[:_NAMED]), unpushed=unpushed, in_progress=under_way)
 
 
+async def changed(worktree: Worktree) -> Sequence[str]:
+    """See `Workspaces.changed`."""
+    try:
+        return await _changes(worktree.path)
+    except Unobservable:
+        raise
+    except Unavailable as error:
+        raise Unobservable(error.message, hint=error.hint) from error
+
+
 async def history(worktree: Worktree) -> Sequence[Commit]:
     """See `Workspaces.history`."""
     wanted = f"{worktree.base}..refs/heads/{worktree.branch}"

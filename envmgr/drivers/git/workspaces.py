@@ -140,6 +140,9 @@ class GitWorkspaces:
     async def behind(self, worktree: Worktree, tip: str) -> int:
         return await work.behind(worktree, tip)
 
+    async def changed(self, worktree: Worktree) -> Sequence[str]:
+        return await work.changed(worktree)
+
     async def work(self, worktree: Worktree) -> Work:
         return await work.work(worktree)
 
