@@ -143,6 +143,7 @@ ASSISTANT: Mapping[str, Rule] = {
     "ready_s": _both(Impact.NONE, _AT_START),
     "permission_mode": _both(Impact.REPLAN, _AT_START),
     "resume": _both(Impact.LIVE),
+    "capabilities": _both(Impact.LIVE),
     "tools": _both(Impact.REPLAN, _AT_START),
     "scopes": _both(Impact.REPLAN, _AT_START),
 }

@@ -81,6 +81,7 @@ class AssistantSpec:
         prompt: First prompt, delivered when the assistant is ready.
         keys: tmux key names sent first when stopping, before the signal.
         resume: `auto`: started again, it goes on with its conversation, where it can; `never`.
+        capabilities: What it can be given to do.
         tools: Which of envmgr's MCP tools it gets: `compact`, `all`, or `off`.
         scopes: What its key is good for; None: what agents' keys are good for.
     """
@@ -97,6 +98,7 @@ class AssistantSpec:
     ready_s: float = 60.0
     permission_mode: str | None = None
     resume: str = "auto"
+    capabilities: tuple[str, ...] = ()
     tools: str = "compact"
     scopes: tuple[str, ...] | None = None
 

@@ -81,6 +81,8 @@ class Agent(Strict):
     """When it counts as started."""
     permission_mode: Annotated[str | None, BeforeValidator(_given)] = None
     """Passed to assistants that know one, such as `acceptEdits`."""
+    capabilities: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = ()
+    """What it can be given to do, in your own words, such as `python` or `review`; others find it by them, and tasks may ask for them."""
     tools: Literal["compact", "all", "off"] = "compact"
     """Which of envmgr's tools it gets over MCP: some twenty for working together, all of them, or none."""
     scopes: Annotated[tuple[str, ...] | None, AfterValidator(lambda names: names and _scopes(names))] = None

@@ -134,6 +134,7 @@ def _assistant(agent: Agent, answers: Answers, services: Services) -> AssistantS
         ready_s=agent.ready.timeout,
         permission_mode=agent.permission_mode,
         resume=agent.resume,
+        capabilities=agent.capabilities,
         tools=agent.tools,
         scopes=agent.scopes,
     )
