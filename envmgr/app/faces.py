@@ -7,6 +7,7 @@ FROM_CLI = {
     "daemon.info": "`daemon status` shows it, also when no daemon runs",
     "daemon.shutdown": "`daemon stop` asks for it and waits for the end",
     "events.add": "programs note what they saw; a person tells an agent with `send`",
+    "task.batch": "`task add --file` reads the file and asks for it",
 }
 FROM_HTTP = {
     "daemon.start": "who can ask over HTTP has a daemon already",

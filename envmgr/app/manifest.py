@@ -55,19 +55,28 @@ def _param(name: str, schema: dict[str, Any], *, is_required: bool) -> dict[str,
     hints = schema["cli"]
     kinds = [s for s in schema.get("anyOf", [schema]) if s.get("type") != "null"]
     kind = kinds[0]
+    default = schema.get("default")
+    is_object = kind.get("type") == "object" or isinstance(default, dict)  # the model reads JSON text
     return {
         "name": name,
-        "type": kind["items"]["type"] if kind.get("type") == "array" else kind.get("type", "string"),
+        "type": "string" if is_object else _plain_type(kind),
         "multiple": kind.get("type") == "array",
         "argument": hints.get("argument", False),
         "short": hints.get("short", ""),
         "supplied": hints.get("supplied", ""),
         "required": is_required,
-        "default": schema.get("default"),
+        "default": "" if is_object else default,
         "least": kind.get("minimum", schema.get("minimum")),
         "most": kind.get("maximum", schema.get("maximum")),
         "help": schema.get("description", ""),
     }
+
+
+def _plain_type(kind: dict[str, Any]) -> str:
+    found: str = kind.get("type", "string")
+    if found == "array":
+        found = kind["items"].get("type", "string")
+    return found
 
 
 def served() -> list[Operation]:

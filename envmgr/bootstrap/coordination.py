@@ -8,6 +8,7 @@ from functools import partial
 from anyio.abc import TaskGroup
 
 from envmgr.aio import tasks
+from envmgr.bootstrap import auditing, queueing
 from envmgr.bootstrap.lock_rules import LockRules
 from envmgr.config.settings import Settings
 from envmgr.core.recalling import DAY_S
@@ -35,6 +36,7 @@ async def coordination(supervisor: Supervisor, settings: Settings) -> Coordinati
     await keys.load()
     supervisor.systems = replace(systems, keys=keys)  # whoever starts an assistant gives it one
     locks = _locks(ground, supervisor, settings)
+    queue = queueing.work_queue(ground, settings)
     return Coordination(
         ground=ground,
         audit=await auditing.trail(systems.store, supervisor, settings),
@@ -42,6 +44,8 @@ async def coordination(supervisor: Supervisor, settings: Settings) -> Coordinati
         memory=_memory(ground, settings),
         locks=locks,
         lock_desk=LockDesk(locks),
+        queue=queue,
+        queue_keeper=queueing.keeper(queue, ground, settings, supervisor),
     )
 
 
@@ -63,4 +67,5 @@ def _locks(ground: Ground, supervisor: Supervisor, settings: Settings) -> Locks:
 def start(services: Coordination, supervisor: Supervisor, group: TaskGroup) -> None:
     """Begin what the services do by themselves; agents have been adopted."""
     services.audit.start(group)
+    tasks.keep(group, "work queue", services.queue_keeper.run)
     LockHolders(supervisor, LockKeeping(services.locks)).start(group)

@@ -240,6 +240,27 @@ class Sessions(Strict):
     """Days for which handoffs and ended sessions are kept; the newest handoff of each agent stays."""
 
 
+class Queue(Strict):
+    """Tasks that agents take from each other and from people."""
+
+    lease_s: Annotated[float, Field(ge=0.5, le=86_400)] = 900.0
+    """Seconds for which whoever has a task may be silent before somebody else gets it."""
+    back_off_s: Annotated[float, Field(ge=0, le=86_400)] = 30.0
+    """Seconds before a failed task is tried again; doubled with each failure."""
+    most_back_off_s: Annotated[float, Field(ge=0, le=7 * 86_400)] = 3600.0
+    """The longest such pause."""
+    ageing_s: Annotated[float, Field(ge=0, le=30 * 86_400)] = 7200.0
+    """A task that waited for so many seconds longer goes before one that is a step more urgent; 0: never."""
+    max_batch: Annotated[int, Field(ge=1, le=10_000)] = 1000
+    """Tasks that one request may submit."""
+    remember_s: Annotated[float, Field(ge=0, le=30 * 86_400)] = 86_400.0
+    """Seconds for which an idempotency key is known."""
+    keep_days: Annotated[float, Field(gt=0, le=3650)] = 30.0
+    """Days for which tasks that are over are kept."""
+    period_s: Annotated[float, Field(ge=0.01, le=3600)] = 1.0
+    """Seconds between two looks at leases, moments and holders that are gone."""
+
+
 class Memory(Strict):
     """What agents remember for each other."""
 
@@ -304,6 +325,8 @@ class Settings(BaseSettings):
     """The record of who asked for what."""
     sessions: Sessions = Sessions()
     """Who works beside whom."""
+    queue: Queue = Queue()
+    """Tasks that agents take from each other and from people."""
     memory: Memory = Memory()
     """What agents remember for each other."""
     log: Log = Log()

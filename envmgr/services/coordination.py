@@ -10,6 +10,8 @@ from envmgr.services.keys import Keys
 from envmgr.services.lock_desk import LockDesk
 from envmgr.services.locks import Locks
 from envmgr.services.memory import Recollection
+from envmgr.services.queue.keeping import QueueKeeper
+from envmgr.services.queue.queue import Queue
 
 
 @dataclass(slots=True, kw_only=True)
@@ -22,3 +24,5 @@ class Coordination:
     memory: Recollection
     locks: Locks
     lock_desk: LockDesk
+    queue: Queue
+    queue_keeper: QueueKeeper

@@ -21,6 +21,7 @@ _GROUPS = {
     "skills": "Teach assistants to coordinate.",
     "archive": "What is kept of sessions that have ended.",
     "daemon": "The daemon of this user.",
+    "task": "Work that agents and people leave for each other.",
     "memory": "What agents remember for each other.",
     "handoff": "What one session leaves to the next.",
     "lock": "Files and keys that agents hold, so that nobody else changes them.",

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from envmgr.core.queueing import Refusal, overrun, refusal
-from envmgr.errors import Denied, NotFound
+from envmgr.errors import Denied
 from envmgr.model.principal import Principal, PrincipalKind
 from envmgr.model.task import (
     CANCELLED_BY_ORCHESTRATOR,
@@ -21,16 +21,18 @@ from envmgr.model.task import (
     Task,
     TaskStatus,
     Usage,
-    task_number,
 )
 from envmgr.protocols.store import Transaction
+from envmgr.services import calls
 from envmgr.services.ground import Ground, Tell
+from envmgr.services.queue import looking
 from envmgr.services.queue.claiming import Claimed, Claims, Nothing, pause
 from envmgr.services.queue.ending import ABANDONED, Ended, Ending, Ends
 from envmgr.services.queue.rules import Footing
 from envmgr.services.queue.submitting import Submission, Submitted, check, submit
 
 T = TypeVar("T")
+NO_TASKS = "no_tasks_available"
 CONVENTION = "Cancelled by orchestrator"
 
 
@@ -74,10 +76,17 @@ class Queue:
         self._ends = Ends(footing)
         self._claims = Claims(footing, self._ends)
 
+    def abilities(self, who: Principal) -> frozenset[str]:
+        """What is known of what they can do."""
+        return frozenset(self._footing.abilities(who))
+
     async def submit(
-        self, wanted: Sequence[Submission], *, repo: str, by: Principal, key: str = ""
+        self, wanted: Sequence[Submission], *, repo: str, by: Principal, key: str = "", told: str = ""
     ) -> list[Submitted]:
         """Take all of them in, or none. With a `key` that was used before, the answer of then.
+
+        Args:
+            told: The request as it came; only the same one may use the key again.
 
         Raises:
             Invalid: Too many, a key twice, or a cycle.
@@ -86,19 +95,30 @@ class Queue:
         """
         rules = self._footing.rules
         check(wanted, rules)
-        return await self._write(
-            lambda tx, tell, now: submit(tx, tell, wanted, repo=repo, by=by, key=key, rules=rules, now=now)
-        )
+
+        def change(tx: Transaction, tell: Tell, now: float) -> list[Submitted]:
+            taken = submit(tx, tell, wanted, repo=repo, by=by, key=key, told=told, rules=rules, now=now)
+            _note(", ".join(one.task_id for one in taken[:3]))
+            return taken
+
+        return await self._write(change)
 
     async def claim(
         self, *, repo: str, who: Principal, types: Collection[str] = (), capabilities: Collection[str] = ()
     ) -> Claimed | Nothing:
         """The next task for them, leased to them, with its locks."""
-        return await self._write(
-            lambda tx, tell, now: self._claims.claim(
+
+        def change(tx: Transaction, tell: Tell, now: float) -> Claimed | Nothing:
+            found = self._claims.claim(
                 tx, tell, repo=repo, who=who, types=types, capabilities=capabilities, now=now
             )
-        )
+            if isinstance(found, Claimed):
+                _note(found.task.name)
+            else:
+                _note("", reason=NO_TASKS)
+            return found
+
+        return await self._write(change)
 
     async def heartbeat(
         self, report: Report, *, used: Usage | None = None, is_verifying: bool = False
@@ -179,9 +199,12 @@ class Queue:
         return change
 
     async def cancel(
-        self, repo: str, task: str, *, by: Principal, reason: str, dependents: Dependents = Dependents.CANCEL
+        self, repo: str, task: str, *, by: Principal, reason: str, dependents: Dependents | None = None
     ) -> Answer:
         """Call it off, whoever has it: that one hears of it with its next report.
+
+        Args:
+            dependents: Instead of what the task itself says of those that wait for it.
 
         Raises:
             NotFound: No such task here.
@@ -190,7 +213,9 @@ class Queue:
 
         def change(tx: Transaction, tell: Tell, now: float) -> Answer:
             found = self._mine(tx, repo, task, by)
+            _note(found.name)
             if found.status in FINAL:
+                _note(found.name, reason=Refusal.OVER)
                 return Answer(task=found, refusal=Refusal.OVER)
             ending = Ending(
                 outcome=TaskStatus.CANCELLED, error_code=CANCELLED_BY_ORCHESTRATOR,
@@ -217,7 +242,9 @@ class Queue:
 
         def change(tx: Transaction, tell: Tell, now: float) -> Answer:
             found = self._mine(tx, repo, task, by)
+            _note(found.name)
             if found.status is TaskStatus.DONE:
+                _note(found.name, reason=Refusal.OVER)
                 return Answer(task=found, refusal=Refusal.OVER)
             if found.status in LEASED or found.status in (TaskStatus.READY, TaskStatus.BLOCKED):
                 return Answer(task=found)
@@ -236,12 +263,12 @@ class Queue:
         """Put back at once what a holder has that is gone; part of somebody's change.
 
         Args:
-            session: Only what this session of theirs has.
+            session: Only what this session of theirs has; `-` for the one without a name.
             counts: Against the attempts a task may have: not when a person stopped them.
         """
         now = self._ground.steady()
         ending = Ending(outcome=ABANDONED, error_code="agent_gone", error_message="who had it is gone")
-        held = [one for one in tx.tasks.leased(holder=holder) if not session or one.session == session]
+        held = [one for one in tx.tasks.leased(holder=holder) if session in ("", one.session or "-")]
         return [
             self._ends.give_back(tx, tell, one, ending=ending, now=now, counts=counts, waits=False).task
             for one in held
@@ -253,17 +280,48 @@ class Queue:
             return 0
         return await self._write(lambda tx, tell, now: self._claims.catch_up(tx, tell, now=now))
 
-    def find(self, tx: Transaction, repo: str, name: str) -> Task:
-        """A task of that repository. Raises NotFound."""
-        task = tx.tasks.get(task_number(name))
-        if task is None or task.repo != repo:
-            raise NotFound(
-                f"no task {name}", hint="See `envmgr task ls`.", details={"reason": "task_not_found"}
+    async def see(self, repo: str, task: str) -> looking.Seen:
+        """All of one task. Raises NotFound."""
+        return await self._read(lambda tx: looking.see(tx, repo, task))
+
+    async def why(self, repo: str, task: str, *, capabilities: Collection[str] = ()) -> looking.Why:
+        """What keeps a task from being done. Raises NotFound."""
+        locks = self._footing.locks
+        return await self._read(
+            lambda tx: looking.why(tx, repo, task, locks=locks, capabilities=capabilities)
+        )
+
+    async def page(
+        self,
+        repo: str,
+        *,
+        statuses: Collection[TaskStatus] = (),
+        is_open: bool = False,
+        kind: str = "",
+        holder: str = "",
+        after: int = 0,
+        limit: int = 50,
+    ) -> looking.Page:
+        """Tasks, the newest first."""
+        return await self._read(
+            lambda tx: looking.page(
+                tx,
+                repo,
+                statuses=statuses,
+                is_open=is_open,
+                kind=kind,
+                holder=holder,
+                after=after,
+                limit=limit,
             )
-        return task
+        )
+
+    async def graph(self, repo: str, task: str = "", *, limit: int = 200) -> looking.Graph:
+        """Everything that one task is tied to, or all unfinished ones. Raises NotFound."""
+        return await self._read(lambda tx: looking.graph(tx, repo, task, limit=limit))
 
     def _mine(self, tx: Transaction, repo: str, name: str, by: Principal) -> Task:
-        task = self.find(tx, repo, name)
+        task = looking.find(tx, repo, name)
         if by.kind is PrincipalKind.AGENT and by.id not in (task.submitted_by, task.holder):
             raise Denied(
                 f"{by.name} neither submitted {name} nor has it",
@@ -286,17 +344,31 @@ class Queue:
     ) -> Answer:
         def run(tx: Transaction, tell: Tell, now: float) -> Answer:
             self._claims.catch_up(tx, tell, now=now)
-            task = self.find(tx, report.repo, report.task)
+            task = looking.find(tx, report.repo, report.task)
             attempt = tx.tasks.attempt(report.token) if report.token else None
             had = attempt is not None and (attempt.task, attempt.holder) == (task.id, report.who.id)
             no = refusal(task, holder=report.who.id, session=report.who.session, token=report.token, had=had)
-            return Answer(task=task, refusal=no) if no else change(tx, tell, now, task)
+            answer = Answer(task=task, refusal=no) if no else change(tx, tell, now, task)
+            _note(task.name, reason=no.value if no else "over_budget" if answer.over else "")
+            return answer
 
         return await self._write(run)
+
+    async def _read(self, query: Callable[[Transaction], T]) -> T:
+        await self.catch_up()
+        return await self._ground.read(query)
 
     async def _write(self, change: Callable[[Transaction, Tell, float], T]) -> T:
         now = self._ground.steady()
         return await self._ground.write(lambda tx, tell: change(tx, tell, now))
+
+
+def _note(task: str, *, reason: str = "") -> None:
+    """For the audit trail."""
+    call = calls.current()
+    if call is not None:
+        call.target = task
+        call.result = {"ok": not reason, **({"reason": reason} if reason else {})}
 
 
 def _answer(ended: Ended) -> Answer:

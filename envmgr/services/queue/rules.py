@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -65,14 +65,20 @@ class NoLocks:
         return ()
 
 
+def _none(_: Principal) -> Collection[str]:
+    return ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Footing:
     """What the parts of the queue share.
 
     Attributes:
         draw: A number from 0 to 1, by chance.
+        abilities: What is known of what a principal can do, beside what it says itself.
     """
 
     rules: QueueRules
     locks: TaskLocks
     draw: Callable[[], float]
+    abilities: Callable[[Principal], Collection[str]] = _none

@@ -98,16 +98,20 @@ def submit(
     repo: str,
     by: Principal,
     key: str,
+    told: str,
     rules: QueueRules,
     now: float,
 ) -> list[Submitted]:
     """Record tasks that `check` lets pass; with the same key, the answer that was given before.
 
+    Args:
+        told: The request as it came: with the same key, it must be the same.
+
     Raises:
         Conflict: The key was used for something else.
         NotFound: A dependency is no task of this repository.
     """
-    digest = _digest(wanted) if key else ""
+    digest = hashlib.sha256(told.encode()).hexdigest()
     if key and (past := tx.tasks.past(repo, by.id, key)):
         return _again(past, digest, key)
     earlier = _earlier(tx, repo, wanted)
@@ -132,11 +136,6 @@ def submit(
         answer = json.dumps([asdict(answer) for answer in answers])
         tx.tasks.remember(repo, by.id, key, PastRequest(digest=digest, answer=answer), at=now)
     return answers
-
-
-def _digest(wanted: Sequence[Submission]) -> str:
-    told = json.dumps([asdict(one) for one in wanted], sort_keys=True, default=str)
-    return hashlib.sha256(told.encode()).hexdigest()
 
 
 def _again(past: PastRequest, digest: str, key: str) -> list[Submitted]:

@@ -1,0 +1,79 @@
+"""The loop of the queue: wakes what time has brought for those who wait for an event, and forgets what is old."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from functools import partial
+
+import anyio
+
+from envmgr.model.principal import DAEMON
+from envmgr.protocols.store import Transaction
+from envmgr.services.calls import Call, answering
+from envmgr.services.ground import Ground, Tell
+from envmgr.services.queue.queue import Queue
+from envmgr.services.queue.rules import QueueRules
+
+_AT_ONCE = 500
+_PRUNE_S = 3600.0
+
+Gone = Callable[[str, float], str]
+"""Why a holder that claimed something at that steady moment cannot be at it any more: `dead`, `stopped`, or empty."""
+
+
+class QueueKeeper:
+    """One per daemon."""
+
+    def __init__(
+        self, queue: Queue, ground: Ground, rules: QueueRules, *, period_s: float, gone: Gone
+    ) -> None:
+        self._queue = queue
+        self._ground = ground
+        self._rules = rules
+        self._period_s = period_s
+        self._gone = gone
+        self._pruned_at = ground.steady()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await self.turn()
+            await anyio.sleep(self._period_s)
+
+    async def turn(self) -> None:
+        """One look."""
+        with _own("task.expire", {}):
+            while await self._queue.catch_up():
+                pass
+        await self._return_of_gone()
+        if self._ground.steady() - self._pruned_at >= _PRUNE_S:
+            self._pruned_at = self._ground.steady()
+            await self._forget()
+
+    async def _return_of_gone(self) -> None:
+        """A level, not an edge: whatever let an agent go, what it has is seen here."""
+        held = await self._ground.read(lambda tx: tx.tasks.leased())
+        reasons: dict[str, str] = {}
+        for task in held:
+            if why := self._gone(task.holder, task.claimed_at or 0.0):
+                reasons.setdefault(task.holder, why)
+        for holder, why in reasons.items():
+            with _own("task.return", {"holder": holder, "reason": why}):
+                await self._ground.write(partial(self._give_back, holder=holder, counts=why == "dead"))
+
+    def _give_back(self, tx: Transaction, tell: Tell, *, holder: str, counts: bool) -> int:
+        return len(self._queue.release_of(tx, tell, holder, counts=counts))
+
+    async def _forget(self) -> None:
+        old_at = self._ground.steady() - self._rules.keep_s
+        known_at = self._ground.steady() - self._rules.remember_s
+        while await self._ground.write(lambda tx, _: tx.tasks.forget(before_at=known_at, limit=_AT_ONCE)):
+            pass
+        with _own("task.prune", {"keep_s": self._rules.keep_s}):
+            while await self._ground.write(lambda tx, _: tx.tasks.prune(before_at=old_at, limit=_AT_ONCE)):
+                pass
+
+
+def _own(operation: str, params: Mapping[str, object]) -> AbstractContextManager[Call]:
+    return answering(Call(principal=DAEMON, operation=operation, params=params))
