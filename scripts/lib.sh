@@ -1,10 +1,17 @@
-# What the scripts share: the checkout's own Python, the system's git and tmux, a real Claude Code for the tests.
+# What the scripts share: the checkout's own Python, the system's git and tmux, the real assistants for the tests.
 # Sourced, never run. Talk goes to stderr, so that a script's stdout stays its result.
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 VENV=$ROOT/.venv
 CACHE=$ROOT/.cache
-CLAUDE_VERSION=2.1.328
+NODE=$CACHE/node/node_modules/.bin
+# Name, package and version of the assistants that the tests run for real.
+CLIS=(
+    "claude @anthropic-ai/claude-code 2.1.328"
+    "codex @openai/codex 0.169.0"
+    "gemini @google/gemini-cli 0.61.0"
+    "opencode opencode-ai 1.18.33"
+)
 
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore
 
@@ -92,29 +99,51 @@ need_system() {
     need_command tmux
 }
 
-claude_works() {
-    [[ "$("$1" --version 2>/dev/null </dev/null)" == "$CLAUDE_VERSION"* ]]
+# cli_works PATH VERSION: some write into their home when they are asked for their version.
+cli_works() {
+    local said
+    mkdir -p "$CACHE/home"
+    said=$(HOME=$CACHE/home PATH=$NODE:$PATH "$1" --version 2>/dev/null </dev/null) || return 1
+    [[ " $said " == *" $2 "* ]]
 }
 
-# Exports ENVMGR_TEST_CLAUDE, the real Claude Code CLI. It is downloaded once; tests run it without any account.
-need_claude() {
-    local claude=${ENVMGR_TEST_CLAUDE:-$CACHE/claude/node_modules/.bin/claude} node=$CACHE/node/node_modules/.bin
-    if ! claude_works "$claude"; then
-        [ -z "${ENVMGR_TEST_CLAUDE:-}" ] ||
-            die "ENVMGR_TEST_CLAUDE is not Claude Code $CLAUDE_VERSION: $claude" "Unset it, then it is downloaded."
-        need_command npm
-        mkdir -p "$CACHE/node" "$CACHE/claude"
-        # With an older node npm silently takes an older Claude Code, so a fitting node comes first.
-        say "npm: installing node 22 into .cache"
-        from_network npm install --no-audit --no-fund --prefix "$CACHE/node" node@22 ||
-            die "npm could not install node 22" "See its output above."
-        say "npm: installing Claude Code $CLAUDE_VERSION into .cache"
-        PATH=$node:$PATH from_network npm install --no-audit --no-fund --prefix "$CACHE/claude" \
-            "@anthropic-ai/claude-code@$CLAUDE_VERSION" || die "npm could not install Claude Code" "See its output above."
-        claude_works "$claude" ||
-            die "the installed Claude Code does not say version $CLAUDE_VERSION" "Delete .cache, then run this again."
-    fi
-    export ENVMGR_TEST_CLAUDE=$claude
+# need_clis: all of CLIS in .cache, downloaded once; tests run them without any account. ENVMGR_TEST_CLAUDE names another
+# Claude Code of that version, and says where it is afterwards.
+need_clis() {
+    local cli name package version
+    need_node
+    for cli in "${CLIS[@]}"; do
+        read -r name package version <<<"$cli"
+        if [ "$name" = claude ] && [ -n "${ENVMGR_TEST_CLAUDE:-}" ]; then
+            cli_works "$ENVMGR_TEST_CLAUDE" "$version" ||
+                die "ENVMGR_TEST_CLAUDE is not $package $version: $ENVMGR_TEST_CLAUDE" "Unset it, then it is downloaded."
+        else
+            need_cli "$name" "$package" "$version"
+        fi
+    done
+    export ENVMGR_TEST_CLAUDE=${ENVMGR_TEST_CLAUDE:-$CACHE/claude/node_modules/.bin/claude}
+}
+
+# With an older node npm silently takes older packages, so a fitting one comes first.
+need_node() {
+    [ ! -x "$NODE/node" ] || return 0
+    need_command npm
+    mkdir -p "$CACHE/node"
+    say "npm: installing node 22 into .cache"
+    from_network npm install --no-audit --no-fund --prefix "$CACHE/node" node@22 ||
+        die "npm could not install node 22" "See its output above."
+}
+
+# need_cli NAME PACKAGE VERSION
+need_cli() {
+    local path=$CACHE/$1/node_modules/.bin/$1
+    ! cli_works "$path" "$3" || return 0
+    need_command npm
+    mkdir -p "$CACHE/$1"
+    say "npm: installing $2 $3 into .cache"
+    PATH=$NODE:$PATH from_network npm install --no-audit --no-fund --prefix "$CACHE/$1" "$2@$3" ||
+        die "npm could not install $2" "See its output above."
+    cli_works "$path" "$3" || die "the installed $1 does not say version $3" "Delete .cache/$1, then run this again."
 }
 
 # Prints nothing and succeeds when an engine answers at DOCKER_HOST, or else at the default socket (no docker context).

@@ -27,7 +27,7 @@ def command(kind: str) -> Sequence[str]:
 
 
 def _there(path: object) -> str:
-    assert os.access(str(path), os.R_OK), f"{path} is missing: run scripts/setup --clis"
+    assert os.access(str(path), os.R_OK), f"{path} is missing: run scripts/test, which installs it"
     return str(path)
 
 
