@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,9 +10,10 @@ from envmgr.app.context import App
 from envmgr.app.operations import Operation, Touch
 from envmgr.app.shapes import Ask
 from envmgr.errors import Denied
-from envmgr.model.principal import Principal
+from envmgr.model.principal import Principal, PrincipalKind
 from envmgr.services.calls import Call, answering
 
+_KEYED = (PrincipalKind.AGENT, PrincipalKind.PROGRAM)
 _BEHIND = frozenset({"agent.report"})
 """Hooks of assistants wait for the answer, several a second; most of them change nothing."""
 
@@ -40,6 +40,7 @@ async def perform(op: Operation, ask: Ask, app: App, *, principal: Principal, re
     with answering(call):
         try:
             permit(op, principal)
+            _note_life(app, principal)
             result = await op.handler(ask, app)
         except BaseException as error:
             await _record(app, op, call, error=error)
@@ -56,6 +57,7 @@ async def stream(
     items = op.handler(ask, app)
     try:
         permit(op, principal)
+        _note_life(app, principal)
         if app.recorder is not None and op.touch is Touch.READ:
             app.recorder.begin(call)  # it may go on for days
         while True:
@@ -73,12 +75,20 @@ async def stream(
         await _record(app, op, call, result=item, error=failure)
 
 
+def _note_life(app: App, principal: Principal) -> None:
+    """Any call with a key is a sign of life."""
+    if app.coordination is not None and principal.kind in _KEYED:
+        app.coordination.sessions.seen(principal)
+
+
 async def _record(
     app: App, op: Operation, call: Call, *, result: Any = None, error: BaseException | None = None
 ) -> None:
     """Whoever leaves a stream that only shows things has not failed."""
     is_read = op.touch is Touch.READ
-    if app.recorder is None or (op.stream and is_read and call.is_written and not isinstance(error, Exception)):
+    if app.recorder is None or (
+        op.stream and is_read and call.is_written and not isinstance(error, Exception)
+    ):
         call.is_over = True
         return
     await app.recorder.finish(call, result=result, error=error, is_read=is_read or op.name in _BEHIND)
@@ -90,5 +100,4 @@ def _call(op: Operation, ask: Ask, principal: Principal, request: str) -> Call:
         operation=op.name,
         params=ask.model_dump(mode="json", exclude_unset=True, exclude={"environment"}),
         request=request or secrets.token_hex(8),
-        at=time.time(),
     )

@@ -8,6 +8,7 @@ from functools import partial
 from anyio.abc import TaskGroup
 
 from envmgr.aio import tasks
+from envmgr.bootstrap import auditing
 from envmgr.bootstrap import auditing, queueing
 from envmgr.bootstrap.lock_rules import LockRules
 from envmgr.config.settings import Settings
@@ -62,6 +63,12 @@ def _locks(ground: Ground, supervisor: Supervisor, settings: Settings) -> Locks:
         renew_every_s=said.renew_every_s,
     )  # fmt: skip
     return Locks(ground, policy, life=partial(life_of, supervisor), rules=LockRules(settings))
+
+
+async def end(services: Coordination) -> None:
+    """Agents go on, and nobody asks any more."""
+    await services.keys.flush()
+    await services.audit.end()
 
 
 def start(services: Coordination, supervisor: Supervisor, group: TaskGroup) -> None:

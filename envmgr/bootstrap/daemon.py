@@ -45,7 +45,9 @@ from envmgr.runtime.health import Health
 from envmgr.runtime.incarnation import Layout, Systems
 from envmgr.runtime.keeper_loss import KeeperLoss
 from envmgr.runtime.maintenance.archives import Archives
+from envmgr.runtime.maintenance.keys import OldKeys
 from envmgr.runtime.maintenance.maintenance import Maintenance
+from envmgr.runtime.maintenance.trail import Trail as AuditTrail
 from envmgr.runtime.prevention.prevention import Prevention
 from envmgr.runtime.pulse import Pulse
 from envmgr.runtime.reaping.reaper import Reaper
@@ -88,6 +90,7 @@ async def daemon() -> AsyncIterator[App]:
         supervisor.bus.close()
         app.conductor.rest()
         await _drain(supervisor)
+        await coordination.end(app.coordination)
         group.cancel_scope.cancel()
 
 
@@ -197,7 +200,7 @@ def _look_after(
         supervisor,
         policies.maintenance(settings),
         period_s=settings.maintenance.period_s,
-        more=(Archives(archive),),
+        more=(Archives(archive), AuditTrail(app.coordinator.audit.keeping), OldKeys()),
     )
     app.reaper = Reaper(supervisor, policies.reaping(settings), app.maintenance)
     loops = {

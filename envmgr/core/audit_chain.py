@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from hashlib import sha256
 
@@ -98,3 +98,17 @@ def signed_part(statement: Statement) -> bytes:
 def statement_hash(statement: Statement) -> str:
     """What the next statement names as `prev`."""
     return sha256(signed_part(statement) + statement.signature.encode()).hexdigest()
+
+
+def row_plain(row: Row) -> dict[str, object]:
+    """A row as JSON, from which its hash can be made again."""
+    return {"seq": row.seq, **row.entry._asdict(), "prev": row.prev.hex(), "hash": row.hash.hex()}
+
+
+def row_from(plain: Mapping[str, object]) -> Row:
+    """The row of `row_plain`. Raises KeyError, TypeError or ValueError if it is none."""
+    entry = Entry(**{name: plain[name] for name in Entry._fields})  # type: ignore[arg-type]
+    seq, prev, hash_ = plain["seq"], plain["prev"], plain["hash"]
+    if not isinstance(seq, int) or not isinstance(prev, str) or not isinstance(hash_, str):
+        raise TypeError("not a row")
+    return Row(seq, entry, bytes.fromhex(prev), bytes.fromhex(hash_))

@@ -120,3 +120,68 @@ class Statement:
     file: str = ""
     digest: str = ""
     signature: str = ""
+
+
+class Wrong(StrEnum):
+    """What may be wrong with the trail."""
+
+    CHANGED = "changed"
+    CHAIN = "chain"
+    MISSING = "missing"
+    TRUNCATED = "truncated"
+    CHECKPOINT = "checkpoint"
+    STATEMENT = "statement"
+    SIGNATURE = "signature"
+    KEY = "key"
+    CUT = "cut"
+    FILE = "file"
+    GUARD = "guard"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something about the trail that is not as it was written. `seq` is where it begins; 0 when it has no place."""
+
+    wrong: Wrong
+    says: str
+    seq: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What came of a look at the whole trail.
+
+    Attributes:
+        first, last, head: Of the rows in the database.
+        sealed: The last row that a checkpoint vouches for.
+        filed: Rows checked in files.
+        notes: What is worth knowing and not wrong.
+    """
+
+    checked: int
+    first: int
+    last: int
+    head: str
+    statements: int
+    sealed: int
+    filed: int
+    key: str
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """That a row is among those that a signed statement is about; can be checked without envmgr's database.
+
+    Attributes:
+        index: Of the row among the statement's.
+        path: Hashes from the leaf to the root of the tree.
+        public: The key to check the signature with, in hexadecimal.
+    """
+
+    row: Row
+    index: int
+    path: tuple[str, ...]
+    statement: Statement
+    public: str

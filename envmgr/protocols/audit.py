@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from envmgr.model.audit import Entry, Filter, Head, Row, Statement
+from envmgr.model.audit import Entry, Filter, Head, Mark, Row, Statement
 
 
 class Audit(Protocol):
@@ -48,6 +48,9 @@ class Audit(Protocol):
 class Notary(Protocol):
     """Signs with a key of this installation that never leaves its file. Blocking."""
 
+    def open(self, *, may_make: bool) -> None:
+        """Read the key; without one make it, if that is allowed. Call it before all others."""
+
     def sign(self, data: bytes) -> str:
         """The signature in hexadecimal. Raises Unavailable without a key."""
 
@@ -73,11 +76,14 @@ class Shelf(Protocol):
     def statements(self) -> Iterator[Statement]:
         """All of them, oldest first. Raises Unavailable at a line that is none."""
 
-    def save(self, name: str, rows: Iterator[Row]) -> str:
+    def last(self, mark: Mark | None = None) -> Statement | None:
+        """The newest statement, or the newest of a kind. Raises as `statements`."""
+
+    def save(self, name: str, rows: Sequence[Row]) -> str:
         """Write a file of rows; returns its SHA-256. Raises Unavailable when it cannot be written."""
 
     def load(self, name: str) -> Iterator[Row] | None:
-        """Rows of a file; None when it is not there."""
+        """Rows of a file; None when it is not there. Raises Unavailable where it is damaged."""
 
     def digest(self, name: str) -> str:
         """SHA-256 of a file; empty when it is not there."""
