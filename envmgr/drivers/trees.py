@@ -31,12 +31,17 @@ _LOOK_FOR_STOP_MS = 10_000
 _COARSE_S = 0.02  # times of change are as exact as the kernel's clock tick
 
 
+def _never(_: str) -> bool:
+    return False
+
+
 class FolderWatcher:
     """See `protocols.watching.FolderWatcher`.
 
     Args:
         polls: Look at the files every 2 s instead of asking the kernel; for network file systems.
         most_folders: With more of them they are polled.
+        most_in_all: The same for all that is watched at once.
         open_: Opens a watch; injectable because limits of the kernel cannot be reached in a test.
     """
 
@@ -45,24 +50,33 @@ class FolderWatcher:
         *,
         polls: bool = False,
         most_folders: int = MOST_FOLDERS,
+        most_in_all: int = 2**31,
         open_: Callable[..., RustNotify] = RustNotify,
     ) -> None:
         self._polls = polls
         self._most_folders = most_folders
+        self._most_in_all = most_in_all
+        self._watched = 0
         self._open_one = open_
         # Each watch keeps a thread for as long as it lasts: those of other work are not for it.
-        self._threads = anyio.CapacityLimiter(64)
+        self._threads = anyio.CapacityLimiter(512)
 
     async def below(
-        self, roots: Collection[Path], *, ignored: Callable[[str], bool], quiet_s: float = 0.3
+        self,
+        roots: Collection[Path],
+        *,
+        ignored: Callable[[str], bool],
+        left_out: Callable[[str], bool] = _never,
+        quiet_s: float = 0.3,
     ) -> AsyncGenerator[frozenset[Path], None]:
         """See `protocols.watching.FolderWatcher.below`."""
         since, watched = 0.0, None
         while roots:
-            trees = await anyio.to_thread.run_sync(Trees, roots, ignored)
+            trees = await anyio.to_thread.run_sync(Trees, roots, ignored, left_out)
             watch = await anyio.to_thread.run_sync(self._open, trees)
             if watch is None:
                 continue
+            self._watched += watch.cost
             try:
                 if await anyio.to_thread.run_sync(trees.are_others):
                     continue  # a folder came before its parent was watched
@@ -79,17 +93,20 @@ class FolderWatcher:
                     if has_moved:
                         break
             finally:
+                self._watched -= watch.cost
                 watch.end()
         await anyio.sleep_forever()
 
     def _open(self, trees: Trees) -> _Watch | None:
         """Blocking; when it returns, changes are seen. None when a folder has just gone."""
-        is_too_much = len(trees.folders) > self._most_folders
+        count = len(trees.folders)
+        is_too_much = count > self._most_folders or self._watched + count > self._most_in_all
         if is_too_much and not self._polls:
             log.warning("files are polled, the folders are too many", extra={"folders": len(trees.folders)})
         folders = sorted(trees.folders)
         try:
-            return _Watch(self._notify(folders, polls=self._polls or is_too_much), trees)
+            is_polled = self._polls or is_too_much
+            return _Watch(self._notify(folders, polls=is_polled), trees, cost=0 if is_polled else count)
         except FileNotFoundError:
             return None
         except (OSError, RuntimeError) as error:  # such as: no inotify watches left for this user
@@ -97,7 +114,7 @@ class FolderWatcher:
                 raise
             self._polls = True
             log.warning("files are polled, the kernel refuses to watch them", extra={"why": str(error)})
-            return _Watch(self._notify(folders, polls=True), trees)
+            return _Watch(self._notify(folders, polls=True), trees, cost=0)
 
     def _notify(self, folders: list[str], *, polls: bool) -> RustNotify:
         return self._open_one(
@@ -117,9 +134,10 @@ class FolderWatcher:
 
 
 class _Watch:
-    """One opened watch, used by one thread at a time."""
+    """One opened watch, used by one thread at a time. `cost` is the number of folders the kernel watches for it."""
 
-    def __init__(self, notify: RustNotify, trees: Trees) -> None:
+    def __init__(self, notify: RustNotify, trees: Trees, *, cost: int) -> None:
+        self.cost = cost
         self._notify = notify
         self._trees = trees
         self._stop = threading.Event()
@@ -151,9 +169,12 @@ class _Watch:
 class Trees:
     """Roots are files or folders, and need not exist. Blocking."""
 
-    def __init__(self, roots: Collection[Path], ignored: Callable[[str], bool]) -> None:
-        """`ignored` is asked with single names, below the roots."""
+    def __init__(
+        self, roots: Collection[Path], ignored: Callable[[str], bool], left_out: Callable[[str], bool]
+    ) -> None:
+        """`ignored` is asked with single names, below the roots; `left_out` with paths of folders."""
         self._ignored = ignored
+        self._left_out = left_out
         # Of a link both ends count: the one that is replaced, and the one that is edited.
         self._roots = {str(end): root for root in roots for end in _ends(root)}
         self.folders = self._existing()
@@ -166,7 +187,9 @@ class Trees:
         if not Path(root).is_dir():
             return
         for folder, names, _ in os.walk(root):
-            names[:] = [name for name in names if not self._ignored(name)]
+            names[:] = [
+                name for name in names if not self._ignored(name) and not self._left_out(f"{folder}/{name}")
+            ]
             yield folder
 
     def concerns(self, path: str) -> bool:

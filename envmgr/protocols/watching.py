@@ -24,12 +24,18 @@ class FolderWatcher(Protocol):
     """Tell when something changes below folders; hints, too."""
 
     def below(
-        self, roots: Collection[Path], *, ignored: Callable[[str], bool], quiet_s: float = 0.3
+        self,
+        roots: Collection[Path],
+        *,
+        ignored: Callable[[str], bool],
+        left_out: Callable[[str], bool] = ...,
+        quiet_s: float = 0.3,
     ) -> AsyncGenerator[frozenset[Path], None]:
         """What was touched below these folders (or these files), in bunches, until cancelled; folders that came or went, too.
 
         Args:
             roots: They need not exist.
             ignored: Whether a name below the roots is passed by, with all below it.
+            left_out: Whether a folder below the roots is not looked into, by its path; asked again whenever folders come or go.
             quiet_s: Time without a change that ends a bunch.
         """
