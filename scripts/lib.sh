@@ -11,6 +11,7 @@ CLIS=(
     "codex @openai/codex 0.169.0"
     "gemini @google/gemini-cli 0.61.0"
     "opencode opencode-ai 1.18.33"
+    "tsc typescript 7.0.2"
 )
 
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore

@@ -31,6 +31,7 @@ PROBLEMS = {
     "500": "A bug.",
     "503": "Something that is needed does not answer; trying again can help.",
 }
+_REF = "#/components/schemas/"
 _BODY_ONLY = {"413", "415"}
 _BODILESS = ("GET", "DELETE")
 _PROBLEM: Schema = {
@@ -57,10 +58,10 @@ def openapi(version: str) -> Schema:
     models: list[tuple[type[BaseModel], Any]] = []
     for op in served():
         models += [(op.takes, "validation"), (op.gives, "serialization")]
-    refs, definitions = models_json_schema(
-        list(dict.fromkeys(models)), ref_template="#/components/schemas/{model}"
-    )
+    refs, definitions = models_json_schema(list(dict.fromkeys(models)), ref_template=_REF + "{model}")
     schemas: Schema = _plain(definitions.get("$defs", {}))
+    names = {name: _short(name) for name in schemas if "__" in name}
+    refs, schemas = _renamed(refs, names), {names.get(k, k): _renamed(v, names) for k, v in schemas.items()}
     paths: Schema = {}
     for op in served():
         _add(paths, op, op.route, _Form(op, schemas, refs))
@@ -184,6 +185,20 @@ def _plain(node: Any) -> Any:
         is_hint = isinstance(node.get("cli"), dict) and ("type" in node or "anyOf" in node or "$ref" in node)
         return {key: _plain(value) for key, value in node.items() if not (is_hint and key == "cli")}
     return [_plain(item) for item in node] if isinstance(node, list) else node
+
+
+def _short(name: str) -> str:
+    """Two models of one name have their modules before it: `envmgr__app__reload__StepView` is `ReloadStepView`."""
+    *_, module, own = name.split("__")
+    return "".join(word.capitalize() for word in module.split("_")) + own
+
+
+def _renamed(node: Any, names: Mapping[str, str]) -> Any:
+    if isinstance(node, Mapping):
+        return {key: _renamed(value, names) for key, value in node.items()}
+    if isinstance(node, str) and node.startswith(_REF):
+        return _REF + names.get(node.removeprefix(_REF), node.removeprefix(_REF))
+    return [_renamed(item, names) for item in node] if isinstance(node, list) else node
 
 
 def _without_null(schema: Schema) -> Schema:

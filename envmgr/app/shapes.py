@@ -14,9 +14,9 @@ class Ask(BaseModel):
 
 
 class View(BaseModel):
-    """Base of what operations give."""
+    """Base of what operations give. Answers hold every field, so schemas call them all required."""
 
-    model_config = ConfigDict(frozen=True, defer_build=True)
+    model_config = ConfigDict(frozen=True, defer_build=True, json_schema_serialization_defaults_required=True)
 
 
 def argument(description: str, **more: Any) -> Any:

@@ -11,6 +11,9 @@ import click
 
 from envmgr.app.manifest import manifest, served
 from envmgr.app.openapi import openapi
+from envmgr.app.sdk.python import python
+from envmgr.app.sdk.schema import library
+from envmgr.app.sdk.typescript import typescript
 from envmgr.app.tools import tools
 from envmgr.interfaces.cli.main import root
 
@@ -21,6 +24,7 @@ _TOP = _HERE.parents[2]
 def documents() -> dict[Path, str]:
     """Every generated file and its text."""
     entries = manifest()
+    calls = library()
     return {
         _HERE / "manifest.json": json.dumps(entries, indent=1, ensure_ascii=False) + "\n",
         _HERE.parent / "mcp/tools.json": json.dumps(tools(), indent=1, ensure_ascii=False) + "\n",
@@ -28,6 +32,8 @@ def documents() -> dict[Path, str]:
         _TOP / "docs/reference/cli.md": _cli_page(root(entries)),
         _TOP / "docs/reference/http.md": _http_page(),
         _TOP / "docs/reference/openapi.json": json.dumps(openapi("1"), indent=1) + "\n",
+        _TOP / "envmgr/clients/operations.py": python(calls),
+        _TOP / "envmgr/clients/envmgr.ts": typescript(calls),
     }
 
 

@@ -1,0 +1,1 @@
+"""Clients in other hands' languages, written from the registry."""
