@@ -37,7 +37,7 @@ async def coordination(supervisor: Supervisor, settings: Settings) -> Coordinati
     await keys.load()
     supervisor.systems = replace(systems, keys=keys)  # whoever starts an assistant gives it one
     locks = _locks(ground, supervisor, settings)
-    queue = queueing.work_queue(ground, settings)
+    queue = queueing.work_queue(ground, locks, supervisor, settings, abilities=lambda who: ())
     return Coordination(
         ground=ground,
         audit=await auditing.trail(systems.store, supervisor, settings),
@@ -46,7 +46,7 @@ async def coordination(supervisor: Supervisor, settings: Settings) -> Coordinati
         locks=locks,
         lock_desk=LockDesk(locks),
         queue=queue,
-        queue_keeper=queueing.keeper(queue, ground, settings, supervisor),
+        queue_keeper=queueing.keeper(queue, ground, supervisor, settings),
     )
 
 

@@ -3,30 +3,46 @@
 from __future__ import annotations
 
 import random
-from functools import partial
+from collections.abc import Callable, Collection
 
 from envmgr.config.settings import Settings
-from envmgr.model.agent import Lifecycle
-from envmgr.model.ids import AgentId
+from envmgr.model.principal import Principal
 from envmgr.runtime.supervisor import Supervisor
+from envmgr.runtime.task_holders import TaskHolders
 from envmgr.services.ground import Ground
+from envmgr.services.locks import Locks
 from envmgr.services.queue.keeping import QueueKeeper
+from envmgr.services.queue.locking import LocksOfTasks
 from envmgr.services.queue.queue import Queue
-from envmgr.services.queue.rules import Footing, NoLocks, QueueRules
+from envmgr.services.queue.rules import Footing, QueueRules
 
 _DAY_S = 86_400.0
-_STOPPED = (Lifecycle.STOPPED, Lifecycle.STOPPING)
 
 
-def work_queue(ground: Ground, settings: Settings) -> Queue:
+def work_queue(
+    ground: Ground,
+    locks: Locks,
+    supervisor: Supervisor,
+    settings: Settings,
+    *,
+    abilities: Callable[[Principal], Collection[str]],
+) -> Queue:
     """Nothing runs yet."""
-    footing = Footing(rules=_rules(settings), locks=NoLocks(), draw=random.random)
+    holders = TaskHolders(supervisor)
+    footing = Footing(
+        rules=_rules(settings),
+        locks=LocksOfTasks(locks, ttl_s=settings.queue.lease_s),
+        draw=random.random,
+        abilities=abilities,
+        life=holders.life,
+        was_stopped=holders.was_stopped,
+    )
     return Queue(ground, footing)
 
 
-def keeper(queue: Queue, ground: Ground, settings: Settings, supervisor: Supervisor) -> QueueKeeper:
+def keeper(queue: Queue, ground: Ground, supervisor: Supervisor, settings: Settings) -> QueueKeeper:
     """Who looks after leases and holders."""
-    period_s, gone = settings.queue.period_s, partial(_gone, supervisor)
+    period_s, gone = settings.queue.period_s, TaskHolders(supervisor).gone
     return QueueKeeper(queue, ground, _rules(settings), period_s=period_s, gone=gone)
 
 
@@ -41,13 +57,3 @@ def _rules(settings: Settings) -> QueueRules:
         keep_s=said.keep_days * _DAY_S,
         most_in_batch=said.max_batch,
     )
-
-
-def _gone(supervisor: Supervisor, holder: str, claimed_at: float) -> str:
-    """People and programs are never known to be gone: their leases run out."""
-    if ":" in holder:
-        return ""
-    actor = supervisor.actor(AgentId(holder))
-    if actor is None or actor.state.lifecycle in _STOPPED:
-        return "stopped"
-    return ""

@@ -137,6 +137,7 @@ class Task:
         lease: Token of the last attempt; 0 before the first one. Over the whole store they only grow.
         lease_until: Until when its holder may be silent; None unless it is leased.
         holder: Id of the principal that has it, or had it last.
+        life: Which run of an agent claimed it, `<generation>/<pid>`; empty for people and programs.
         cause: Number of the task whose failure cancelled this one; 0 if none did.
         All moments are steady time.
     """
@@ -161,6 +162,7 @@ class Task:
     holder: str = ""
     holder_name: str = ""
     session: str = ""
+    life: str = ""
     cause: int = 0
     error_code: str = ""
     error_message: str = ""

@@ -17,7 +17,7 @@ _ATTEMPT = Codec(Attempt)
 
 _SAVED = (
     "status", "unmet", "rank", "due_at", "failures", "attempts", "lease", "lease_until", "holder", "holder_name",
-    "session", "cause", "error_code", "error_message", "claimed_at", "ended_at",
+    "session", "life", "cause", "error_code", "error_message", "claimed_at", "ended_at",
 )  # fmt: skip
 _FIXED = (
     "id", "repo", "type", "priority", "run_at", "deadline_at", "max_attempts", "dependents", "has_locks", "submitted_at",
@@ -254,12 +254,12 @@ def _task(row: Row) -> Task:
     fixed, saved = row[: len(_FIXED)], row[len(_FIXED) :]
     (number, repo, kind, priority, run_at, deadline_at, max_attempts, dependents, has_locks, at, by) = fixed
     (status, unmet, rank, due_at, failures, attempts, lease, lease_until, *rest) = saved
-    (holder, holder_name, session, cause, error_code, error_message, claimed_at, ended_at) = rest
+    (holder, holder_name, session, life, cause, error_code, error_message, claimed_at, ended_at) = rest
     return Task(
         id=number, repo=repo, type=kind, priority=priority, status=TaskStatus(status), unmet=unmet, rank=rank,
         run_at=run_at, due_at=due_at, deadline_at=deadline_at, failures=failures, attempts=attempts, max_attempts=max_attempts,
         dependents=Dependents(dependents), has_locks=bool(has_locks), lease=lease, lease_until=lease_until,
-        holder=holder, holder_name=holder_name, session=session, cause=cause, error_code=error_code,
+        holder=holder, holder_name=holder_name, session=session, life=life, cause=cause, error_code=error_code,
         error_message=error_message, submitted_at=at, submitted_by=by, claimed_at=claimed_at, ended_at=ended_at,
     )  # fmt: skip
 

@@ -80,7 +80,7 @@ class Claims:
         given = replace(
             task, status=TaskStatus.CLAIMED, attempts=task.attempts + 1, lease=tx.tasks.begin(attempt),
             lease_until=self.lease_until(spec.budget, claimed_at=now, now=now), holder=who.id, holder_name=who.name,
-            session=who.session, claimed_at=now, error_code="", error_message="",
+            session=who.session, life=self._footing.life(who.agent), claimed_at=now, error_code="", error_message="",
         )  # fmt: skip
         tx.tasks.save(given)
         return given

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 
@@ -18,8 +18,8 @@ from envmgr.services.queue.rules import QueueRules
 _AT_ONCE = 500
 _PRUNE_S = 3600.0
 
-Gone = Callable[[str, float], str]
-"""Why a holder that claimed something at that steady moment cannot be at it any more: `dead`, `stopped`, or empty."""
+Gone = Callable[[str, str], Awaitable[str]]
+"""Of a holder and the run that claimed a task: why that is over; empty while it goes on."""
 
 
 class QueueKeeper:
@@ -52,18 +52,18 @@ class QueueKeeper:
             await self._forget()
 
     async def _return_of_gone(self) -> None:
-        """A level, not an edge: whatever let an agent go, what it has is seen here."""
+        """A level, not an edge: whatever let a holder go, what it has is seen here."""
         held = await self._ground.read(lambda tx: tx.tasks.leased())
-        reasons: dict[str, str] = {}
-        for task in held:
-            if why := self._gone(task.holder, task.claimed_at or 0.0):
-                reasons.setdefault(task.holder, why)
-        for holder, why in reasons.items():
-            with _own("task.return", {"holder": holder, "reason": why}):
-                await self._ground.write(partial(self._give_back, holder=holder, counts=why == "dead"))
+        lives = dict.fromkeys((task.holder, task.life) for task in held if task.life)
+        for holder, life in lives:
+            if why := await self._gone(holder, life):
+                with _own("task.return", {"holder": holder, "reason": why}):
+                    await self._ground.write(partial(self._give_back, holder=holder, life=life))
 
-    def _give_back(self, tx: Transaction, tell: Tell, *, holder: str, counts: bool) -> int:
-        return len(self._queue.release_of(tx, tell, holder, counts=counts))
+    def _give_back(self, tx: Transaction, tell: Tell, *, holder: str, life: str) -> None:
+        # A new run of the agent may have claimed something since.
+        if all(task.life == life for task in tx.tasks.leased(holder=holder)):
+            self._queue.release_of(tx, tell, holder)
 
     async def _forget(self) -> None:
         old_at = self._ground.steady() - self._rules.keep_s

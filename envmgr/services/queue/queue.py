@@ -140,6 +140,8 @@ class Queue:
             status = TaskStatus.VERIFYING if is_verifying else TaskStatus.RUNNING
             beating = replace(task, status=status, lease_until=until)
             tx.tasks.save(beating)
+            if task.has_locks:
+                self._footing.locks.prolong(tx, beating)
             return Answer(task=beating)
 
         return await self._report(report, change)
@@ -257,21 +259,18 @@ class Queue:
 
         return await self._write(change)
 
-    def release_of(
-        self, tx: Transaction, tell: Tell, holder: str, *, session: str = "", counts: bool = True
-    ) -> list[Task]:
+    def release_of(self, tx: Transaction, tell: Tell, holder: str, *, session: str = "") -> list[Task]:
         """Put back at once what a holder has that is gone; part of somebody's change.
 
         Args:
             session: Only what this session of theirs has; `-` for the one without a name.
-            counts: Against the attempts a task may have: not when a person stopped them.
         """
-        now = self._ground.steady()
+        now, counts = self._ground.steady(), not self._footing.was_stopped(holder)
         ending = Ending(outcome=ABANDONED, error_code="agent_gone", error_message="who had it is gone")
-        held = [one for one in tx.tasks.leased(holder=holder) if session in ("", one.session or "-")]
         return [
             self._ends.give_back(tx, tell, one, ending=ending, now=now, counts=counts, waits=False).task
-            for one in held
+            for one in tx.tasks.leased(holder=holder)
+            if session in ("", one.session or "-")
         ]
 
     async def catch_up(self) -> int:

@@ -46,6 +46,9 @@ class TaskLocks(Protocol):
     def release(self, tx: Transaction, tell: Tell, task: Task) -> None:
         """Give back what was taken with the task."""
 
+    def prolong(self, tx: Transaction, task: Task) -> None:
+        """The holder is at it: its locks last as long as its lease."""
+
     def in_the_way(self, tx: Transaction, *, task: Task, spec: TaskSpec) -> Sequence[Obstacle]:
         """Why `take` would grant nothing to somebody who holds no locks."""
 
@@ -61,12 +64,23 @@ class NoLocks:
     def release(self, tx: Transaction, tell: Tell, task: Task) -> None:
         pass
 
+    def prolong(self, tx: Transaction, task: Task) -> None:
+        pass
+
     def in_the_way(self, tx: Transaction, *, task: Task, spec: TaskSpec) -> Sequence[Obstacle]:
         return ()
 
 
 def _none(_: Principal) -> Collection[str]:
     return ()
+
+
+def _no_life(_: str) -> str:
+    return ""
+
+
+def _never(_: str) -> bool:
+    return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,9 +90,13 @@ class Footing:
     Attributes:
         draw: A number from 0 to 1, by chance.
         abilities: What is known of what a principal can do, beside what it says itself.
+        life: Names the present run of an agent; empty for everybody else.
+        was_stopped: Whether a holder that is gone was sent away: that is not the task's fault.
     """
 
     rules: QueueRules
     locks: TaskLocks
     draw: Callable[[], float]
     abilities: Callable[[Principal], Collection[str]] = _none
+    life: Callable[[str], str] = _no_life
+    was_stopped: Callable[[str], bool] = _never

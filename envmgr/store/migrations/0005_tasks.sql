@@ -29,6 +29,7 @@ CREATE TABLE task (
     holder TEXT NOT NULL DEFAULT '',
     holder_name TEXT NOT NULL DEFAULT '',
     session TEXT NOT NULL DEFAULT '',
+    life TEXT NOT NULL DEFAULT '',
     cause INTEGER NOT NULL DEFAULT 0,
     error_code TEXT NOT NULL DEFAULT '',
     error_message TEXT NOT NULL DEFAULT '',
