@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from envmgr.model.observe import Seen
+from envmgr.model.observed import Written
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,6 +184,22 @@ class Workspaces(Protocol):
 
     async def work(self, worktree: Worktree) -> Work:
         """What would be lost with it. Raises Unobservable when git cannot tell."""
+
+    async def written(self, folder: Path, touched: Collection[str], *, since: float, mark: str) -> Written:
+        """Which files in a checkout somebody has written, of those that were touched.
+
+        Not those that git ignores, that are as they were committed (somebody has checked them out), or that a merge brought;
+        those that were written and then committed count.
+
+        Args:
+            folder: Top of a worktree, or of the main checkout.
+            touched: Relative paths of files and folders.
+            since: Unix time; in touched folders files count that have changed since.
+            mark: Of the last answer; empty for the first question.
+
+        Raises:
+            Unobservable: git does not tell.
+        """
 
     async def history(self, worktree: Worktree) -> Sequence[Commit]:
         """Commits of its branch since the base, newest first, at most 500; none when the base is gone."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -21,12 +21,14 @@ from envmgr.drivers.git import (
     snapshots,
     work,
     worktrees,
+    written,
 )
 from envmgr.drivers.git.entries import Claim, claims, find_entry
 from envmgr.drivers.git.invoke import must
 from envmgr.drivers.git.locking import Locks
 from envmgr.errors import Conflict, EnvmgrError, UsageError
 from envmgr.model.observe import Absent, Present, Seen, Unknown
+from envmgr.model.observed import Written
 from envmgr.protocols.workspaces import Claimed, Commit, Reclaimed, Repository, Work, Worktree
 
 
@@ -145,6 +147,9 @@ class GitWorkspaces:
 
     async def work(self, worktree: Worktree) -> Work:
         return await work.work(worktree)
+
+    async def written(self, folder: Path, touched: Collection[str], *, since: float, mark: str) -> Written:
+        return await written.written(folder, touched, since=since, mark=mark)
 
     async def snapshot(self, worktree: Worktree, ref: str, *, unless: str = "") -> str:
         return await snapshots.snapshot(worktree, ref, unless=unless)
