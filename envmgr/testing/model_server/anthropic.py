@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 
-from envmgr.testing.model_server.plan import Call, Conversation, converse
+from envmgr.testing.model_server.plan import Call, Conversation, Result, converse
 from envmgr.testing.model_server.scenarios import Refuse, Say
 from envmgr.testing.model_server.wire import (
     CACHE_READ,
@@ -53,7 +53,7 @@ class Anthropic:
         return {"type": "error", "error": error, "request_id": new_id("req_")}
 
 
-def _items(messages: list[Json]) -> Iterator[str | None]:
+def _items(messages: list[Json]) -> Iterator[str | Result]:
     for message in messages:
         if message["role"] != "user":
             continue
@@ -62,7 +62,7 @@ def _items(messages: list[Json]) -> Iterator[str | None]:
             if part.get("type") == "text":
                 yield part["text"]
             elif part.get("type") == "tool_result":
-                yield None
+                yield Result(as_text(part.get("content")))
 
 
 def _message(body: Json, usage: Json) -> Json:

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 
-from envmgr.testing.model_server.plan import Call, Conversation, converse
+from envmgr.testing.model_server.plan import Call, Conversation, Result, converse
 from envmgr.testing.model_server.scenarios import Refuse
 from envmgr.testing.model_server.wire import (
     CACHE_READ,
@@ -61,12 +61,12 @@ class Chat:
         return {"error": {"message": refuse.message, "type": refuse.kind, "code": refuse.kind}}
 
 
-def _items(messages: list[Json]) -> Iterator[str | None]:
+def _items(messages: list[Json]) -> Iterator[str | Result]:
     for message in messages:
         if message["role"] == "user":
             yield as_text(message.get("content"))
         elif message["role"] == "tool":
-            yield None
+            yield Result(as_text(message.get("content")))
 
 
 def _base(body: Json, kind: str) -> Json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 
-from envmgr.testing.model_server.plan import Call, Conversation, converse, smallest
+from envmgr.testing.model_server.plan import Call, Conversation, Result, converse, smallest
 from envmgr.testing.model_server.scenarios import Refuse
 from envmgr.testing.model_server.wire import (
     CACHE_READ,
@@ -48,7 +48,7 @@ class Gemini:
         return {"error": {"code": refuse.status, "message": refuse.message, "status": refuse.kind.upper()}}
 
 
-def _items(contents: list[Json]) -> Iterator[str | None]:
+def _items(contents: list[Json]) -> Iterator[str | Result]:
     for content in contents:
         if content.get("role") != "user":
             continue
@@ -56,7 +56,7 @@ def _items(contents: list[Json]) -> Iterator[str | None]:
             if "text" in part:
                 yield part["text"]
             elif "functionResponse" in part:
-                yield None
+                yield Result(json.dumps(part["functionResponse"]))
 
 
 def _parts(body: Json, reply: Reply) -> Iterator[Json]:

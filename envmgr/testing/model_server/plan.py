@@ -16,6 +16,7 @@ from envmgr.testing.model_server.scenarios import (
     Cut,
     Drip,
     Edit,
+    Found,
     Hold,
     Refuse,
     Say,
@@ -34,15 +35,22 @@ class Conversation:
 
     Attributes:
         texts: User texts, oldest first.
-        results: Tool results after the newest text with a marker.
+        results: Texts of the tool results after the newest text with a marker.
         tools: JSON schema of the arguments by tool name.
         cwd: Working directory as the CLI told the model; `.` if it did not.
     """
 
     texts: Sequence[str]
-    results: int
+    results: Sequence[str]
     tools: Mapping[str, Schema]
     cwd: str
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a tool gave."""
+
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +92,16 @@ _CWD = re.compile(
 )
 
 
-def converse(items: Iterable[str | None], *, tools: Mapping[str, Schema], system: str = "") -> Conversation:
-    """Collect a conversation from user texts and tool results (None), oldest first."""
+def converse(items: Iterable[str | Result], *, tools: Mapping[str, Schema], system: str = "") -> Conversation:
+    """Collect a conversation from user texts and tool results, oldest first."""
     texts: list[str] = []
-    results = 0
+    results: list[str] = []
     for item in items:
-        if item is None:
-            results += 1
+        if isinstance(item, Result):
+            results.append(item.text)
             continue
         texts.append(item)
-        results = 0 if _MARKER.search(item) else results
+        results = [] if _MARKER.search(item) else results
     found = _CWD.search("\n".join([system, *texts]))
     cwd = found.group(1).rstrip("/.") if found else "."
     return Conversation(texts=texts, results=results, tools=tools, cwd=cwd)
@@ -107,7 +115,7 @@ def plan(conversation: Conversation) -> Action:
     if name is None:
         return Say("ok")
     steps = SCENARIOS.get(name, (Say(f"unknown scenario {name}"),))
-    return _with_tools(steps[min(conversation.results, len(steps) - 1)], conversation)
+    return _with_tools(steps[min(len(conversation.results), len(steps) - 1)], conversation)
 
 
 def _with_tools(step: Step, conversation: Conversation) -> Action:
@@ -118,7 +126,8 @@ def _with_tools(step: Step, conversation: Conversation) -> Action:
             return Say("ok")
         case Use(suffix, arguments):
             names = [name for name in conversation.tools if name.endswith(suffix)]
-            return Call(names[0], arguments) if names else _without(suffix, conversation)
+            known = {key: _known(value, conversation.results) for key, value in arguments.items()}
+            return Call(names[0], known) if names else _without(suffix, conversation)
         case Shell(command, extra):
             return _call(conversation, "shell", {"command": command, "why": "scripted step"}, extra=extra)
         case Write(path, text):
@@ -126,6 +135,17 @@ def _with_tools(step: Step, conversation: Conversation) -> Action:
         case Edit(path, old, new):
             wanted = {"path": f"{conversation.cwd}/{path}", "old": old, "new": new}
             return _file(conversation, "edit", step, wanted)
+
+
+def _known(value: object, results: Sequence[str]) -> object:
+    """The value, or what a tool has said it is; JSON may stand in a text that is JSON again."""
+    if not isinstance(value, Found):
+        return value
+    field = re.compile(rf'{value.name}\\*"\s*:\s*(?:(\d+)|\\*"([^"\\]*))')
+    found = next((match for text in reversed(results) if (match := field.search(text))), None)
+    if found is None:
+        return f"nobody said {value.name}"
+    return int(found.group(1)) if found.group(1) else found.group(2)
 
 
 def _file(conversation: Conversation, kind: str, step: Write | Edit, wanted: Mapping[str, str]) -> Action:

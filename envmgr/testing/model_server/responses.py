@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 
-from envmgr.testing.model_server.plan import Call, Conversation, Schema, converse
+from envmgr.testing.model_server.plan import Call, Conversation, Result, Schema, converse
 from envmgr.testing.model_server.scenarios import Refuse
 from envmgr.testing.model_server.wire import (
     CACHE_READ,
@@ -73,12 +73,12 @@ def _tools(body: Json) -> Iterator[tuple[str, str, Schema]]:
                 yield tool["name"], inner["name"], inner.get("parameters", {})
 
 
-def _items(items: list[Json]) -> Iterator[str | None]:
+def _items(items: list[Json]) -> Iterator[str | Result]:
     for item in items:
         if item.get("role") == "user":
             yield as_text(item.get("content"))
         elif str(item.get("type", "")).endswith("_output"):
-            yield None
+            yield Result(as_text(item.get("output")))
 
 
 def _item(body: Json, reply: Reply) -> Json:

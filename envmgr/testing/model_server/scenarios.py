@@ -42,6 +42,13 @@ class Shell:
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """An argument of `Use`: the field of this name in the newest result that has one."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Use:
     """Call the tool whose name ends with `suffix`, as MCP tools have prefixes."""
 
@@ -93,6 +100,8 @@ _QUESTION = {
     ],
 }
 
+_CLAIMED = {"task_id": Found("task_id"), "lease_token": Found("lease_token")}
+
 
 def _delegate(prompt: str) -> Use:
     kind = {"description": "say hello", "subagent_type": "general-purpose"}
@@ -114,6 +123,13 @@ SCENARIOS: Mapping[str, tuple[Step, ...]] = {
             {"sandbox_permissions": "require_escalated", "justification": "Write outside the workspace?"},
         ),
         Say("Escalated. DONE-ESCALATE"),
+    ),
+    # A lock, a task, its completion: with envmgr's own tools.
+    "coordinate": (
+        Use("acquire_lock", {"targets": ["src/app.py"], "reason": "scripted"}),
+        Use("get_work", {}),
+        Use("complete_work", {**_CLAIMED, "success": True, "result": {"by": "the scripted model"}}),
+        Say("Locked, claimed and completed. DONE-COORDINATE"),
     ),
     "mcp": (Use("lab_echo", {"text": "ping-42"}), Say("Called the MCP tool. DONE-MCP")),
     "ask": (Use("AskUserQuestion", {"questions": [_QUESTION]}), Say("Thanks. DONE-ASK")),
