@@ -25,6 +25,7 @@ from envmgr.app.task_fields import (
     TaskFields,
 )
 from envmgr.app.task_present import Clock, claim_view, report_view, submitted_view
+from envmgr.core.targets import parse_target
 from envmgr.model.principal import Scope
 from envmgr.model.task import CANCELLED_BY_ORCHESTRATOR, Dependents, TaskSpec, Usage
 from envmgr.services.queue.queue import Answer, Report
@@ -249,7 +250,7 @@ def _submission(ask: TaskFields | BatchTask, clock: Clock, *, key: str = "") -> 
         input_data=ask.input_data,
         priority=ask.priority,
         capabilities=tuple(dict.fromkeys(ask.capabilities)),
-        locks=tuple(dict.fromkeys(ask.claims)),
+        locks=tuple(dict.fromkeys(parse_target(text).text for text in ask.claims)),
         max_attempts=ask.max_attempts,
         dependents=Dependents(ask.dependents),
         budget=_limits(ask.budget),

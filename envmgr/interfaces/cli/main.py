@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from envmgr.errors import EnvmgrError
-from envmgr.interfaces.cli import running
+from envmgr.interfaces.cli import running, shorthands, task_file
 
 # Any throughout: entries of the manifest are JSON.
 _TYPES: dict[str, type] = {"string": str, "integer": int, "number": float, "boolean": bool}
@@ -21,6 +21,7 @@ _GROUPS = {
     "skills": "Teach assistants to coordinate.",
     "archive": "What is kept of sessions that have ended.",
     "daemon": "The daemon of this user.",
+    "key": "Keys of programs that ask over HTTP or MCP.",
     "task": "Work that agents and people leave for each other.",
     "memory": "What agents remember for each other.",
     "handoff": "What one session leaves to the next.",
@@ -72,7 +73,7 @@ def root(entries: list[dict[str, Any]] | None = None) -> click.Group:
         ],
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
-    groups = {name: click.Group(name, help=text) for name, text in _GROUPS.items()}
+    groups = {name: click.Group(name, help=text) for name, text in _GROUPS.items()} | {"audit": shorthands.audit()}
     for entry in manifest() if entries is None else entries:
         for *group, name in filter(None, (entry["command"], entry["also"])):
             (groups[group[0]] if group else top).add_command(_command(entry, name))
@@ -128,6 +129,8 @@ def _command(entry: dict[str, Any], name: str) -> click.Command:
         if status:
             sys.exit(status)
 
+    if entry["name"] == "task.submit":
+        params = task_file.with_file(params)
     passes_on = entry["name"] == "agent.exec"
     settings = {"ignore_unknown_options": True, "allow_interspersed_args": False} if passes_on else {}
     return click.Command(

@@ -12,7 +12,7 @@ from typing import Any
 
 from envmgr.app import client
 from envmgr.errors import EnvmgrError, UsageError, from_problem
-from envmgr.interfaces.cli import finishing, watching
+from envmgr.interfaces.cli import finishing, task_file, watching
 from envmgr.interfaces.cli.fast import terminal
 
 # Any throughout: entries of the manifest and results are JSON.
@@ -30,6 +30,8 @@ def run(entry: Mapping[str, Any], given: dict[str, Any]) -> int:
         from envmgr.interfaces.cli.pairing import answer_lines  # as below
 
         return answer_lines(sys.stdin, sys.stdout)
+    if entry["name"] == "task.submit":
+        entry, asked = task_file.batch(entry, asked)
     if entry["local"]:
         from envmgr.interfaces.cli.local import run_here  # imports pydantic and all: only for these commands
 
