@@ -110,7 +110,9 @@ def request(
 def identity() -> dict[str, str]:
     """The header that says who asks: an agent, where its assistant runs; the person, without one."""
     key = os.environ.get(_KEY, "").strip()
-    return {"X-API-Key": key} if key.isascii() and key.isprintable() and key else {}
+    session = os.environ.get("ENVMGR_SESSION", "")
+    named = {"X-Envmgr-Session": session} if session.isascii() and session.isprintable() and session else {}
+    return {"X-API-Key": key, **named} if key.isascii() and key.isprintable() and key else {}
 
 
 def connect() -> socket.socket:

@@ -396,6 +396,7 @@ async def report(ask: Report, app: App) -> views.Done:
     inc = await app.agents.incarnation(actor)
     understood = inc.assistant.understand(ask.hook, ask.payload)
     if ask.generation == inc.generation:
+        app.coordinator.sessions.hooked(actor.state.id)
         await conversation.hear(inc, understood)
     if understood.activity is not None:
         await app.agents.apply(

@@ -8,13 +8,13 @@ from functools import partial
 from anyio.abc import TaskGroup
 
 from envmgr.aio import tasks
-from envmgr.bootstrap import auditing
 from envmgr.bootstrap import auditing, queueing
 from envmgr.bootstrap.lock_rules import LockRules
 from envmgr.config.settings import Settings
 from envmgr.core.recalling import DAY_S
 from envmgr.model.lock import LockPolicy
 from envmgr.runtime.lock_holders import LockHolders, life_of
+from envmgr.runtime.session_watch import SessionWatch, SupervisedAgents
 from envmgr.runtime.supervisor import Supervisor
 from envmgr.services.audit.recording import AuditedStore
 from envmgr.services.coordination import Coordination
@@ -24,6 +24,7 @@ from envmgr.services.lock_desk import LockDesk
 from envmgr.services.lock_keeping import LockKeeping
 from envmgr.services.locks import Locks
 from envmgr.services.memory import MemoryRules, Recollection
+from envmgr.services.sessions import Presence, SessionRules
 
 
 async def coordination(supervisor: Supervisor, settings: Settings) -> Coordination:
@@ -37,7 +38,14 @@ async def coordination(supervisor: Supervisor, settings: Settings) -> Coordinati
     await keys.load()
     supervisor.systems = replace(systems, keys=keys)  # whoever starts an assistant gives it one
     locks = _locks(ground, supervisor, settings)
-    queue = queueing.work_queue(ground, locks, supervisor, settings, abilities=lambda who: ())
+    queue = queueing.work_queue(
+        ground, locks, supervisor, settings, abilities=lambda who: sessions.capabilities(who)
+    )
+    rules = SessionRules(stale_s=settings.sessions.stale_s, every_s=settings.sessions.period_s)
+    sessions = Presence(
+        ground=ground, locks=locks, queue=queue, rules=rules, agents=SupervisedAgents(supervisor)
+    )
+    await sessions.load()
     return Coordination(
         ground=ground,
         audit=await auditing.trail(systems.store, supervisor, settings),
@@ -47,6 +55,7 @@ async def coordination(supervisor: Supervisor, settings: Settings) -> Coordinati
         lock_desk=LockDesk(locks),
         queue=queue,
         queue_keeper=queueing.keeper(queue, ground, supervisor, settings),
+        sessions=sessions,
     )
 
 
@@ -75,4 +84,5 @@ def start(services: Coordination, supervisor: Supervisor, group: TaskGroup) -> N
     """Begin what the services do by themselves; agents have been adopted."""
     services.audit.start(group)
     tasks.keep(group, "work queue", services.queue_keeper.run)
+    SessionWatch(supervisor, services.sessions, every_s=services.sessions.rules.every_s).start(group)
     LockHolders(supervisor, LockKeeping(services.locks)).start(group)

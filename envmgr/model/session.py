@@ -33,6 +33,7 @@ class Session:
         current_task: Id or words.
         note: What it wants others to know.
         parent: The session or agent that began it.
+        life: Which run of an agent it is, `<generation>/<pid>`; empty for those that envmgr has not spawned.
         seen_at: Steady time of its last sign of life.
         at, last_at: Unix time of its beginning, and of its last sign of life.
         is_over: What it held was given back.
@@ -52,6 +53,7 @@ class Session:
     branch: str = ""
     model: str = ""
     parent: str = ""
+    life: str = ""
     seen_at: float = 0.0
     at: float = 0.0
     last_at: float = 0.0

@@ -12,6 +12,7 @@ from envmgr.services.locks import Locks
 from envmgr.services.memory import Recollection
 from envmgr.services.queue.keeping import QueueKeeper
 from envmgr.services.queue.queue import Queue
+from envmgr.services.sessions import Presence
 
 
 @dataclass(slots=True, kw_only=True)
@@ -26,3 +27,4 @@ class Coordination:
     lock_desk: LockDesk
     queue: Queue
     queue_keeper: QueueKeeper
+    sessions: Presence

@@ -15,7 +15,7 @@ from envmgr.errors import Denied, NotFound, UsageError
 from envmgr.model.memory import Memory, MemoryFilter, Outcome, memory_name
 from envmgr.model.principal import AGENT_SCOPES, Principal, PrincipalKind
 from envmgr.services.memory import Question, Recalled, Recollection
-from tests.support.grounds import REPO, Clock, ground
+from tests.support.clocked import REPO, Clock, ground
 from tests.support.requirements import proves
 
 pytestmark = pytest.mark.anyio

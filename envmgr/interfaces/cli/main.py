@@ -23,6 +23,7 @@ _GROUPS = {
     "daemon": "The daemon of this user.",
     "key": "Keys of programs that ask over HTTP or MCP.",
     "task": "Work that agents and people leave for each other.",
+    "session": "Sessions of agents and programs; see also `discover`.",
     "memory": "What agents remember for each other.",
     "handoff": "What one session leaves to the next.",
     "lock": "Files and keys that agents hold, so that nobody else changes them.",
@@ -73,7 +74,9 @@ def root(entries: list[dict[str, Any]] | None = None) -> click.Group:
         ],
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
-    groups = {name: click.Group(name, help=text) for name, text in _GROUPS.items()} | {"audit": shorthands.audit()}
+    groups = {name: click.Group(name, help=text) for name, text in _GROUPS.items()} | {
+        "audit": shorthands.audit()
+    }
     for entry in manifest() if entries is None else entries:
         for *group, name in filter(None, (entry["command"], entry["also"])):
             (groups[group[0]] if group else top).add_command(_command(entry, name))

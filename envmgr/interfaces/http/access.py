@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from envmgr.app.context import App
 from envmgr.errors import BudgetExhausted, Denied, Unauthenticated
@@ -24,6 +24,7 @@ OURS = frozenset({"localhost", "envmgr"})
 """Names of ourselves: the loopback's, and the one that our own clients say at the socket."""
 _ANYBODY = Principal(kind=PrincipalKind.PROGRAM, name="anybody", scopes=frozenset())
 _MOST_REMEMBERED = 1024
+_LONGEST_SESSION = 100
 _PREFLIGHT = {
     "access-control-allow-methods": "GET, POST, PUT, PATCH, DELETE",
     "access-control-allow-headers": "authorization, content-type, x-api-key, x-request-id, last-event-id",
@@ -92,7 +93,7 @@ class Door:
         """
         key = _key(request)
         if key is not None:
-            return self._owner_of(key)
+            return replace(self._owner_of(key), session=_session(request))
         if not self._is_tcp:
             return self._owner
         if is_open:
@@ -124,6 +125,12 @@ def _name(host: str) -> str:
     if host.startswith("["):
         return host[1:].partition("]")[0].lower()
     return host.partition(":")[0].lower()
+
+
+def _session(request: Request) -> str:
+    """Which of the asker's sessions it is, if they have several and say so."""
+    said = request.headers.get("x-envmgr-session", "").strip()
+    return said if said.isprintable() and len(said) <= _LONGEST_SESSION else ""
 
 
 def _key(request: Request) -> str | None:

@@ -11,22 +11,23 @@ from urllib.parse import quote, unquote, urlencode
 
 import anyio
 
-from envmgr.errors import UsageError, from_problem
+from envmgr.app import client
+from envmgr.errors import Invalid, from_problem
 from envmgr.interfaces.mcp.backend import LONGEST_S, MOST_ITEMS, Outcome, Progress
 from envmgr.interfaces.mcp.catalogue import Tool
 from envmgr.interfaces.mcp.wire import Answer, Wire
 
 # Any throughout: JSON documents.
-KEY = "ENVMGR_AGENT_KEY"
 
 
 class Bridge:
     """A backend that asks the daemon over its socket."""
 
+    supplies = True
+
     def __init__(self) -> None:
-        key = os.environ.get(KEY, "")
         # `X-Envmgr-Say` asks for the result in one line as well, in the header `x-envmgr-said`.
-        self._wire = Wire({"X-Envmgr-Say": "1", **({"X-API-Key": key} if key else {})})
+        self._wire = Wire({"X-Envmgr-Say": "1", **client.identity()})
 
     async def call(
         self, tool: Tool, arguments: Mapping[str, Any], *, progress: Progress, request: Any
@@ -47,7 +48,7 @@ def asking(tool: Tool, arguments: Mapping[str, Any]) -> tuple[str, str, Mapping[
     """Method, path with query, and body of the request.
 
     Raises:
-        UsageError: What the path needs is missing.
+        Invalid: What the path needs is missing.
     """
     rest = {key: value for key, value in arguments.items() if value is not None}
     for name, by in tool.supplied.items():
@@ -57,7 +58,7 @@ def asking(tool: Tool, arguments: Mapping[str, Any]) -> tuple[str, str, Mapping[
         given = [str(rest.pop(other)) for other in names if other in rest]
         if not given or not given[0]:
             known = ", ".join(tool.input["properties"])
-            raise UsageError(f"{name}: Field required", hint=f"{tool.operation} takes: {known}.")
+            raise Invalid(f"{name}: Field required", hint=f"{tool.operation} takes: {known}.")
         path = path.replace(f"{{{name}}}", quote(given[0], safe=""))
     if tool.method == "GET":
         return "GET", f"{path}?{urlencode(rest, doseq=True)}" if rest else path, None

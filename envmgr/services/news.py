@@ -1,0 +1,37 @@
+"""Events that happened to an agent, as sentences it can act on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from envmgr.model.event import Event
+
+_Say = Callable[[Event], str]
+
+
+def news(event: Event) -> str:
+    """What to tell the agent; empty for what is no news to it."""
+    say = _SAID.get(event.kind)
+    return say(event) if say is not None else ""
+
+
+def _of(event: Event, *names: str) -> str:
+    found = [str(event.data[name]) for name in names if event.data.get(name)]
+    return ": " + "; ".join(found) if found else ""
+
+
+_SAID: dict[str, _Say] = {
+    "lock.lost": lambda e: f"your lock of {e.data.get('target')} is gone{_of(e, 'why')}",
+    "lock.forced": lambda e: (
+        f"your lock of {e.data.get('target')} was taken away{_of(e, 'by', 'reason', 'why')}"
+    ),
+    "lock.expired": lambda e: f"your lock of {e.data.get('target')} has run out",
+    "lock.received": lambda e: f"you have been given the lock of {e.data.get('target')}{_of(e, 'sender')}",
+    "lock.violation": lambda e: f"a write without its lock{_of(e, 'path', 'target', 'holder')}",
+    "task.cancelled": lambda e: (
+        f"task {e.data.get('task')} was cancelled, stop working on it{_of(e, 'reason')}"
+    ),
+    "task.over_budget": lambda e: f"task {e.data.get('task')} is over its budget, stop and wait for a person",
+    "task.returned": lambda e: f"task {e.data.get('task')} went back to the queue{_of(e, 'reason')}",
+    "handoff.received": lambda e: f"{e.data.get('by')} left you a handoff: {e.data.get('handoff')}",
+}

@@ -1,0 +1,241 @@
+"""Sessions on a real store, with real locks and a real queue."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from envmgr.model.lock import LockPolicy, Mode
+from envmgr.model.principal import AGENT_SCOPES, Principal, PrincipalKind
+from envmgr.model.session import Session, SessionStatus
+from envmgr.model.task import TaskSpec
+from envmgr.services.locks import LockRequest, Locks
+from envmgr.services.queue.claiming import Claimed
+from envmgr.services.queue.queue import Queue
+from envmgr.services.queue.rules import Footing, NoLocks, QueueRules
+from envmgr.services.queue.submitting import Submission
+from envmgr.services.sessions import Beat, Presence, SessionRules
+from tests.support.clocked import REPO, Clock, ground
+from tests.support.requirements import proves
+
+pytestmark = pytest.mark.anyio
+
+BOT = Principal(kind=PrincipalKind.PROGRAM, name="bot", scopes=frozenset(AGENT_SCOPES))
+FOX = Principal(kind=PrincipalKind.AGENT, name="fox", agent="f0x", scopes=frozenset(AGENT_SCOPES))
+LONG_S = 30_000.0
+
+
+@dataclass
+class Spawned:
+    """Agents as a supervisor would tell of them: fox, if it lives."""
+
+    life: str = "1/100"
+    status: SessionStatus = SessionStatus.ACTIVE
+    stop: str = ""
+
+    def session(self, agent: str) -> Session | None:
+        if agent != FOX.agent:
+            return None
+        return Session(
+            principal=FOX.id, name="fox", repo=REPO, kind="claude_code", capabilities=("python",), status=self.status,
+            life=self.life, at=1.0,
+        )  # fmt: skip
+
+    def sessions(self) -> Sequence[Session]:
+        found = self.session(FOX.id)
+        return [found] if found is not None else []
+
+    def must_stop(self, agent: str) -> str:
+        return self.stop
+
+    def why(self, agent: str, life: str) -> str:
+        if self.status is SessionStatus.DEAD:
+            return "its process is gone"
+        return "" if life == self.life else "it was started again"
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def spawned() -> Spawned:
+    return Spawned()
+
+
+@pytest.fixture
+async def presence(tmp_path: Path, clock: Clock, spawned: Spawned) -> AsyncIterator[Presence]:
+    async with ground(tmp_path, clock) as stand:
+        locks = Locks(stand, LockPolicy(ttl_s=LONG_S))
+        queue = Queue(stand, Footing(rules=QueueRules(lease_s=LONG_S), locks=NoLocks(), draw=lambda: 0.5))
+        yield Presence(
+            ground=stand, locks=locks, queue=queue, rules=SessionRules(stale_s=900), agents=spawned
+        )
+
+
+async def lock(presence: Presence, who: Principal, target: str) -> None:
+    asked = LockRequest(principal=who, repo=REPO, targets=(target,), mode=Mode.WRITE, ttl_s=LONG_S)
+    answer = await presence.ground.write(lambda tx, tell: presence.locks.take(tx, tell, asked))
+    assert answer.grants, answer
+
+
+async def claim(presence: Presence, who: Principal) -> str:
+    wanted = [Submission(spec=TaskSpec(type="code", description="x"))]
+    await presence.queue.submit(wanted, repo=REPO, by=BOT)
+    found = await presence.queue.claim(repo=REPO, who=who)
+    assert isinstance(found, Claimed)
+    return found.task.name
+
+
+async def held(presence: Presence) -> list[str]:
+    return sorted(await presence.ground.read(lambda tx: [grant.target for grant in tx.locks.all(REPO)]))
+
+
+async def claimed(presence: Presence) -> list[str]:
+    return sorted(await presence.ground.read(lambda tx: [task.name for task in tx.tasks.leased()]))
+
+
+async def statuses(presence: Presence) -> dict[str, str]:
+    found = await presence.discover(repo=REPO, has_over=True)
+    return {f"{one.name}/{one.session}": one.status.value for one in found}
+
+
+def bot(session: str) -> Session:
+    return Session(principal=BOT.id, session=session, name="bot", repo=REPO, kind="program")
+
+
+@proves("SESS-001")
+async def test_a_silent_session_gives_back_what_it_held_and_the_other_one_of_the_same_principal_keeps_its_own(
+    presence: Presence, clock: Clock
+) -> None:
+    one, two, none = (replace(BOT, session=name) for name in ("one", "two", ""))
+    for who in (one, two, none):
+        await presence.register(bot(who.session))
+        await lock(presence, who, f"src/{who.session or 'none'}.py")
+    tasks = {who.session: await claim(presence, who) for who in (one, two, none)}
+    clock.pass_by(800)
+    presence.seen(two)
+    clock.pass_by(150)
+
+    ended = await presence.end_silent()
+
+    assert sorted(one.session for one in ended) == ["", "one"]
+    assert await held(presence) == ["src/two.py"]
+    assert await claimed(presence) == [tasks["two"]]
+    assert await statuses(presence) == {
+        "bot/": "stale",
+        "bot/one": "stale",
+        "bot/two": "active",
+        "fox/": "active",
+    }
+    assert await presence.end_silent() == []
+    assert clock.kinds().count("session.ended") == 2
+
+
+@proves("SESS-002")
+async def test_who_comes_back_is_taken_in_again_and_told_what_it_lost(
+    presence: Presence, clock: Clock
+) -> None:
+    await presence.register(bot("one"))
+    clock.pass_by(901)
+    await presence.end_silent()
+
+    pulse = await presence.heartbeat(BOT, "one", Beat(note="back"), repo=REPO)
+
+    assert "you counted as gone (no sign of life for 900 s)" in pulse.warnings[0]
+    assert (await statuses(presence))["bot/one"] == "active"
+    assert (await presence.heartbeat(BOT, "one", Beat(), repo=REPO)).warnings == ()
+    assert "session.returned" in clock.kinds()
+
+
+@proves("SESS-003")
+async def test_an_agent_whose_process_is_gone_gives_back_everything_at_once(
+    presence: Presence, clock: Clock, spawned: Spawned
+) -> None:
+    await presence.note_agents()
+    helper = replace(FOX, session="helper")
+    await presence.register(
+        Session(principal=FOX.id, session="helper", name="fox", repo=REPO, kind="subagent")
+    )
+    for who in (FOX, helper):
+        await claim(presence, who)
+    assert await presence.end_dead(spawned.why) == []
+
+    spawned.status = SessionStatus.DEAD
+    ended = await presence.end_dead(spawned.why)
+
+    assert sorted(one.session for one in ended) == ["", "helper"]
+    assert await claimed(presence) == []
+    assert await presence.discover(repo=REPO) == []
+    await presence.note_agents()
+    assert await presence.end_dead(spawned.why) == []
+
+
+@proves("SESS-003")
+async def test_an_assistant_that_was_started_again_is_another_session_and_has_lost_its_tasks(
+    presence: Presence, spawned: Spawned
+) -> None:
+    await presence.note_agents()
+    await claim(presence, FOX)
+
+    spawned.life = "1/200"
+    assert len(await presence.end_dead(spawned.why)) == 1
+    await presence.note_agents()
+
+    assert await claimed(presence) == []
+    mine = await claim(presence, FOX)
+    assert await presence.end_dead(spawned.why) == []
+    assert await claimed(presence) == [mine]
+
+
+@proves("SESS-004")
+async def test_an_agent_is_found_without_registering_and_may_add_what_it_can_do(
+    presence: Presence, spawned: Spawned, clock: Clock
+) -> None:
+    (found,) = await presence.discover(repo=REPO)
+    assert (found.name, found.status, found.capabilities) == ("fox", SessionStatus.ACTIVE, ("python",))
+
+    await presence.note_agents()
+    said = Session(
+        principal=FOX.id, name="fox", repo=REPO, capabilities=("review",), current_task="t-1", life=spawned.life
+    )  # fmt: skip
+    await presence.register(said)
+    (found,) = await presence.discover(repo=REPO)
+    assert (found.capabilities, found.current_task) == (("python", "review"), "t-1")
+    assert presence.capabilities(FOX) == {"python", "review"}
+    assert await presence.discover(repo="/other") == []
+
+    clock.pass_by(901)
+    assert (await statuses(presence))["fox/"] == "stale", "it works and is not heard of"
+    spawned.status = SessionStatus.IDLE
+    assert (await statuses(presence))["fox/"] == "idle", "who waits may be silent"
+    await presence.end_silent()
+    assert len(await presence.discover(repo=REPO)) == 1, "its process lives"
+
+
+@proves("SESS-005")
+async def test_a_heartbeat_tells_what_happened_once_what_others_do_and_whether_to_stop(
+    presence: Presence, spawned: Spawned, clock: Clock
+) -> None:
+    await presence.note_agents()
+    clock.pass_by(1)
+
+    async def warn(principal: Principal, repo: str) -> Sequence[str]:
+        return [f"{principal.name}: src/a.py is locked by owl"]
+
+    presence.warners.append(warn)
+    task = await claim(presence, FOX)
+    await presence.queue.cancel(REPO, task, by=BOT, reason="not needed")
+    spawned.stop = "the agent is to be stopped"
+
+    first = await presence.heartbeat(FOX, "", Beat(), repo=REPO)
+    second = await presence.heartbeat(FOX, "", Beat(), repo=REPO)
+
+    assert first.warnings == ("fox: src/a.py is locked by owl",)
+    assert any(f"task {task} was cancelled" in line for line in first.messages)
+    assert first.must_stop == "the agent is to be stopped"
+    assert second.messages == ()
