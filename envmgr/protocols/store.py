@@ -20,6 +20,7 @@ from envmgr.model.incident import Incident
 from envmgr.model.lease import PortLease, StepRecord, Tombstone
 from envmgr.model.spec import AgentSpec
 from envmgr.protocols.audit import Audit
+from envmgr.protocols.changes import ChangeRows
 from envmgr.protocols.handoffs import Handoffs
 from envmgr.protocols.keys import Keys
 from envmgr.protocols.locks import LockRows
@@ -162,6 +163,10 @@ class Transaction(Protocol):
     @property
     def audit(self) -> Audit:
         """The audit trail."""
+
+    @property
+    def changes(self) -> ChangeRows:
+        """What agents wrote lately."""
 
     @property
     def locks(self) -> LockRows:

@@ -17,6 +17,7 @@ from envmgr.model.lease import PortLease, StepRecord, Tombstone
 from envmgr.model.spec import AgentSpec
 from envmgr.protocols.store import AgentRecord, OwedEffect, Snapshot
 from envmgr.store.audit_rows import AuditRows
+from envmgr.store.change_rows import SqliteChangeRows
 from envmgr.store.codec import Codec, read_json, write_json
 from envmgr.store.handoff_rows import HandoffRows
 from envmgr.store.key_rows import KeyRows
@@ -55,6 +56,7 @@ class SqliteTransaction(Shrinking):
         self.audit = AuditRows(connection)
         self.keys = KeyRows(connection)
         self.locks = SqliteLockRows(connection.execute)
+        self.changes = SqliteChangeRows(connection.execute)
         self.handoffs = HandoffRows(connection.execute)
         self.sessions = SessionRows(connection.execute)
         self.memories = MemoryRows(connection.execute)
@@ -104,6 +106,7 @@ class SqliteTransaction(Shrinking):
         self._execute("DELETE FROM lease WHERE agent = ?", (agent,))
         self._execute("DELETE FROM effect WHERE agent = ?", (agent,))
         self._execute("DELETE FROM agent WHERE id = ?", (agent,))
+        self.changes.forget(agent)
 
     def append(self, event: NewEvent, *, at: float) -> int:
         added = self._execute(
