@@ -29,7 +29,7 @@ class AskSkills(Ask):
 
     agents: str = option(
         f"Assistants, with commas between them: {', '.join(ASSISTANTS)}",
-        default="claude,codex,gemini",
+        default=",".join(ASSISTANTS),
         max_length=200,
     )
     scope: Where = option("In this repository, or for all work of this user", default=Where.REPO)

@@ -137,12 +137,11 @@ def _plain(schema: Schema) -> Schema:
 
 
 def _not_null(node: Schema) -> Schema:
-    """What may be left out need not be null as well."""
-    kinds = node.get("anyOf")
-    if not kinds or {"type": "null"} not in kinds:
-        return node
+    """What may be left out need not be null as well, and a default that is nothing need not be said."""
+    said = {k: v for k, v in node.items() if k != "default" or v not in (None, "", False, [], {})}
+    kinds = said.get("anyOf")
+    if not isinstance(kinds, list) or {"type": "null"} not in kinds:
+        return said
     rest = [kind for kind in kinds if kind != {"type": "null"}]
-    others = {
-        key: value for key, value in node.items() if key != "anyOf" and (key, value) != ("default", None)
-    }
+    others = {key: value for key, value in said.items() if key != "anyOf"}
     return {**rest[0], **others} if len(rest) == 1 else {**others, "anyOf": rest}

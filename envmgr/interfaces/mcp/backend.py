@@ -36,7 +36,13 @@ class Outcome:
 
 
 class Backend(Protocol):
-    """Carries out calls."""
+    """Carries out calls.
+
+    Attributes:
+        supplies: Whether it fills in what a tool says is `supplied`; callers then need not know of it.
+    """
+
+    supplies: bool
 
     async def call(
         self, tool: Tool, arguments: Mapping[str, Any], *, progress: Progress, request: Any

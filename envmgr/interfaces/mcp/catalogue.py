@@ -76,7 +76,7 @@ RESOURCES = (
         uri="work://pending",
         description="Tasks that wait or are under way",
         tool="list_tasks",
-        arguments={"limit": 50},
+        arguments={"open": True, "limit": 50},
     ),
     Resource(
         uri="handoffs://recent",
@@ -87,8 +87,8 @@ RESOURCES = (
     Resource(
         uri="memories://recent",
         description="What agents learned lately",
-        tool="recall",
-        arguments={"query": "", "limit": 20},
+        tool="list_memories",
+        arguments={"limit": 20},
     ),
     Resource(
         uri="audit://recent", description="Who did what lately", tool="query_audit", arguments={"limit": 50}

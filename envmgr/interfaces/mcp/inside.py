@@ -24,6 +24,8 @@ from envmgr.model.principal import Principal
 class Inside:
     """A backend without a way to go. Who asks was found out by the door, and stands in the request's scope."""
 
+    supplies = False
+
     def __init__(self, app: App) -> None:
         self._app = app
 

@@ -36,7 +36,8 @@ def server(backend: Backend, *, version: str, choice: Callable[[Context], Choice
     """A server that keeps nothing between calls. `choice` tells how many tools the caller is shown."""
 
     async def list_tools(ctx: Context, params: Paged) -> types.ListToolsResult:
-        return types.ListToolsResult(tools=[_listed(tool) for tool in catalogue.chosen(choice(ctx)).values()])
+        shown = catalogue.chosen(choice(ctx)).values()
+        return types.ListToolsResult(tools=[_listed(tool, supplies=backend.supplies) for tool in shown])
 
     async def call_tool(ctx: Context, params: types.CallToolRequestParams) -> types.CallToolResult:
         try:
@@ -136,11 +137,13 @@ def _resources() -> dict[str, Resource]:
     return {found.uri: found for found in RESOURCES if found.tool in catalogue.everything()}
 
 
-def _listed(tool: Tool) -> types.Tool:
+def _listed(tool: Tool, *, supplies: bool) -> types.Tool:
+    known = tool.input["properties"]
+    shown = {name: known[name] for name in known if not (supplies and name in tool.supplied)}
     return types.Tool(
         name=tool.name,
         description=tool.description,
-        input_schema=dict(tool.input),
+        input_schema={**tool.input, "properties": shown},
         output_schema=dict(tool.output),
         annotations=types.ToolAnnotations(
             read_only_hint=tool.touch == "read",

@@ -1,0 +1,241 @@
+"""For every operation of the registry an input that every face can take.
+
+A new operation needs an entry here; tests/e2e/test_faces.py then calls it through all faces and compares what they answer.
+`{face}` in a value becomes a word of its own for each face, so that four calls on one host do not meet one another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from envmgr.app.registry import OPERATIONS
+from tests.support.faces import Face
+
+# Any throughout: JSON documents.
+
+
+@dataclass
+class Scene:
+    """What an example may use: one face's word, and calls that prepare, which go over HTTP."""
+
+    word: str
+    http: Face
+
+    def call(self, operation: str, /, **given: Any) -> Any:
+        """Prepare something; it must not fail."""
+        result = self.http.call(OPERATIONS[operation], given)
+        assert not (isinstance(result, dict) and "problem" in result), (operation, result)
+        return result
+
+    def agent(self, kind: str = "otter") -> str:
+        """An agent of this face's own, at work; made when it is first asked for."""
+        name = f"{kind}-{self.word}"
+        if name not in {agent["name"] for agent in self.call("agent.list", all=True)["agents"]}:
+            self.call("agent.spawn", template="sleeper", name=name, wait=True)
+        return name
+
+
+Given = Mapping[str, Any] | Callable[[Scene], Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Example:
+    """An input.
+
+    Attributes:
+        given: The fields, or who makes them after preparing what they are about.
+        fails: Code of the problem that all faces answer with, where a success would end or change the host itself.
+        loose: Keys of the result that may differ, because the world does between two calls.
+    """
+
+    given: Given = field(default_factory=dict)
+    fails: str = ""
+    loose: frozenset[str] = frozenset()
+
+    def fields(self, scene: Scene) -> dict[str, Any]:
+        """For one face."""
+        given = self.given(scene) if callable(self.given) else self.given
+        return {key: _worded(value, scene.word) for key, value in given.items()}
+
+
+def _worded(value: Any, word: str) -> Any:
+    if isinstance(value, str):
+        return value.replace("{face}", word)
+    if isinstance(value, list):
+        return [_worded(one, word) for one in value]
+    if isinstance(value, dict):
+        return {key: _worded(one, word) for key, one in value.items()}
+    return value
+
+
+def _of_agent(scene: Scene) -> dict[str, Any]:
+    return {"agent": scene.agent()}
+
+
+def _of_agents(scene: Scene) -> dict[str, Any]:
+    return {"agents": [scene.agent()]}
+
+
+def _stopped(scene: Scene) -> str:
+    name = scene.agent("seal")
+    scene.call("agent.stop", agents=[name])
+    return name
+
+
+def _snapshot(scene: Scene) -> str:
+    made = scene.call("snapshot.create", agent=scene.agent())
+    return str(made["id"])
+
+
+def _without_skill(scene: Scene) -> dict[str, Any]:
+    scene.call("skills.remove", agents="claude")
+    return {"agents": "claude"}
+
+
+NOBODY = "no-such-thing"
+_AGENTS = {
+    "agent.apply": Example(lambda s: {"agent": s.agent(), "yes": True}),
+    "agent.attach": Example(_of_agent, loose=frozenset({"argv", "identify"})),
+    "agent.drift": Example(_of_agent),
+    "agent.env": Example(_of_agent),
+    "agent.exec": Example(lambda s: {"agent": s.agent(), "command": ["echo", "hello"]}),
+    "agent.fork": Example({"agent": NOBODY}, fails="not_found"),
+    "agent.health": Example(_of_agent),
+    "agent.list": Example({"all": True}),
+    "agent.logs": Example(lambda s: {"agent": s.agent(), "service": "agent", "lines": 3}),
+    "agent.plan": Example(_of_agent),
+    "agent.recover": Example(lambda s: {"agent": s.agent(), "dry_run": True}),
+    "agent.report": Example(
+        {"agent": NOBODY, "generation": 1, "hook": "Stop", "payload": {}}, fails="not_found"
+    ),
+    "agent.restart": Example({"agent": NOBODY}, fails="not_found"),
+    "agent.rm": Example(lambda s: {"agents": [_stopped(s)]}),
+    "agent.scale": Example({"agent": NOBODY, "counts": ["web=2"]}, fails="not_found"),
+    "agent.send": Example(lambda s: {"agent": s.agent(), "prompt": "go on"}),
+    "agent.show": Example(_of_agent),
+    "agent.spawn": Example({"template": "sleeper", "name": "new-{face}"}),
+    "agent.start": Example(lambda s: {"agents": [_stopped(s)]}),
+    "agent.stop": Example(lambda s: {"agents": [s.agent("heron")]}),
+    "agent.undo": Example({"list": True}),
+    "agent.url": Example(_of_agent),
+    "agent.why": Example(_of_agent),
+}
+_HOST = {
+    "archive.list": Example(),
+    "archive.pin": Example({"entry": NOBODY}, fails="not_found"),
+    "archive.restore": Example({"entry": NOBODY}, fails="not_found"),
+    "archive.rm": Example({"entries": [NOBODY]}, fails="not_found"),
+    "archive.show": Example({"entry": NOBODY}, fails="not_found"),
+    "capacity": Example({"template": "sleeper"}, loose=frozenset({"supplies", "fits"})),
+    "daemon.info": Example(),
+    "daemon.logs": Example({"lines": 1}),
+    "daemon.shutdown": Example(),
+    "daemon.start": Example(),
+    "daemon.status": Example(),
+    "daemon.stop": Example(),
+    "doctor": Example(),
+    "down": Example(),
+    "events": Example({"limit": 1}),
+    "events.add": Example({"notes": [{"kind": "note.example"}]}),
+    "help": Example({"topic": "start"}),
+    "host.health": Example(),
+    "host.live": Example(),
+    "host.ready": Example(),
+    "host.safe_mode": Example(),
+    "incidents": Example(),
+    "init": Example({"print": True}),
+    "maintain": Example({"dry_run": True}),
+    "resource.audit": Example(),
+    "resource.reap": Example({"dry_run": True}),
+    "skills.install": Example(_without_skill),
+    "skills.list": Example(),
+    "skills.remove": Example({"agents": "codex"}),
+    "snapshot.create": Example(_of_agent),
+    "snapshot.list": Example(_of_agent),
+    "snapshot.restore": Example({"agent": NOBODY, "snapshot": NOBODY}, fails="not_found"),
+    "snapshot.rm": Example(lambda s: {"snapshots": [_snapshot(s)]}, loose=frozenset({"removed"})),
+    "template.explain": Example({"template": "sleeper"}),
+    "template.import": Example({"files": ["Procfile"], "check": True}),
+    "template.list": Example(),
+    "template.schema": Example(),
+    "template.show": Example({"template": "sleeper"}),
+    "template.validate": Example({"template": "sleeper"}),
+    "version": Example(),
+}
+
+
+def _locked(scene: Scene) -> dict[str, Any]:
+    scene.call("lock.acquire", targets=[f"src/{scene.word}.py"])
+    return {"targets": ["src/{face}.py"]}
+
+
+_LOCKS = {
+    "lock.acquire": Example({"targets": ["new/{face}.py", "db:{face}"], "reason": "an example"}),
+    "lock.force": Example(lambda s: {**_locked(s), "reason": "an example"}),
+    "lock.list": Example({"targets": ["nowhere/**"]}),
+    "lock.overlaps": Example({"targets": ["src/**", "src/app.py"]}),
+    "lock.release": Example(_locked),
+    "lock.renew": Example(_locked),
+    "lock.transfer": Example(lambda s: {**_locked(s), "to_agent": s.agent()}),
+    "lock.why": Example(lambda s: {"target": _locked(s)["targets"][0]}),
+}
+
+
+def _task(scene: Scene) -> dict[str, Any]:
+    made = scene.call("task.submit", description="An example", task_type=f"example-{scene.word}")
+    return {"task_id": made["task_id"]}
+
+
+def _claimed(scene: Scene) -> dict[str, Any]:
+    """A task that is held by who asks."""
+    wanted = _task(scene)["task_id"]
+    while True:
+        claimed = scene.call("task.claim", task_types=[f"example-{scene.word}"])
+        if claimed["task_id"] == wanted:
+            return {"task_id": wanted, "lease_token": claimed["lease_token"]}
+
+
+def _failed(scene: Scene) -> dict[str, Any]:
+    held = _claimed(scene)
+    scene.call("task.fail", **held, error_message="for good", retry=False)
+    return {"task_id": held["task_id"]}
+
+
+_TASKS = {
+    "task.batch": Example({"tasks": [{"description": "One"}, {"description": "Two"}]}),
+    "task.cancel": Example(lambda s: {**_task(s), "reason": "an example"}),
+    "task.claim": Example(lambda s: {"task_types": [_typed(s)]}),
+    "task.complete": Example(_claimed),
+    "task.fail": Example(lambda s: {**_claimed(s), "error_message": "an example"}),
+    "task.get": Example(_task),
+    "task.graph": Example(_task),
+    "task.heartbeat": Example(_claimed),
+    "task.list": Example(lambda s: {"task_type": _typed(s)}),
+    "task.retry": Example(_failed),
+    "task.submit": Example({"description": "An example", "idempotency_key": "example-{face}"}),
+    "task.why": Example(_task),
+}
+
+
+def _typed(scene: Scene) -> str:
+    """A type of which there is one task."""
+    scene.call(
+        "task.submit", description="Alone", task_type=f"alone-{scene.word}", idempotency_key=scene.word
+    )
+    return f"alone-{scene.word}"
+
+
+def _memory(scene: Scene) -> str:
+    made = scene.call("memory.remember", summary=f"The {scene.word} needs a frozen clock", tags=[scene.word])
+    return str(made["memory_id"])
+
+
+_KNOWLEDGE = {
+    "memory.forget": Example(lambda s: {"memory_id": _memory(s)}),
+    "memory.list": Example(lambda s: {"tags": [_memory(s) and s.word]}),
+    "memory.recall": Example(lambda s: {"query": "frozen clock", "tags": [_memory(s) and s.word]}),
+    "memory.remember": Example({"summary": "What {face} saw", "outcome": "success", "tags": ["example"]}),
+}
+EXAMPLES: dict[str, Example] = {**_AGENTS, **_HOST, **_LOCKS, **_TASKS, **_KNOWLEDGE}
