@@ -15,15 +15,17 @@ from envmgr.store.audit_files import AuditFiles
 
 async def trail(store: AuditedStore, supervisor: Supervisor, settings: Settings) -> Trail:
     """Where it was left; nothing runs yet."""
-    said, folder = settings.audit, supervisor.layout.state_dir / "audit"
+    folder = supervisor.layout.state_dir / "audit"
     seals = Seals(
         store,
         AuditFiles(folder),
         FileNotary(folder),
         now=supervisor.systems.now,
         instance=supervisor.instance,
-        terms=sealing.Terms(period_s=said.seal_s, rows=said.seal_rows),
+        terms=sealing.Terms(period_s=settings.audit.seal_s, rows=settings.audit.seal_rows),
     )
     await seals.open()
-    terms = keeping.Terms(days=said.keep_days, rows=said.keep_rows, files_days=said.files_days)
+    terms = keeping.Terms(
+        days=settings.audit.keep_days, rows=settings.audit.keep_rows, files_days=settings.audit.files_days
+    )
     return Trail(recorder=store, seals=seals, keeping=Keeping(seals, terms))

@@ -248,6 +248,11 @@ export class Client {
     return this.call<DaemonView>("GET", "/api/v1/daemon/status", {}, {"repeats": true, "key": "", "waits": ""}, options);
   }
 
+  /** Show who else works on this repository: what each can do, is at, and holds. */
+  discover_agents(asked: { capability?: string; status?: "" | "active" | "idle" | "awaiting_input" | "stale" | "dead"; path?: string; everywhere?: boolean; repo?: string } = {}, options: CallOptions = {}): Promise<SessionList> {
+    return this.call<SessionList>("GET", "/api/v1/sessions", asked, {"repeats": true, "key": "", "waits": ""}, options);
+  }
+
   /** Check what envmgr stands on, and say how to mend each finding. */
   doctor(options: CallOptions = {}): Promise<DoctorView> {
     return this.call<DoctorView>("GET", "/api/v1/doctor", {}, {"repeats": true, "key": "", "waits": ""}, options);
@@ -266,6 +271,11 @@ export class Client {
   /** Record notes as events; durable when answered, all of them or none. */
   events_add(asked: { notes: Array<Note> }, options: CallOptions = {}): Promise<Done> {
     return this.call<Done>("POST", "/api/v1/events", asked, {"repeats": false, "key": "", "waits": ""}, options);
+  }
+
+  /** Write rows as JSON lines, oldest first, so that others can make their hashes again. */
+  export_audit(asked: { last?: string; since?: string; until?: string; actor?: string; agent?: string; operation?: string; target?: string; decision?: string; outcome?: string; request?: string } = {}, options: CallOptions = {}): AsyncGenerator<AuditRow> {
+    return this.stream<AuditRow>("GET", "/api/v1/audit/export", asked, options);
   }
 
   /** Tell that this attempt failed: the task is tried again after a pause, and is dead after its last attempt. */
@@ -291,6 +301,11 @@ export class Client {
   /** Get the next task you can do; it is yours alone until its lease ends. */
   get_work(asked: { task_types?: Array<string>; capabilities?: Array<string>; agent_id?: string; agent_type?: string; repo?: string } = {}, options: CallOptions = {}): Promise<ClaimView> {
     return this.call<ClaimView>("POST", "/api/v1/tasks/claim", asked, {"repeats": false, "key": "", "waits": ""}, options);
+  }
+
+  /** Say that you are alive, and hear what you should know: warnings, messages, and whether you must stop. */
+  heartbeat(asked: { session_id?: string; status?: "" | "active" | "idle" | "awaiting_input"; current_task?: string | null; note?: string | null; repo?: string } = {}, options: CallOptions = {}): Promise<PulseView> {
+    return this.call<PulseView>("POST", "/api/v1/sessions/heartbeat", asked, {"repeats": false, "key": "", "waits": ""}, options);
   }
 
   /** Tell that you are still at a task: its lease begins anew. Stop when the answer says must_stop. */
@@ -333,6 +348,21 @@ export class Client {
     return this.call<InitView>("POST", "/api/v1/init", asked, {"repeats": false, "key": "", "waits": ""}, options);
   }
 
+  /** Make a key for a program that asks over HTTP or MCP; it is shown once. */
+  key_create(asked: { name: string; scopes?: string; expires?: string }, options: CallOptions = {}): Promise<NewKey> {
+    return this.call<NewKey>("POST", "/api/v1/keys", asked, {"repeats": false, "key": "", "waits": ""}, options);
+  }
+
+  /** List keys of agents and programs, and when they were used last. */
+  key_list(asked: { all?: boolean } = {}, options: CallOptions = {}): Promise<Keys> {
+    return this.call<Keys>("GET", "/api/v1/keys", asked, {"repeats": true, "key": "", "waits": ""}, options);
+  }
+
+  /** Make a key worthless, at once. */
+  key_revoke(asked: { key: string }, options: CallOptions = {}): Promise<KeyView> {
+    return this.call<KeyView>("POST", "/api/v1/keys/{key}/revoke", asked, {"repeats": false, "key": "", "waits": ""}, options);
+  }
+
   /** List the newest memories of this repository. */
   list_memories(asked: { tags?: Array<string>; files?: Array<string>; mine?: boolean; superseded?: boolean; limit?: number; repo?: string } = {}, options: CallOptions = {}): Promise<MemoryList> {
     return this.call<MemoryList>("GET", "/api/v1/memory", asked, {"repeats": true, "key": "", "waits": ""}, options);
@@ -353,9 +383,24 @@ export class Client {
     return this.call<MaintainView>("POST", "/api/v1/maintain", asked, {"repeats": false, "key": "", "waits": ""}, options);
   }
 
+  /** Prove that a row is in the trail, to somebody who has neither the database nor the other rows. */
+  prove_audit(asked: { seq: number }, options: CallOptions = {}): Promise<AuditProof> {
+    return this.call<AuditProof>("GET", "/api/v1/audit/proof/{seq}", asked, {"repeats": true, "key": "", "waits": ""}, options);
+  }
+
+  /** Show who asked for what, and what came of it. */
+  query_audit(asked: { last?: string; since?: string; until?: string; actor?: string; agent?: string; operation?: string; target?: string; decision?: string; outcome?: string; request?: string; limit?: number; before?: number } = {}, options: CallOptions = {}): Promise<AuditPage> {
+    return this.call<AuditPage>("GET", "/api/v1/audit", asked, {"repeats": true, "key": "", "waits": ""}, options);
+  }
+
   /** Recall what is known here about something: best first, with `text` ready to be read by a model. */
   recall(asked: { query?: string; event_types?: Array<string>; tags?: Array<string>; files?: Array<string>; near?: Array<string>; since?: string; superseded?: boolean; limit?: number; token_budget?: number; repo?: string } = {}, options: CallOptions = {}): Promise<RecalledView> {
     return this.call<RecalledView>("POST", "/api/v1/memory/query", asked, {"repeats": true, "key": "", "waits": ""}, options);
+  }
+
+  /** Register this session, so that others find it; agents that envmgr has spawned are known already and may say more. */
+  register_session(asked: { capabilities?: Array<string>; current_task?: string; session_id?: string; kind?: string; status?: "active" | "idle" | "awaiting_input"; note?: string; model?: string; parent?: string; worktree?: string; branch?: string; repo?: string } = {}, options: CallOptions = {}): Promise<RegisteredView> {
+    return this.call<RegisteredView>("POST", "/api/v1/sessions", asked, {"repeats": false, "key": "", "waits": ""}, options);
   }
 
   /** Give locks back, and hear which changes under them are not committed yet. */
@@ -471,6 +516,11 @@ export class Client {
   /** Give locks to another agent, which is told; they get new tokens. */
   transfer_lock(asked: { targets?: Array<string>; repo?: string; to_agent?: string } = {}, options: CallOptions = {}): Promise<LocksView> {
     return this.call<LocksView>("POST", "/api/v1/locks/transfer", asked, {"repeats": false, "key": "", "waits": ""}, options);
+  }
+
+  /** Look whether the audit trail is as it was written; ends with 1 when it is not. */
+  verify_audit(asked: { last?: string } = {}, options: CallOptions = {}): Promise<AuditVerdict> {
+    return this.call<AuditVerdict>("POST", "/api/v1/audit/verify", asked, {"repeats": true, "key": "", "waits": ""}, options);
   }
 
   /** Print the versions of envmgr, Python, git and tmux. */
@@ -697,6 +747,85 @@ export interface AttemptView {
   result: Record<string, unknown> | null;
 }
 
+/** One call. */
+export interface AuditEntry {
+  seq: number;
+  at: string;
+  request: string;
+  actor: string;
+  kind: string;
+  name: string;
+  agent: string;
+  session: string;
+  operation: string;
+  target: string;
+  decision: string;
+  outcome: string;
+  params: Record<string, unknown>;
+  result: Record<string, unknown>;
+  latency_s: number | null;
+  hash: string;
+}
+
+/** Something that is not as it was written. */
+export interface AuditFinding {
+  kind: string;
+  seq: number;
+  says: string;
+}
+
+/** Rows, newest first. */
+export interface AuditPage {
+  entries: Array<AuditEntry>;
+  more: boolean;
+  ok: boolean;
+}
+
+/** A row, its way up the tree, and the signed checkpoint that names the root. */
+export interface AuditProof {
+  row: AuditRow;
+  index: number;
+  path: Array<string>;
+  checkpoint: Checkpoint;
+  public_key: string;
+}
+
+/** A row as it was hashed: `hash` is the SHA-256 of `prev` and the JSON array of all fields from `seq` to `latency_us`. */
+export interface AuditRow {
+  seq: number;
+  at_us: number;
+  request: string;
+  actor: string;
+  kind: string;
+  name: string;
+  agent: string;
+  session: string;
+  operation: string;
+  target: string;
+  decision: string;
+  outcome: string;
+  params: string;
+  result: string;
+  latency_us: number | null;
+  prev: string;
+  hash: string;
+}
+
+/** What came of a look at the whole trail. */
+export interface AuditVerdict {
+  ok: boolean;
+  checked: number;
+  first: number;
+  last: number;
+  head: string;
+  sealed: number;
+  checkpoints: number;
+  filed: number;
+  key: string;
+  findings: Array<AuditFinding>;
+  notes: Array<string>;
+}
+
 /** What there is. */
 export interface AuditView {
   things: Array<ThingView>;
@@ -772,6 +901,23 @@ export interface CheckView {
   ok: boolean;
   found: string;
   fix: string;
+}
+
+/** A signed statement about rows, as it stands in the file of checkpoints. */
+export interface Checkpoint {
+  mark: string;
+  number: number;
+  first: number;
+  last: number;
+  head: string;
+  root: string;
+  at_us: number;
+  instance: string;
+  prev: string;
+  key: string;
+  file: string;
+  digest: string;
+  signature: string;
 }
 
 /** A task to do, or why there is none. */
@@ -1044,6 +1190,24 @@ export interface InitView {
   findings: Array<string>;
 }
 
+/** What is known of a key. The key itself is not. */
+export interface KeyView {
+  id: string;
+  kind: string;
+  name: string;
+  agent: string;
+  scopes: Array<string>;
+  created_at: string;
+  expires_at: string;
+  revoked_at: string;
+  used_at: string;
+}
+
+/** Keys, oldest first. */
+export interface Keys {
+  keys: Array<KeyView>;
+}
+
 /** A limit of a service, and who enforces it. */
 export interface LimitView {
   name: string;
@@ -1194,6 +1358,15 @@ export interface MemoryView {
   contradicts: Array<string>;
 }
 
+/** A key that was just made. */
+export interface NewKey {
+  key: string;
+  id: string;
+  name: string;
+  scopes: Array<string>;
+  expires_at: string;
+}
+
 /** A task of the graph. */
 export interface NodeView {
   task_id: string;
@@ -1264,6 +1437,18 @@ export interface PlanView {
   command: string;
 }
 
+/** What a session should know. */
+export interface PulseView {
+  ok: boolean;
+  success: boolean;
+  session_id: string;
+  status: string;
+  warnings: Array<string>;
+  messages: Array<string>;
+  must_stop: boolean;
+  reason: string;
+}
+
 /** What was removed. */
 export interface ReapView {
   removed: Array<ThingView>;
@@ -1289,6 +1474,16 @@ export interface RecoveryView {
   dry_run: boolean;
   incident: number;
   budgets: Array<BudgetView>;
+}
+
+/** It is known now. */
+export interface RegisteredView {
+  ok: boolean;
+  success: boolean;
+  session_id: string;
+  agent_id: string;
+  agent: string;
+  stale_after_s: number;
 }
 
 /** What came of giving locks back. */
@@ -1422,6 +1617,34 @@ export interface ServiceView {
   container: ContainerView | null;
   limits: Array<LimitView>;
   instances: Array<ServiceView>;
+}
+
+/** Who is here. */
+export interface SessionList {
+  ok: boolean;
+  agents: Array<SessionView>;
+}
+
+/** One session. */
+export interface SessionView {
+  agent_id: string;
+  agent: string;
+  session_id: string;
+  agent_type: string;
+  status: string;
+  capabilities: Array<string>;
+  current_task: string;
+  tasks: Array<string>;
+  locks: Array<string>;
+  note: string;
+  worktree: string;
+  branch: string;
+  model: string;
+  delegated_from: string;
+  repo: string;
+  started_at: string;
+  last_heartbeat: string;
+  reason: string;
 }
 
 /** A service that agents of a repository share. */

@@ -139,6 +139,91 @@ class AttemptView(TypedDict):
     result: dict[str, Any] | None
 
 
+class AuditEntry(TypedDict):
+    """One call."""
+
+    seq: int
+    at: str
+    request: str
+    actor: str
+    kind: str
+    name: str
+    agent: str
+    session: str
+    operation: str
+    target: str
+    decision: str
+    outcome: str
+    params: dict[str, Any]
+    result: dict[str, Any]
+    latency_s: float | None
+    hash: str
+
+
+class AuditFinding(TypedDict):
+    """Something that is not as it was written."""
+
+    kind: str
+    seq: int
+    says: str
+
+
+class AuditPage(TypedDict):
+    """Rows, newest first."""
+
+    entries: list[AuditEntry]
+    more: bool
+    ok: bool
+
+
+class AuditProof(TypedDict):
+    """A row, its way up the tree, and the signed checkpoint that names the root."""
+
+    row: AuditRow
+    index: int
+    path: list[str]
+    checkpoint: Checkpoint
+    public_key: str
+
+
+class AuditRow(TypedDict):
+    """A row as it was hashed: `hash` is the SHA-256 of `prev` and the JSON array of all fields from `seq` to `latency_us`."""
+
+    seq: int
+    at_us: int
+    request: str
+    actor: str
+    kind: str
+    name: str
+    agent: str
+    session: str
+    operation: str
+    target: str
+    decision: str
+    outcome: str
+    params: str
+    result: str
+    latency_us: int | None
+    prev: str
+    hash: str
+
+
+class AuditVerdict(TypedDict):
+    """What came of a look at the whole trail."""
+
+    ok: bool
+    checked: int
+    first: int
+    last: int
+    head: str
+    sealed: int
+    checkpoints: int
+    filed: int
+    key: str
+    findings: list[AuditFinding]
+    notes: list[str]
+
+
 class AuditView(TypedDict):
     """What there is."""
 
@@ -222,6 +307,24 @@ class CheckView(TypedDict):
     ok: bool
     found: str
     fix: str
+
+
+class Checkpoint(TypedDict):
+    """A signed statement about rows, as it stands in the file of checkpoints."""
+
+    mark: str
+    number: int
+    first: int
+    last: int
+    head: str
+    root: str
+    at_us: int
+    instance: str
+    prev: str
+    key: str
+    file: str
+    digest: str
+    signature: str
 
 
 class ClaimView(TypedDict):
@@ -523,6 +626,26 @@ class InitView(TypedDict):
     findings: list[str]
 
 
+class KeyView(TypedDict):
+    """What is known of a key. The key itself is not."""
+
+    id: str
+    kind: str
+    name: str
+    agent: str
+    scopes: list[str]
+    created_at: str
+    expires_at: str
+    revoked_at: str
+    used_at: str
+
+
+class Keys(TypedDict):
+    """Keys, oldest first."""
+
+    keys: list[KeyView]
+
+
 class LimitView(TypedDict):
     """A limit of a service, and who enforces it."""
 
@@ -687,6 +810,16 @@ class MemoryView(TypedDict):
     contradicts: list[str]
 
 
+class NewKey(TypedDict):
+    """A key that was just made."""
+
+    key: str
+    id: str
+    name: str
+    scopes: list[str]
+    expires_at: str
+
+
 class NodeView(TypedDict):
     """A task of the graph."""
 
@@ -765,6 +898,19 @@ class PlanView(TypedDict):
     command: str
 
 
+class PulseView(TypedDict):
+    """What a session should know."""
+
+    ok: bool
+    success: bool
+    session_id: str
+    status: str
+    warnings: list[str]
+    messages: list[str]
+    must_stop: bool
+    reason: str
+
+
 class ReapView(TypedDict):
     """What was removed."""
 
@@ -793,6 +939,17 @@ class RecoveryView(TypedDict):
     dry_run: bool
     incident: int
     budgets: list[BudgetView]
+
+
+class RegisteredView(TypedDict):
+    """It is known now."""
+
+    ok: bool
+    success: bool
+    session_id: str
+    agent_id: str
+    agent: str
+    stale_after_s: float
 
 
 class ReleaseView(TypedDict):
@@ -941,6 +1098,36 @@ class ServiceView(TypedDict):
     container: ContainerView | None
     limits: list[LimitView]
     instances: list[ServiceView]
+
+
+class SessionList(TypedDict):
+    """Who is here."""
+
+    ok: bool
+    agents: list[SessionView]
+
+
+class SessionView(TypedDict):
+    """One session."""
+
+    agent_id: str
+    agent: str
+    session_id: str
+    agent_type: str
+    status: str
+    capabilities: list[str]
+    current_task: str
+    tasks: list[str]
+    locks: list[str]
+    note: str
+    worktree: str
+    branch: str
+    model: str
+    delegated_from: str
+    repo: str
+    started_at: str
+    last_heartbeat: str
+    reason: str
 
 
 class SharedView(TypedDict):
@@ -1914,6 +2101,26 @@ class Operations:
         """
         return cast('DaemonView', self._call("GET", "/api/v1/daemon/status", {}, repeats=True))
 
+    def discover_agents(
+        self,
+        *,
+        capability: str | None = None,
+        status: Literal['', 'active', 'idle', 'awaiting_input', 'stale', 'dead'] | None = None,
+        path: str | None = None,
+        everywhere: bool | None = None,
+        repo: str | None = None,
+    ) -> SessionList:
+        """Show who else works on this repository: what each can do, is at, and holds.
+
+        Args:
+            capability: Only those that can do this
+            status: Only these; without it all that are not over
+            path: Only those that have locked it, or something in it
+            everywhere: Of all repositories
+            repo: Folder inside the repository
+        """
+        return cast('SessionList', self._call("GET", "/api/v1/sessions", {'capability': capability, 'status': status, 'path': path, 'everywhere': everywhere, 'repo': repo}, repeats=True))
+
     def doctor(
         self,
     ) -> DoctorView:
@@ -1962,6 +2169,36 @@ class Operations:
             notes: In order; stored together or not at all
         """
         return cast('Done', self._call("POST", "/api/v1/events", {'notes': notes}))
+
+    def export_audit(
+        self,
+        *,
+        last: str | None = None,
+        since: str | None = None,
+        until: str | None = None,
+        actor: str | None = None,
+        agent: str | None = None,
+        operation: str | None = None,
+        target: str | None = None,
+        decision: str | None = None,
+        outcome: str | None = None,
+        request: str | None = None,
+    ) -> Iterator[AuditRow]:
+        """Write rows as JSON lines, oldest first, so that others can make their hashes again.
+
+        Args:
+            last: Only of the last 30m, 6h, 2d
+            since: Only since then, such as 2026-11-20T18:00:00Z
+            until: Only before then
+            actor: Id or name of whoever asked
+            agent: Name or id of an agent
+            operation: Name of an operation, or the beginning of several, such as `lock.`
+            target: Part of what it was about
+            decision: allowed or denied
+            outcome: ok, or the code or reason why not
+            request: Id of a request
+        """
+        return self._stream("GET", "/api/v1/audit/export", {'last': last, 'since': since, 'until': until, 'actor': actor, 'agent': agent, 'operation': operation, 'target': target, 'decision': decision, 'outcome': outcome, 'request': request})
 
     def fail_work(
         self,
@@ -2053,6 +2290,26 @@ class Operations:
             repo: Folder inside the repository
         """
         return cast('ClaimView', self._call("POST", "/api/v1/tasks/claim", {'task_types': task_types, 'capabilities': capabilities, 'agent_id': agent_id, 'agent_type': agent_type, 'repo': repo}))
+
+    def heartbeat(
+        self,
+        *,
+        session_id: str | None = None,
+        status: Literal['', 'active', 'idle', 'awaiting_input'] | None = None,
+        current_task: str | None = None,
+        note: str | None = None,
+        repo: str | None = None,
+    ) -> PulseView:
+        """Say that you are alive, and hear what you should know: warnings, messages, and whether you must stop.
+
+        Args:
+            session_id: As registered
+            status: active, idle or awaiting_input
+            current_task: Id or words of what you are at
+            note: Anything that others should know
+            repo: Folder inside the repository
+        """
+        return cast('PulseView', self._call("POST", "/api/v1/sessions/heartbeat", {'session_id': session_id, 'status': status, 'current_task': current_task, 'note': note, 'repo': repo}))
 
     def heartbeat_task(
         self,
@@ -2157,6 +2414,47 @@ class Operations:
         """
         return cast('InitView', self._call("POST", "/api/v1/init", {'repo': repo, 'force': force, 'print': print}))
 
+    def key_create(
+        self,
+        *,
+        name: str,
+        scopes: str | None = None,
+        expires: str | None = None,
+    ) -> NewKey:
+        """Make a key for a program that asks over HTTP or MCP; it is shown once.
+
+        Args:
+            name: What to call the program
+            scopes: With commas between them: read, operate, destroy, admin, locks, work, handoffs, sessions,
+                memory, audit; * for all
+            expires: Good for so long, such as 12h or 30d; without it until it is revoked
+        """
+        return cast('NewKey', self._call("POST", "/api/v1/keys", {'name': name, 'scopes': scopes, 'expires': expires}))
+
+    def key_list(
+        self,
+        *,
+        all: bool | None = None,
+    ) -> Keys:
+        """List keys of agents and programs, and when they were used last.
+
+        Args:
+            all: Also those that are good no longer
+        """
+        return cast('Keys', self._call("GET", "/api/v1/keys", {'all': all}, repeats=True))
+
+    def key_revoke(
+        self,
+        *,
+        key: str,
+    ) -> KeyView:
+        """Make a key worthless, at once.
+
+        Args:
+            key: Its id, or the name of its program
+        """
+        return cast('KeyView', self._call("POST", "/api/v1/keys/{key}/revoke", {'key': key}))
+
     def list_memories(
         self,
         *,
@@ -2231,6 +2529,52 @@ class Operations:
         """
         return cast('MaintainView', self._call("POST", "/api/v1/maintain", {'tasks': tasks, 'dry_run': dry_run}))
 
+    def prove_audit(
+        self,
+        *,
+        seq: int,
+    ) -> AuditProof:
+        """Prove that a row is in the trail, to somebody who has neither the database nor the other rows.
+
+        Args:
+            seq: Number of the row
+        """
+        return cast('AuditProof', self._call("GET", "/api/v1/audit/proof/{seq}", {'seq': seq}, repeats=True))
+
+    def query_audit(
+        self,
+        *,
+        last: str | None = None,
+        since: str | None = None,
+        until: str | None = None,
+        actor: str | None = None,
+        agent: str | None = None,
+        operation: str | None = None,
+        target: str | None = None,
+        decision: str | None = None,
+        outcome: str | None = None,
+        request: str | None = None,
+        limit: int | None = None,
+        before: int | None = None,
+    ) -> AuditPage:
+        """Show who asked for what, and what came of it.
+
+        Args:
+            last: Only of the last 30m, 6h, 2d
+            since: Only since then, such as 2026-11-20T18:00:00Z
+            until: Only before then
+            actor: Id or name of whoever asked
+            agent: Name or id of an agent
+            operation: Name of an operation, or the beginning of several, such as `lock.`
+            target: Part of what it was about
+            decision: allowed or denied
+            outcome: ok, or the code or reason why not
+            request: Id of a request
+            limit: At most so many
+            before: Only rows with a smaller number
+        """
+        return cast('AuditPage', self._call("GET", "/api/v1/audit", {'last': last, 'since': since, 'until': until, 'actor': actor, 'agent': agent, 'operation': operation, 'target': target, 'decision': decision, 'outcome': outcome, 'request': request, 'limit': limit, 'before': before}, repeats=True))
+
     def recall(
         self,
         *,
@@ -2260,6 +2604,38 @@ class Operations:
             repo: Folder inside the repository
         """
         return cast('RecalledView', self._call("POST", "/api/v1/memory/query", {'query': query, 'event_types': event_types, 'tags': tags, 'files': files, 'near': near, 'since': since, 'superseded': superseded, 'limit': limit, 'token_budget': token_budget, 'repo': repo}, repeats=True))
+
+    def register_session(
+        self,
+        *,
+        capabilities: list[str] | None = None,
+        current_task: str | None = None,
+        session_id: str | None = None,
+        kind: str | None = None,
+        status: Literal['active', 'idle', 'awaiting_input'] | None = None,
+        note: str | None = None,
+        model: str | None = None,
+        parent: str | None = None,
+        worktree: str | None = None,
+        branch: str | None = None,
+        repo: str | None = None,
+    ) -> RegisteredView:
+        """Register this session, so that others find it; agents that envmgr has spawned are known already and may say more.
+
+        Args:
+            capabilities: What you can be given to do, such as python or review
+            current_task: Id or words of what you are at
+            session_id: A name for this session, when you have several at once
+            kind: What you are, such as claude_code
+            status: active, idle or awaiting_input
+            note: Anything else
+            model: Your model
+            parent: Who began this session
+            worktree: Folder you work in, if envmgr has not made it
+            branch: Branch you work on
+            repo: Folder inside the repository
+        """
+        return cast('RegisteredView', self._call("POST", "/api/v1/sessions", {'capabilities': capabilities, 'current_task': current_task, 'session_id': session_id, 'kind': kind, 'status': status, 'note': note, 'model': model, 'parent': parent, 'worktree': worktree, 'branch': branch, 'repo': repo}))
 
     def release_lock(
         self,
@@ -2671,6 +3047,18 @@ class Operations:
             to_agent: Name or id of the agent that gets it
         """
         return cast('LocksView', self._call("POST", "/api/v1/locks/transfer", {'targets': targets, 'repo': repo, 'to_agent': to_agent}))
+
+    def verify_audit(
+        self,
+        *,
+        last: str | None = None,
+    ) -> AuditVerdict:
+        """Look whether the audit trail is as it was written; ends with 1 when it is not.
+
+        Args:
+            last: Begin at the last checkpoint before the last 30m, 6h, 2d, instead of at the first row
+        """
+        return cast('AuditVerdict', self._call("POST", "/api/v1/audit/verify", {'last': last}, repeats=True))
 
     def version(
         self,

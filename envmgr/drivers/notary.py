@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envmgr.errors import Unavailable
+from envmgr.services.audit.signatures import is_signed
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -58,18 +59,6 @@ class FileNotary:
 
     def trouble(self) -> str:
         return "" if self._key is not None else f"there is no usable key in {self._folder.name}/{_KEY}"
-
-
-def is_signed(data: bytes, signature: str, public: str) -> bool:
-    """Whether the owner of the public key, in hexadecimal, has signed the data."""
-    from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
-    try:
-        Ed25519PublicKey.from_public_bytes(bytes.fromhex(public)).verify(bytes.fromhex(signature), data)
-    except (InvalidSignature, ValueError):
-        return False
-    return True
 
 
 def _make(path: Path) -> None:

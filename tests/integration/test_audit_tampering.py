@@ -37,7 +37,7 @@ async def _verdict(folder: Path) -> Verdict:
         return await kept.verify()
 
 
-@proves("AUDIT-003")
+@proves("TRAIL-003")
 async def test_a_trail_that_nobody_touched_is_whole(tmp_path: Path) -> None:
     await _made(tmp_path)
 
@@ -48,7 +48,7 @@ async def test_a_trail_that_nobody_touched_is_whole(tmp_path: Path) -> None:
     assert verdict.statements == 3
 
 
-@proves("AUDIT-002")
+@proves("TRAIL-002")
 @pytest.mark.parametrize(
     "statement",
     [
@@ -118,7 +118,7 @@ def _cut_without_a_statement(database: sqlite3.Connection) -> None:
     database.execute("DELETE FROM audit WHERE seq <= 10")
 
 
-@proves("AUDIT-003")
+@proves("TRAIL-003")
 @pytest.mark.parametrize(
     ("tamper", "wrong"),
     [
@@ -143,7 +143,7 @@ async def test_rows_changed_behind_the_triggers_are_found(
     assert wrong in _wrongs(await _verdict(tmp_path))
 
 
-@proves("AUDIT-003")
+@proves("TRAIL-003")
 async def test_a_dropped_trigger_is_found_and_so_is_one_that_was_made_harmless(tmp_path: Path) -> None:
     await _made(tmp_path)
 
@@ -159,7 +159,7 @@ async def test_a_dropped_trigger_is_found_and_so_is_one_that_was_made_harmless(t
     }
 
 
-@proves("AUDIT-003")
+@proves("TRAIL-003")
 async def test_a_tail_that_no_checkpoint_knows_is_missed_by_the_daemon_that_wrote_it(tmp_path: Path) -> None:
     async with trail(tmp_path) as kept:
         await act(kept, ROWS)
@@ -173,7 +173,7 @@ async def test_a_tail_that_no_checkpoint_knows_is_missed_by_the_daemon_that_wrot
         assert Wrong.MISSING in _wrongs(await kept.verify())
 
 
-@proves("AUDIT-003")
+@proves("TRAIL-003")
 async def test_an_older_database_in_the_place_of_the_newer_is_found_also_when_it_goes_on(
     tmp_path: Path,
 ) -> None:
@@ -191,7 +191,7 @@ async def test_an_older_database_in_the_place_of_the_newer_is_found_also_when_it
     assert verdict.last == 3 * ROWS
 
 
-@proves("AUDIT-003")
+@proves("TRAIL-003")
 async def test_somebody_elses_row_at_the_end_does_not_stop_anybody_and_is_found(tmp_path: Path) -> None:
     async with trail(tmp_path) as kept:
         await act(kept, 3)
@@ -243,7 +243,7 @@ def _another_key(folder: Path) -> None:
     (folder / "audit" / "signing.key").write_text("11" * 32)
 
 
-@proves("AUDIT-003")
+@proves("TRAIL-003")
 @pytest.mark.parametrize(
     ("tamper", "wrong"),
     [
@@ -266,7 +266,7 @@ async def test_what_is_done_to_the_checkpoints_is_found(
     assert wrong in _wrongs(await _verdict(tmp_path))
 
 
-@proves("AUDIT-003")
+@proves("TRAIL-003")
 async def test_a_lost_key_is_not_quietly_replaced_and_nothing_else_stops(tmp_path: Path) -> None:
     await _made(tmp_path)
     _lose_the_key(tmp_path)
@@ -277,7 +277,7 @@ async def test_a_lost_key_is_not_quietly_replaced_and_nothing_else_stops(tmp_pat
     assert (await _verdict(tmp_path)).last == 2 * ROWS
 
 
-@proves("AUDIT-003")
+@proves("TRAIL-003")
 async def test_a_crash_in_the_middle_of_a_checkpoint_is_no_tampering(tmp_path: Path) -> None:
     await _made(tmp_path)
     _write(tmp_path, [*_lines(tmp_path), '{"mark":"check'])
@@ -288,7 +288,7 @@ async def test_a_crash_in_the_middle_of_a_checkpoint_is_no_tampering(tmp_path: P
     assert (verdict.findings, verdict.sealed) == ((), 2 * ROWS)
 
 
-@proves("AUDIT-003")
+@proves("TRAIL-003")
 async def test_the_key_is_its_owners_alone(tmp_path: Path) -> None:
     await _made(tmp_path)
 

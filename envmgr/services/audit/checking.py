@@ -51,7 +51,7 @@ async def verify(seals: Seals, *, after_us: int = 0) -> Verdict:
         statements=len(statements),
         sealed=checkpoints[-1].last if checkpoints else 0,
         filed=filed,
-        key=seals.notary.fingerprint(),
+        key=seals.notary.public(),
         findings=(*findings, *walk.findings, *wrong),
         notes=tuple(notes),
     )

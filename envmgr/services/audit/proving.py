@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from envmgr.aio import blocking
@@ -11,6 +11,7 @@ from envmgr.errors import NotFound
 from envmgr.model.audit import Mark, Proof, Row, Statement
 from envmgr.protocols.store import Transaction
 from envmgr.services.audit.sealing import Seals
+from envmgr.services.audit.signatures import is_signed
 
 
 async def prove(seals: Seals, seq: int) -> Proof:
@@ -70,11 +71,10 @@ def _filed(seals: Seals, statement: Statement) -> Sequence[Row]:
     return ()
 
 
-def doubts(proof: Proof, is_signed: Callable[[bytes, str, str], bool], *, public: str = "") -> list[str]:
-    """What is wrong with a proof; nothing if it holds.
+def doubts(proof: Proof, *, public: str = "") -> list[str]:
+    """What is wrong with a proof; nothing if it holds. Blocking, shortly.
 
     Args:
-        is_signed: Whether data has a signature by a public key.
         public: The key to trust; without it the proof's own, which says only that proof and key belong together.
     """
     found = []
