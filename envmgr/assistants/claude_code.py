@@ -23,6 +23,8 @@ _INSTALL = (
     "Run `npm install -g @anthropic-ai/claude-code` (node 22 or newer), or set `agent.command` to its path."
 )
 _QUIET = {"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1", "DISABLE_AUTOUPDATER": "1"}
+# It starts without the tools when they take longer than that; and its usual 5 s can be short on a busy machine.
+_PATIENT = {"MCP_CONNECT_TIMEOUT_MS": "30000"}
 _HOOK_TIMEOUT_S = 5
 _OWN_TALK = frozenset({"--resume", "-r", "--continue", "-c", "--session-id"})
 
@@ -59,8 +61,9 @@ class ClaudeCodeAssistant:
         # Without --permission-mode the CLI's own default holds, which changes between its versions.
         given = ("--settings", str(settings), *_tools(place), "--permission-mode", _mode(spec))
         flags = (*given, *model, *_talk(spec, place))
-        quiet = {name: value for name, value in _QUIET.items() if name not in place.env}
-        return Start(argv=(executable, *words(spec, "claude")[1:], *flags, *spec.args), env=quiet)
+        env = {**_QUIET, **(_PATIENT if place.tools_command else {})}
+        env = {name: value for name, value in env.items() if name not in place.env}
+        return Start(argv=(executable, *words(spec, "claude")[1:], *flags, *spec.args), env=env)
 
     def forget(self, spec: AssistantSpec, place: Place) -> None:
         """Take back the trust; that the person knows Claude Code and approved a key remains."""
