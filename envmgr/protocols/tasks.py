@@ -45,11 +45,19 @@ class Tasks(Protocol):
     def save(self, task: Task) -> None:
         """Write what changes of a task: all but repository, type, priority and when it was submitted."""
 
-    def ready(self, repo: str, *, capabilities: Collection[str], types: Collection[str]) -> Iterator[Task]:
-        """Who may be claimed by somebody with these capabilities, in order; read lazily, so take what you need.
+    def ready(
+        self,
+        repo: str,
+        *,
+        capabilities: Collection[str],
+        types: Collection[str],
+        after: tuple[float, int] | None = None,
+    ) -> Iterator[Task]:
+        """Those that somebody with these capabilities may claim, in order; read lazily, so take what you need.
 
         Args:
             types: Wanted ones; empty for any.
+            after: Rank and number of one that was seen; begin behind it.
         """
 
     def parents(self, task: int) -> Sequence[tuple[Task, Link]]:

@@ -35,7 +35,8 @@ _LANES = """
 SELECT id FROM task_lane l WHERE repo = ?
 AND NOT EXISTS (SELECT 1 FROM json_each(l.capabilities) WHERE value NOT IN (SELECT value FROM json_each(?)))
 """
-_HEAD = f"{_TASK} WHERE t.lane = ? AND t.status = 'ready' ORDER BY t.rank, t.id"
+_HEAD = f"{_TASK} WHERE t.lane = ? AND t.status = 'ready' AND (t.rank, t.id) > (?, ?) ORDER BY t.rank, t.id"
+_FIRST = (float("-inf"), 0)
 _PARENTS = f"""
 SELECT l.kind, l.is_met, {_COLUMNS} FROM task_link l JOIN task t ON t.id = l.parent WHERE l.child = ? ORDER BY t.id
 """  # noqa: S608 - names of columns
@@ -112,13 +113,20 @@ class TaskRows:
     def save(self, task: Task) -> None:
         self._execute(_SAVE, (*(getattr(task, name) for name in _SAVED), task.id))
 
-    def ready(self, repo: str, *, capabilities: Collection[str], types: Collection[str]) -> Iterator[Task]:
+    def ready(
+        self,
+        repo: str,
+        *,
+        capabilities: Collection[str],
+        types: Collection[str],
+        after: tuple[float, int] | None = None,
+    ) -> Iterator[Task]:
         question, values = _LANES, [repo, write_json(sorted(capabilities))]
         if types:
             question += f" AND type IN ({_marks(types)})"
             values += types
         lanes = [lane for (lane,) in self._execute(question, values)]
-        heads = (map(_task, self._execute(_HEAD, (lane,))) for lane in lanes)
+        heads = (map(_task, self._execute(_HEAD, (lane, *(after or _FIRST)))) for lane in lanes)
         return heapq.merge(*heads, key=lambda task: (task.rank, task.id))
 
     def parents(self, task: int) -> Sequence[tuple[Task, Link]]:
@@ -156,9 +164,9 @@ class TaskRows:
         return bool(self._execute(_ANY_DUE, (now,)).fetchone()[0])
 
     def leased(self, *, holder: str = "") -> Sequence[Task]:
-        if holder:
-            return self._tasks("WHERE t.lease_until IS NOT NULL AND t.holder = ? ORDER BY t.id", (holder,))
-        return self._tasks("WHERE t.lease_until IS NOT NULL ORDER BY t.id", ())
+        # Not `IS NOT NULL`, for which SQLite would rather read the whole table in the order of its numbers.
+        found = self._tasks("WHERE t.lease_until > 0 AND (t.holder = ?1 OR ?1 = '')", (holder,))
+        return sorted(found, key=lambda task: task.id)
 
     def page(
         self,
@@ -170,17 +178,24 @@ class TaskRows:
         after: int = 0,
         limit: int = 100,
     ) -> Sequence[Task]:
-        words, values = ["t.repo = ?"], [repo]
-        if statuses:
-            words.append(f"t.status IN ({_marks(statuses)})")
-            values += statuses
-        for column, value in (("type", kind), ("holder", holder)):
-            if value:
-                words.append(f"t.{column} = ?")
-                values.append(value)
-        older = [f"t.id < {int(after)}"] if after else []
-        where = " AND ".join(words + older)
-        return self._tasks(f"WHERE {where} ORDER BY t.id DESC LIMIT {int(limit)}", values)
+        # One look per status: an index has each of them in order, and all of them together in none.
+        looks: list[tuple[str, tuple[str, ...]]]
+        looks = [("t.repo = ? AND t.status = ?", (repo, status)) for status in statuses]
+        found: list[Task] = []
+        for where, values in looks or [("t.repo = ?", (repo,))]:
+            words = [
+                where,
+                *(f"t.{name} = ?" for name, value in (("type", kind), ("holder", holder)) if value),
+            ]
+            words += ["t.id < ?"] if after else []
+            asked = (
+                *values,
+                *(value for value in (kind, holder) if value),
+                *((after,) if after else ()),
+                limit,
+            )
+            found += self._tasks(f"WHERE {' AND '.join(words)} ORDER BY t.id DESC LIMIT ?", asked)
+        return sorted(found, key=lambda task: -task.id)[:limit]
 
     def counts(self, repo: str) -> Mapping[TaskStatus, int]:
         rows = self._execute("SELECT status, count(*) FROM task WHERE repo = ? GROUP BY status", (repo,))

@@ -15,7 +15,8 @@ from envmgr.services.queue.ending import EXPIRED, Ending, Ends, announce_ready
 from envmgr.services.queue.rules import Footing
 
 _AT_ONCE = 200
-_TRIES = 500
+_TRIES = 200
+"""Tasks whose locks are tried in one change, so that others need not wait long for theirs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,9 +33,11 @@ class Nothing:
 
     Attributes:
         lock_waits: What keeps tasks that are ready: locks of others.
+        after: Where to go on looking; None if that was all.
     """
 
     lock_waits: tuple[Obstacle, ...] = ()
+    after: tuple[float, int] | None = None
 
 
 class Claims:
@@ -53,14 +56,18 @@ class Claims:
         who: Principal,
         types: Collection[str],
         capabilities: Collection[str],
+        after: tuple[float, int] | None,
         now: float,
     ) -> Claimed | Nothing:
-        """The first task in the queue that they can do and whose locks are free, with these."""
+        """The first task in the queue that they can do and whose locks are free, with these.
+
+        Args:
+            after: Rank and number of the last one that was tried.
+        """
         self.catch_up(tx, tell, now=now)
         waits: list[Obstacle] = []
-        for tries, task in enumerate(tx.tasks.ready(repo, capabilities=capabilities, types=types)):
-            if tries == _TRIES:
-                break
+        found = tx.tasks.ready(repo, capabilities=capabilities, types=types, after=after)
+        for tries, task in enumerate(found, 1):
             spec = tx.tasks.spec(task.id)
             blocked = (
                 self._footing.locks.take(tx, tell, task=task, spec=spec, holder=who) if task.has_locks else ()
@@ -70,6 +77,8 @@ class Claims:
                 tell(_claimed(given, who))
                 return Claimed(task=given, spec=spec)
             waits += blocked
+            if tries == _TRIES:
+                return Nothing(lock_waits=tuple(dict.fromkeys(waits)), after=(task.rank, task.id))
         return Nothing(lock_waits=tuple(dict.fromkeys(waits)))
 
     def _lease(self, tx: Transaction, task: Task, spec: TaskSpec, *, who: Principal, now: float) -> Task:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from envmgr.core.queueing import Refusal, overrun, refusal
+from envmgr.core.queueing import Obstacle, Refusal, overrun, refusal
 from envmgr.errors import Denied
 from envmgr.model.principal import Principal, PrincipalKind
 from envmgr.model.task import (
@@ -107,10 +107,29 @@ class Queue:
         self, *, repo: str, who: Principal, types: Collection[str] = (), capabilities: Collection[str] = ()
     ) -> Claimed | Nothing:
         """The next task for them, leased to them, with its locks."""
+        waits: tuple[Obstacle, ...] = ()
+        after = None
+        while True:
+            found = await self._claim(repo, who, types, capabilities, after=after)
+            if isinstance(found, Claimed):
+                return found
+            waits += found.lock_waits
+            if found.after is None:
+                return Nothing(lock_waits=waits)
+            after = found.after
 
+    async def _claim(
+        self,
+        repo: str,
+        who: Principal,
+        types: Collection[str],
+        capabilities: Collection[str],
+        *,
+        after: tuple[float, int] | None,
+    ) -> Claimed | Nothing:
         def change(tx: Transaction, tell: Tell, now: float) -> Claimed | Nothing:
             found = self._claims.claim(
-                tx, tell, repo=repo, who=who, types=types, capabilities=capabilities, now=now
+                tx, tell, repo=repo, who=who, types=types, capabilities=capabilities, after=after, now=now
             )
             if isinstance(found, Claimed):
                 _note(found.task.name)

@@ -40,9 +40,11 @@ CREATE TABLE task (
 ) STRICT;
 
 CREATE INDEX task_ready ON task (lane, rank, id) WHERE status = 'ready';
+CREATE INDEX task_by_repo ON task (repo, id);
 CREATE INDEX task_by_status ON task (repo, status, id);
 CREATE INDEX task_due ON task (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX task_leased ON task (lease_until) WHERE lease_until IS NOT NULL;
+CREATE INDEX task_ended ON task (ended_at) WHERE ended_at IS NOT NULL;
 CREATE INDEX task_deadline ON task (deadline_at) WHERE deadline_at IS NOT NULL AND status IN ('blocked', 'scheduled', 'ready');
 
 -- Apart from `task`, whose rows are rewritten often: it may be long, and never changes.
