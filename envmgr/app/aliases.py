@@ -20,14 +20,38 @@ class Alias:
     op: Operation
 
 
-_ROUTES: dict[str, str] = {}
+_ROUTES = {
+    # Agent Coordinator
+    "POST /work/submit": "task.submit",
+    "POST /work/claim": "task.claim",
+    "POST /work/complete": "task.complete",
+    "POST /work/heartbeat": "task.heartbeat",
+    "POST /work/cancel": "task.cancel",
+    "GET /locks/{targets}": "lock.why",
+    "DELETE /locks/{targets}": "lock.release",
+    "POST /agents/register": "session.register",
+    "POST /agents/heartbeat": "session.heartbeat",
+    "GET /discovery/agents": "session.discover",
+    "POST /discovery/register": "session.register",
+    "POST /discovery/heartbeat": "session.heartbeat",
+    "POST /memory/store": "memory.remember",
+    "POST /handoffs/write": "handoff.write",
+    "GET /handoffs/latest": "handoff.read",
+    # GoZen
+    "GET /agent/sessions": "session.discover",
+    "GET /agent/sessions/{agent}": "agent.show",
+    "POST /agent/sessions/{agents}/kill": "agent.stop",
+    "GET /agent/locks": "lock.list",
+    "GET /agent/changes": "changes.list",
+}
 
 
 def aliases() -> Sequence[Alias]:
     """All of them, in the order of their paths."""
-    return [
-        Alias(route=(method, f"/api/v1{path}"), op=OPERATIONS[name])
-        for (method, path), name in sorted(
-            (tuple(route.split(" ", 1)), name) for route, name in _ROUTES.items()
-        )
-    ]
+    found = []
+    for words, name in sorted(_ROUTES.items()):
+        if name not in OPERATIONS:
+            continue
+        method, path = words.split(" ")
+        found.append(Alias(route=(method, f"/api/v1{path}"), op=OPERATIONS[name]))
+    return found

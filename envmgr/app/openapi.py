@@ -127,7 +127,9 @@ class _Form:
         fields = self._op.takes.model_fields
         known = self._properties()
         for name in in_path:
-            schema = {key: value for key, value in known.get(name, {}).items() if key != "default"}
+            schema = known.get(name, {})
+            schema = schema["items"] if schema.get("type") == "array" else schema
+            schema = {key: value for key, value in schema.items() if key != "default"}
             yield {"name": name, "in": "path", "required": True, "schema": {"type": "string", **schema}}
         if not is_query:
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import Any, get_args, get_origin
 from urllib.parse import parse_qsl
 
@@ -38,25 +39,28 @@ async def ask(found: Found, request: Request, *, most: int) -> Ask:
             del given[name]
     if op.name == _RESUMABLE and (last := request.headers.get("last-event-id")):
         given["after"] = last
-    return parse(op, given | dict(found.values))
+    for name, value in found.values.items():
+        given[name] = [value] if name in _lists(op.takes) else value
+    return parse(op, given)
 
 
 def _from_query(op: Operation, query: bytes) -> dict[str, Any]:
     given: dict[str, Any] = {}
-    lists = _lists(op)
+    lists = _lists(op.takes)
     for key, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
         given[key] = [*given.get(key, []), value] if key in lists else value
     return given
 
 
-def _lists(op: Operation) -> set[str]:
+@cache
+def _lists(takes: type[Ask]) -> frozenset[str]:
     """Names of fields that take several values."""
-    found = set()
-    for name, field in op.takes.model_fields.items():
+    found: set[str] = set()
+    for name, field in takes.model_fields.items():
         if any(get_origin(kind) is list for kind in (field.annotation, *get_args(field.annotation))):
             also = field.validation_alias
             found |= {name, *(str(one) for one in (also.choices if isinstance(also, AliasChoices) else ()))}
-    return found
+    return frozenset(found)
 
 
 def _from_body(request: Request, body: bytes) -> dict[str, Any]:
