@@ -21,7 +21,7 @@ from envmgr.model.audit import Filter, Mark, Proof, Statement
 from envmgr.model.principal import Scope
 from envmgr.services.audit.proving import doubts
 
-_PROOF_BYTES = 1 << 20
+_PROOF_CHARS = 1 << 18
 _NAME = 200
 
 
@@ -73,7 +73,10 @@ class ProveAsk(Ask):
 class CheckAsk(Ask):
     """Which proof, and whom to trust."""
 
-    file: str = argument("File with the proof; `-` for standard input", max_length=4096)
+    proof: str = argument(
+        "The proof as JSON; on the command line the file with it, `-` for standard input",
+        max_length=_PROOF_CHARS,
+    )
     key: str = option(
         "Public key in hexadecimal, as the owner of the trail has told it", default="", max_length=64
     )
@@ -165,7 +168,9 @@ async def prove(ask: ProveAsk, app: App) -> views.AuditProof:
 )
 async def check(ask: CheckAsk, app: App) -> views.ProofVerdict:
     """Check a proof of `audit prove`; needs no daemon and no database. Ends with 1 when it does not hold."""
-    found = _proof(await blocking.act("file", _read, ask.file))
+    # The daemon reads no files for those who ask it.
+    is_file = app.recorder is None and not ask.proof.lstrip().startswith("{")
+    found = _proof(await blocking.act("file", _read, ask.proof) if is_file else ask.proof)
     wrong = await blocking.act("file", lambda: doubts(found, public=ask.key))
     return views.ProofVerdict(
         ok=not wrong, seq=found.row.seq, says=wrong, key=ask.key or found.public, is_pinned=bool(ask.key)
@@ -200,9 +205,9 @@ def _agent(wanted: str, app: App) -> str:
 def _read(file: str) -> str:
     try:
         if file == "-":
-            return sys.stdin.read(_PROOF_BYTES)
+            return sys.stdin.read(_PROOF_CHARS)
         with Path(file).open(encoding="utf-8") as opened:
-            return opened.read(_PROOF_BYTES)
+            return opened.read(_PROOF_CHARS)
     except (OSError, UnicodeDecodeError) as error:
         raise NotFound(
             f"{file} cannot be read", hint="Write one with `envmgr audit prove SEQ --json`."

@@ -9,8 +9,8 @@ from typing import Any
 from envmgr.app.context import App
 from envmgr.app.operations import Operation, Touch
 from envmgr.app.shapes import Ask
-from envmgr.errors import Denied
-from envmgr.model.principal import Principal, PrincipalKind
+from envmgr.errors import Denied, EnvmgrError
+from envmgr.model.principal import STRANGER, Principal, PrincipalKind
 from envmgr.services.calls import Call, answering
 
 _KEYED = (PrincipalKind.AGENT, PrincipalKind.PROGRAM)
@@ -73,6 +73,15 @@ async def stream(
     finally:
         await items.aclose()
         await _record(app, op, call, result=item, error=failure)
+
+
+def turned_away(
+    op: Operation, app: App, error: EnvmgrError, *, principal: Principal = STRANGER, request: str = ""
+) -> None:
+    """Record a call that came to nothing before it was one: for want of a key, of room, or of fields that make sense."""
+    if app.recorder is not None:
+        call = Call(principal=principal, operation=op.name, request=request or secrets.token_hex(8))
+        app.recorder.turn_away(call, error)
 
 
 def _note_life(app: App, principal: Principal) -> None:

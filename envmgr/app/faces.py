@@ -10,7 +10,6 @@ FROM_CLI = {
     "task.batch": "`task add --file` reads the file and asks for it",
 }
 FROM_HTTP = {
-    "audit.check": "it reads a file of whoever asks, who needs no daemon for it",
     "daemon.start": "who can ask over HTTP has a daemon already",
     "daemon.stop": "it waits for the end of the daemon that would answer; `daemon.shutdown` asks for it",
 }

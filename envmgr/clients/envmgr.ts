@@ -208,6 +208,11 @@ export class Client {
     return this.call<ArchiveShowView>("GET", "/api/v1/archive/{entry}", asked, {"repeats": true, "key": "", "waits": ""}, options);
   }
 
+  /** Check a proof of `audit prove`; needs no daemon and no database. Ends with 1 when it does not hold. */
+  audit_check(asked: { proof: string; key?: string }, options: CallOptions = {}): Promise<ProofVerdict> {
+    return this.call<ProofVerdict>("POST", "/api/v1/audit/check", asked, {"repeats": true, "key": "", "waits": ""}, options);
+  }
+
   /** Call a task off, and with it those that wait for it; whoever works on it hears of it with the next report. */
   cancel_work(asked: { task_id: string; repo?: string; reason?: string; dependents?: "block" | "cancel" | "continue" }, options: CallOptions = {}): Promise<ReportView> {
     return this.call<ReportView>("POST", "/api/v1/tasks/{task_id}/cancel", asked, {"repeats": false, "key": "", "waits": ""}, options);
@@ -526,6 +531,11 @@ export class Client {
   /** Print the versions of envmgr, Python, git and tmux. */
   version(options: CallOptions = {}): Promise<VersionView> {
     return this.call<VersionView>("GET", "/api/v1/version", {}, {"repeats": true, "key": "", "waits": ""}, options);
+  }
+
+  /** Tell who you are to envmgr, and what your key is good for. */
+  whoami(options: CallOptions = {}): Promise<PrincipalView> {
+    return this.call<PrincipalView>("GET", "/api/v1/me", {}, {"repeats": true, "key": "", "waits": ""}, options);
   }
 
   /** Tell who holds a target, since when and what for, when it is free, who waits, and how to wait for it. */
@@ -1435,6 +1445,24 @@ export interface PlanView {
   volumes: Array<string>;
   ports: Record<string, string>;
   command: string;
+}
+
+/** Who asks, and what for they may ask. */
+export interface PrincipalView {
+  kind: string;
+  name: string;
+  id: string;
+  agent: string;
+  scopes: Array<string>;
+}
+
+/** Whether a proof holds. */
+export interface ProofVerdict {
+  ok: boolean;
+  seq: number;
+  says: Array<string>;
+  key: string;
+  is_pinned: boolean;
 }
 
 /** What a session should know. */

@@ -898,6 +898,26 @@ class PlanView(TypedDict):
     command: str
 
 
+class PrincipalView(TypedDict):
+    """Who asks, and what for they may ask."""
+
+    kind: str
+    name: str
+    id: str
+    agent: str
+    scopes: list[str]
+
+
+class ProofVerdict(TypedDict):
+    """Whether a proof holds."""
+
+    ok: bool
+    seq: int
+    says: list[str]
+    key: str
+    is_pinned: bool
+
+
 class PulseView(TypedDict):
     """What a session should know."""
 
@@ -1977,6 +1997,20 @@ class Operations:
             lines: Only so many lines of it, the last ones; 0 for all
         """
         return cast('ArchiveShowView', self._call("GET", "/api/v1/archive/{entry}", {'entry': entry, 'logs': logs, 'lines': lines}, repeats=True))
+
+    def audit_check(
+        self,
+        *,
+        proof: str,
+        key: str | None = None,
+    ) -> ProofVerdict:
+        """Check a proof of `audit prove`; needs no daemon and no database. Ends with 1 when it does not hold.
+
+        Args:
+            proof: The proof as JSON; on the command line the file with it, `-` for standard input
+            key: Public key in hexadecimal, as the owner of the trail has told it
+        """
+        return cast('ProofVerdict', self._call("POST", "/api/v1/audit/check", {'proof': proof, 'key': key}, repeats=True))
 
     def cancel_work(
         self,
@@ -3066,6 +3100,13 @@ class Operations:
         """Print the versions of envmgr, Python, git and tmux.
         """
         return cast('VersionView', self._call("GET", "/api/v1/version", {}, repeats=True))
+
+    def whoami(
+        self,
+    ) -> PrincipalView:
+        """Tell who you are to envmgr, and what your key is good for.
+        """
+        return cast('PrincipalView', self._call("GET", "/api/v1/me", {}, repeats=True))
 
     def why_lock(
         self,

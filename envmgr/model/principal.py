@@ -76,3 +76,5 @@ class Principal:
 
 
 DAEMON = Principal(kind=PrincipalKind.DAEMON, name="envmgr")
+STRANGER = Principal(kind=PrincipalKind.PROGRAM, name="(unknown)", scopes=frozenset())
+"""Without a good key."""

@@ -238,4 +238,22 @@ _KNOWLEDGE = {
     "memory.recall": Example(lambda s: {"query": "frozen clock", "tags": [_memory(s) and s.word]}),
     "memory.remember": Example({"summary": "What {face} saw", "outcome": "success", "tags": ["example"]}),
 }
-EXAMPLES: dict[str, Example] = {**_AGENTS, **_HOST, **_LOCKS, **_TASKS, **_KNOWLEDGE}
+
+
+def _key(scene: Scene) -> dict[str, Any]:
+    scene.call("key.create", name=f"spare-{scene.word}")
+    return {"key": f"spare-{scene.word}"}
+
+
+_COUNTED = frozenset({"checked", "last", "sealed", "checkpoints", "path"})
+_AUDIT = {
+    "audit.check": Example({"proof": "{}"}, fails="usage"),
+    "audit.export": Example({"operation": "nothing."}),
+    "audit.prove": Example({"seq": 1}, loose=_COUNTED),
+    "audit.query": Example({"operation": "nothing."}),
+    "audit.verify": Example(loose=_COUNTED),
+    "key.create": Example({"name": "ci-{face}", "scopes": "read,locks"}, loose=frozenset({"key"})),
+    "key.list": Example(),
+    "key.revoke": Example(_key),
+}
+EXAMPLES: dict[str, Example] = {**_AUDIT, **_AGENTS, **_HOST, **_LOCKS, **_TASKS, **_KNOWLEDGE}

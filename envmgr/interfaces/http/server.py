@@ -15,18 +15,20 @@ from dataclasses import dataclass, field
 import anyio
 
 from envmgr.app.aliases import aliases
-from envmgr.app.calling import perform, stream
+from envmgr.app.calling import perform, stream, turned_away
 from envmgr.app.context import App
 from envmgr.app.manifest import served
 from envmgr.app.openapi import openapi
+from envmgr.app.operations import Operation
+from envmgr.app.shapes import Ask
 from envmgr.errors import EnvmgrError
 from envmgr.interfaces.http.access import Door, Rates
 from envmgr.interfaces.http.answers import Answer, answer, problem
 from envmgr.interfaces.http.asking import ask
 from envmgr.interfaces.http.request import Receive, Request, Scope, Send
-from envmgr.interfaces.http.routes import Found, Routes
+from envmgr.interfaces.http.routes import Routes
 from envmgr.interfaces.http.streams import Gone, Streaming, streaming, while_asked
-from envmgr.model.principal import Principal
+from envmgr.model.principal import STRANGER, Principal
 
 log = logging.getLogger(__name__)
 
@@ -89,17 +91,23 @@ class Application:
             self._admitted(request, until_sent)
             return Answer(body=await self._described())
         found = self.routes.find("GET" if request.method == "HEAD" else request.method, request.path)
-        principal = self._admitted(request, until_sent, is_open=found.op.is_open)
-        return await self._performed(found, request, principal)
+        principal = STRANGER
+        try:
+            principal = self._admitted(request, until_sent, is_open=found.op.is_open)
+            asked = await ask(found, request, most=self._app.door.body_bytes)
+        except EnvmgrError as error:
+            turned_away(found.op, self._app, error, principal=principal, request=request.id)
+            raise
+        return await self._performed(found.op, asked, request, principal)
 
     def _admitted(self, request: Request, until_sent: ExitStack, *, is_open: bool = False) -> Principal:
         principal = self._door.principal(request, is_open=is_open)
         until_sent.enter_context(self._rates.counted(principal))
         return principal
 
-    async def _performed(self, found: Found, request: Request, principal: Principal) -> Answer | Streaming:
-        op = found.op
-        asked = await ask(found, request, most=self._app.door.body_bytes)
+    async def _performed(
+        self, op: Operation, asked: Ask, request: Request, principal: Principal
+    ) -> Answer | Streaming:
         if op.stream:
             items = stream(op, asked, self._app, principal=principal, request=request.id)
             return await streaming(op, items, request)

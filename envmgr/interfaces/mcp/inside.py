@@ -8,12 +8,13 @@ from typing import Any
 
 import anyio
 
-from envmgr.app.calling import perform, stream
+from envmgr.app.calling import perform, stream, turned_away
 from envmgr.app.context import App
 from envmgr.app.operations import Operation, parse
 from envmgr.app.registry import OPERATIONS
 from envmgr.app.saying import said
 from envmgr.app.shapes import Ask
+from envmgr.errors import EnvmgrError
 from envmgr.interfaces.mcp.backend import LONGEST_S, MOST_ITEMS, Outcome, Progress
 from envmgr.interfaces.mcp.catalogue import Tool
 from envmgr.model.principal import Principal
@@ -33,8 +34,12 @@ class Inside:
         self, tool: Tool, arguments: Mapping[str, Any], *, progress: Progress, request: Any
     ) -> Outcome:
         op = OPERATIONS[tool.operation]
-        ask = parse(op, {key: value for key, value in arguments.items() if value is not None})
         principal: Principal = request.scope["principal"]
+        try:
+            ask = parse(op, {key: value for key, value in arguments.items() if value is not None})
+        except EnvmgrError as error:
+            turned_away(op, self._app, error, principal=principal)
+            raise
         if op.stream:
             return await self._collected(op, ask, principal, progress)
         # What changes something ends what it has begun, whoever has left; only waiting is given up.

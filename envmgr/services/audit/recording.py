@@ -24,6 +24,8 @@ T = TypeVar("T")
 
 _MOST_WAITING = 10_000
 _AGAIN_S = 1.0
+_MOST_TURNED_AWAY = 50
+"""In a second."""
 
 
 class AuditedStore:
@@ -44,6 +46,7 @@ class AuditedStore:
         self._behind_s = behind_s
         self._waiting: deque[Entry] = deque()
         self._lost = 0
+        self._turned_away = (0, 0)
         self._wake = anyio.Event()
         self._flushing = anyio.Lock()
         self.on_rows: Callable[[int], None] = lambda count: None
@@ -114,6 +117,21 @@ class AuditedStore:
         """Record a call now that will go on for long, such as one that follows a log."""
         call.is_written, call.outcome = True, OK
         self._later(entry(call, self._redaction, params=self._redaction.text(call.params)))
+
+    def turn_away(self, call: Call, error: EnvmgrError) -> None:
+        """Record a call that was not even begun: without a good key, with fields that make no sense, or one too many.
+
+        Whoever may do nothing can still ask, as often as they like; beyond some in a second they are only counted.
+        """
+        second = int(time.monotonic())
+        if second != self._turned_away[0]:
+            self._turned_away = (second, 0)
+        self._turned_away = (second, self._turned_away[1] + 1)
+        if self._turned_away[1] > _MOST_TURNED_AWAY:
+            self._lost += 1
+            return
+        call.is_denied, call.is_over, call.result = is_denied(error), True, {"message": error.message}
+        self._later(entry(call, self._redaction, outcome=failure(error), params="{}"))
 
     async def run(self) -> None:
         """Write behind, until cancelled."""
