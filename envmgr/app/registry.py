@@ -31,6 +31,7 @@ from envmgr.app import (
     templating,
     terminals,
     undoing,
+    whoami,
 )
 from envmgr.app.operations import OPERATIONS, Operation
 
@@ -67,4 +68,5 @@ __all__ = [
     "templating",
     "terminals",
     "undoing",
+    "whoami",
 ]

@@ -61,6 +61,10 @@ class Client(Operations):
     ) -> None:
         self.close()
 
+    def call(self, method: str, path: str, asked: Mapping[str, object], *, repeats: bool = False) -> Any:
+        """Ask for something that has no method here; `{x}` in the path are fields of `asked`. Raises EnvmgrError."""
+        return self._call(method, path, asked, repeats=repeats)
+
     def _call(
         self,
         method: str,

@@ -37,7 +37,7 @@ from tests.support.requirements import proves
 # Any throughout: JSON documents.
 
 COMMANDS = """spawn ls show why health events logs attach send exec env url stop start rm undo snapshot snapshots archive fork down doctor init
-    audit key plan apply drift restart scale template audit-resources reap maintain daemon version incidents recover safe-mode capacity mcp lock"""
+    audit key plan apply drift restart scale template audit-resources reap maintain daemon version incidents recover safe-mode capacity mcp bridge whoami lock"""
 EACH = pytest.mark.parametrize("op", OPERATIONS.values(), ids=lambda op: op.name)
 
 
@@ -107,7 +107,7 @@ def _commands(
 @proves("OPS-001")
 def test_every_command_takes_json_and_every_destroying_one_asks_for_a_yes() -> None:
     found = {words: {o for p in command.params for o in p.opts} for words, command in _commands(root())}
-    del found["mcp",]  # a face, no operation
+    del found["mcp",], found["bridge",]  # a face, and a wrapper for scripts; no operations
     touches = {
         words: op.touch.value for op in OPERATIONS.values() for words in (op.command, op.also) if words
     }

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from envmgr.errors import EnvmgrError
-from envmgr.interfaces.cli import running, shorthands, task_file
+from envmgr.interfaces.cli import bridge, running, shorthands, task_file
 
 # Any throughout: entries of the manifest are JSON.
 _TYPES: dict[str, type] = {"string": str, "integer": int, "number": float, "boolean": bool}
@@ -83,6 +83,7 @@ def root(entries: list[dict[str, Any]] | None = None) -> click.Group:
     for group_ in groups.values():
         top.add_command(group_)
     top.add_command(_mcp())
+    top.add_command(bridge.command())
     return top
 
 
