@@ -53,6 +53,8 @@ def _server(place: Place) -> dict[str, object]:
         "args": place.tools_command[1:],
         "env_vars": [name for name in IDENTITY if name in place.env],
         "default_tools_approval_mode": "approve",
+        # Else the first prompt does not wait for it, and its turn goes on without these tools.
+        "required": True,
         "startup_timeout_sec": _START_S,
     }
 
