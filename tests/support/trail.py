@@ -25,10 +25,12 @@ NOW = 1_800_000_000.0
 
 
 @asynccontextmanager
-async def trail(folder: Path, *, keep_days: float = 90.0, keep_rows: int = 10**6) -> AsyncIterator[Trail]:
+async def trail(
+    folder: Path, *, keep_days: float = 90.0, keep_rows: int = 10**6, shelf: AuditFiles | None = None
+) -> AsyncIterator[Trail]:
     """As a daemon opens and closes it."""
     store = AuditedStore(await SqliteStore.open(folder / "state.db"), behind_s=0.0)
-    shelf, notary = AuditFiles(folder / "audit"), FileNotary(folder / "audit")
+    shelf, notary = shelf or AuditFiles(folder / "audit"), FileNotary(folder / "audit")
     terms = sealing.Terms(period_s=3600.0, rows=SEAL_ROWS)
     seals = Seals(store, shelf, notary, now=lambda: NOW, instance="test", terms=terms)
     await seals.open()
