@@ -18,11 +18,10 @@ from envmgr.app.context import App
 from envmgr.errors import BudgetExhausted, Denied, Unauthenticated
 from envmgr.interfaces.http.request import Request
 from envmgr.model.door import DoorPolicy
-from envmgr.model.principal import Principal, PrincipalKind
+from envmgr.model.principal import STRANGER, Principal, PrincipalKind
 
 OURS = frozenset({"localhost", "envmgr"})
 """Names of ourselves: the loopback's, and the one that our own clients say at the socket."""
-_ANYBODY = Principal(kind=PrincipalKind.PROGRAM, name="anybody", scopes=frozenset())
 _MOST_REMEMBERED = 1024
 _LONGEST_SESSION = 100
 _PREFLIGHT = {
@@ -97,7 +96,7 @@ class Door:
         if not self._is_tcp:
             return self._owner
         if is_open:
-            return _ANYBODY
+            return STRANGER
         raise Unauthenticated(
             "this needs a key",
             hint="Send it as X-API-Key, or as a bearer token; `envmgr key create` makes one.",
