@@ -39,6 +39,8 @@ def _settings(place: Place) -> dict[str, object]:
         "tui.screen_reader_detection_done": True,
         # A daemon of Codex's own would outlive the agent, and copies 400 MB into CODEX_HOME.
         "features.daemon_auto_start": False,
+        # It would write all variables, the agent's key among them, into a file of CODEX_HOME.
+        "features.shell_snapshot": False,
         "hooks.state": dict(pair for hook, handlers in hooks.items() for pair in _trust(hook, handlers)),
     }
     settings |= {f"hooks.{hook}": [{"hooks": handlers}] for hook, handlers in hooks.items()}
