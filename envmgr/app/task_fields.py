@@ -76,7 +76,9 @@ _DEPENDS = "Tasks that must be done first: ids, or in a batch the keys of other 
 class TaskFields(Ask):
     """A task, as it is submitted."""
 
-    description: Long = argument("What is to be done", min_length=1)
+    description: Long = argument(
+        "What is to be done", min_length=1, validation_alias=AliasChoices("description", "task_description")
+    )
     task_type: TypeWord = option(
         "What kind of work it is, such as fix, test or review",
         short="-t",

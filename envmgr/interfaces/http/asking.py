@@ -35,7 +35,7 @@ async def ask(found: Found, request: Request, *, most: int) -> Ask:
     if request.method not in ("GET", "HEAD"):
         given |= _from_body(request, await request.body(most))
     for name in WHO:
-        if name in given and name not in op.takes.model_fields:
+        if name in given and name not in _names(op.takes):
             del given[name]
     if op.name == _RESUMABLE and (last := request.headers.get("last-event-id")):
         given["after"] = last
@@ -53,14 +53,24 @@ def _from_query(op: Operation, query: bytes) -> dict[str, Any]:
 
 
 @cache
+def _names(takes: type[Ask]) -> frozenset[str]:
+    """What fields may be called."""
+    return frozenset(name for own in takes.model_fields for name in _calls(takes, own))
+
+
+@cache
 def _lists(takes: type[Ask]) -> frozenset[str]:
-    """Names of fields that take several values."""
+    """The same of fields that take several values."""
     found: set[str] = set()
-    for name, field in takes.model_fields.items():
+    for own, field in takes.model_fields.items():
         if any(get_origin(kind) is list for kind in (field.annotation, *get_args(field.annotation))):
-            also = field.validation_alias
-            found |= {name, *(str(one) for one in (also.choices if isinstance(also, AliasChoices) else ()))}
+            found |= _calls(takes, own)
     return frozenset(found)
+
+
+def _calls(takes: type[Ask], own: str) -> set[str]:
+    also = takes.model_fields[own].validation_alias
+    return {own, *(str(one) for one in (also.choices if isinstance(also, AliasChoices) else ()))}
 
 
 def _from_body(request: Request, body: bytes) -> dict[str, Any]:
