@@ -182,7 +182,7 @@ class Says:
         return LockAnswer(
             ok=is_granted, success=is_granted, status=answer.outcome.value,
             action="" if not is_granted else "refreshed" if is_refresh else "acquired",
-            reason=_REASONS[answer.outcome], message=_message(answer, first, asked),
+            reason=answer.outcome.reason, message=_message(answer, first, asked),
             locked_by=first.holder if first else "", lock_reason=first.reason if first else "",
             file_path=asked[0] if len(asked) == 1 else "",
             expires_at=min((lock.expires_at for lock in locks), default=first.expires_at if first else ""),
@@ -194,15 +194,6 @@ class Says:
             ],
             release_order=_order(answer),
         )  # fmt: skip
-
-
-_REASONS = {
-    Outcome.GRANTED: "",
-    Outcome.CONFLICT: "locked_by_other",
-    Outcome.QUEUED: "wait_over",
-    Outcome.DEADLOCK: "deadlock",
-    Outcome.DENIED: "operation_not_permitted",
-}
 
 
 def _order(answer: Answer) -> list[str]:

@@ -76,6 +76,13 @@ def covers(held: Mode, wanted: Mode) -> bool:
     return wanted in _COVERS[held]
 
 
+def is_same_life(one: str, other: str) -> bool:
+    """Whether two lives (`Grant.life`) are of the same run of an agent; a pid of 0 may be any."""
+    generation, _, pid = one.partition("/")
+    other_generation, _, other_pid = other.partition("/")
+    return generation == other_generation and (pid == other_pid or "0" in (pid, other_pid))
+
+
 def stands(grant: Grant, now: float, *, seen: Seen, floor: float, policy: LockPolicy) -> bool:
     """Whether nobody else may have it: its time, counted from the last sign of life, and the grace are not over.
 

@@ -38,6 +38,20 @@ class Outcome(StrEnum):
     DENIED = "denied"
     """Not allowed, whoever holds it."""
 
+    @property
+    def reason(self) -> str:
+        """Why it was not granted, in the words of the Agent Coordinator where it has some; empty when it was."""
+        return _REASONS[self]
+
+
+_REASONS = {
+    Outcome.GRANTED: "",
+    Outcome.QUEUED: "wait_over",
+    Outcome.CONFLICT: "locked_by_other",
+    Outcome.DEADLOCK: "deadlock",
+    Outcome.DENIED: "operation_not_permitted",
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:

@@ -39,8 +39,8 @@ class LockRows(Protocol):
     def holders(self) -> Sequence[tuple[str, str]]:
         """Every holder with every run of it that holds something (`Grant.life`)."""
 
-    def late(self, before: float) -> Sequence[Grant]:
-        """Those that were to end before a steady time, as far as that is written down."""
+    def late(self, by: float) -> Sequence[Grant]:
+        """Those that were to end by a steady time, as far as that is written down."""
 
     def all(self, repo: str = "", *, holder: str = "") -> Sequence[Grant]:
         """Of a repository, of a holder, or all; oldest first. Reads every row: not for changes."""

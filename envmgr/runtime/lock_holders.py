@@ -13,6 +13,7 @@ from anyio.abc import TaskGroup
 
 from envmgr.aio import tasks
 from envmgr.aio.blocking import look
+from envmgr.core.leasing import is_same_life
 from envmgr.model.agent import AgentState, Lifecycle
 from envmgr.model.event import Event
 from envmgr.model.ids import AgentId
@@ -44,13 +45,7 @@ def why_dead(supervisor: Supervisor, agent: str, life: str) -> str:
         return "the agent is gone"
     if why := _ended(actor.state):
         return why
-    generation, _, pid = life.partition("/")
-    now_generation, _, now_pid = _life(actor).partition("/")
-    if generation != now_generation:
-        return "the agent was started again"
-    if "0" not in (pid, now_pid) and pid != now_pid:
-        return "its assistant was started again"
-    return ""
+    return "" if is_same_life(life, _life(actor)) else "its assistant was started again"
 
 
 def _ended(state: AgentState) -> str:

@@ -14,7 +14,6 @@ import anyio
 
 from envmgr.core.leasing import may_meet, meets, stem
 from envmgr.core.waits import Wish, ahead
-from envmgr.model.lock import Priority
 
 
 @dataclass(slots=True)
@@ -35,10 +34,9 @@ class Line:
         self._waiters: dict[int, Waiter] = {}
         self._numbers = itertools.count(1)
 
-    def waiter(self, wish: Wish, *, priority: Priority, reason: str) -> Waiter:
+    def waiter(self, wish: Wish) -> Waiter:
         """Made for one request; it is not in the line yet."""
-        number = next(self._numbers)
-        return Waiter(replace(wish, number=number, priority=priority, reason=reason, since=self._steady()))
+        return Waiter(replace(wish, number=next(self._numbers), since=self._steady()))
 
     def enter(self, waiter: Waiter) -> bool:
         """Keep its place, or give it one; returns whether it had one."""

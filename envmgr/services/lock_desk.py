@@ -84,9 +84,7 @@ class LockDesk:
             answer = self._locks.take(tx, tell, asked, waiter=waiter)
             if is_again and call is not None and answer.outcome is Outcome.QUEUED:
                 call.is_written = True
-            _note(
-                call, asked.targets, outcome=answer.outcome, tokens=[grant.token for grant in answer.grants]
-            )
+            _note(call, asked.targets, answer.outcome.reason, tokens=[grant.token for grant in answer.grants])
             return answer
 
         if waiter is None:
@@ -111,6 +109,7 @@ class LockDesk:
 
         def change(tx: Transaction, tell: Tell) -> Done:
             if token and (refused := self._mismatch(tx, holder, repo, targets, token)):
+                _note(call, targets, STALE)
                 return Done(refused=refused)
             gone: list[Grant] = []
             missing: list[tuple[str, str]] = []
@@ -119,7 +118,7 @@ class LockDesk:
                 gone += found
                 if not found:
                     missing.append((target, NOT_HELD))
-            _note(call, targets, released=[grant.token for grant in gone])
+            _note(call, targets, _why(missing), released=[grant.token for grant in gone])
             return Done(grants=tuple(gone), refused=tuple(missing))
 
         return await self._ground.write(change)
@@ -145,7 +144,7 @@ class LockDesk:
 
         def change(tx: Transaction, tell: Tell) -> Done:
             gone = self._locks.drop(tx, tell, held, kind="")
-            _note(call, [grant.target for grant in gone], released=[grant.token for grant in gone])
+            _note(call, [grant.target for grant in gone], "", released=[grant.token for grant in gone])
             return Done(grants=tuple(gone))
 
         return await self._ground.write(change)
@@ -162,7 +161,7 @@ class LockDesk:
         def change(tx: Transaction, tell: Tell) -> Done:
             done = self._own(tx, principal.id, repo, targets, token)
             grants = [self._locks.prolong(tx, grant, ttl_s or grant.ttl_s) for grant in done.grants]
-            _note(call, targets, renewed=[grant.token for grant in grants], refused=dict(done.refused))
+            _note(call, targets, _why(done.refused), renewed=[grant.token for grant in grants])
             return replace(done, grants=tuple(grants))
 
         return await self._ground.write(change)
@@ -175,14 +174,13 @@ class LockDesk:
 
         def change(tx: Transaction, tell: Tell) -> Done:
             done = self._own(tx, principal.id, repo, targets, 0)
+            moving = {grant.token for grant in done.grants}
+            met = [one.target for one in done.grants if self._locks.would_meet(tx, one, to, moving=moving)]
+            if met:
+                done = Done(refused=tuple((target, Outcome.CONFLICT.reason) for target in met))
             grants = [self._locks.hand_over(tx, tell, grant, to) for grant in done.grants]
-            _note(
-                call,
-                targets,
-                to=to.name,
-                tokens=[grant.token for grant in grants],
-                refused=dict(done.refused),
-            )
+            tokens = [grant.token for grant in grants]
+            _note(call, targets, _why(done.refused), to=to.name, tokens=tokens)
             return replace(done, grants=tuple(grants))
 
         return await self._ground.write(change)
@@ -199,7 +197,8 @@ class LockDesk:
                 gone += self._locks.drop(tx, tell, found, kind="lock.forced", why=f"{by}: {reason}")
                 if not found:
                     missing.append((target, NOT_HELD))
-            _note(call, targets, forced=[f"{grant.name} #{grant.token}" for grant in gone], reason=reason)
+            said = [f"{grant.name} #{grant.token}" for grant in gone]
+            _note(call, targets, _why(missing), forced=said, because=reason)
             return Done(grants=tuple(gone), refused=tuple(missing))
 
         return await self._ground.write(change)
@@ -234,8 +233,13 @@ def _ended(token: int, repo: str, target: str, holder: str) -> Grant:
     )  # fmt: skip
 
 
-def _note(call: Call | None, targets: Sequence[str], **result: object) -> None:
+def _why(refused: Sequence[tuple[str, str]]) -> str:
+    return refused[0][1] if refused else ""
+
+
+def _note(call: Call | None, targets: Sequence[str], refusal: str, **result: object) -> None:
     """For the audit trail."""
     if call is not None:
         call.target = " ".join(targets)
-        call.result = {key: value for key, value in result.items() if value}
+        said = {key: value for key, value in result.items() if value}
+        call.result = {"ok": False, "reason": refusal, **said} if refusal else {"ok": True, **said}

@@ -77,8 +77,8 @@ class SqliteLockRows:
     def holders(self) -> Sequence[tuple[str, str]]:
         return self._execute("SELECT DISTINCT holder, life FROM lock").fetchall()
 
-    def late(self, before: float) -> Sequence[Grant]:
-        return _grants(self._execute(f"{_GRANT} WHERE expires_at < ? ORDER BY token", (before,)))
+    def late(self, by: float) -> Sequence[Grant]:
+        return _grants(self._execute(f"{_GRANT} WHERE expires_at <= ? ORDER BY token", (by,)))
 
     def all(self, repo: str = "", *, holder: str = "") -> Sequence[Grant]:
         return _grants(

@@ -1,42 +1,15 @@
-"""What coordination services stand on, for tests: a real store, and clocks that the test moves."""
+"""The ground of coordination services, for tests that need no daemon."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable
+from typing import cast
 
-from envmgr.model.event import Event
+from envmgr.protocols.store import Store
 from envmgr.services.ground import Ground
-from envmgr.store.sqlite import SqliteStore
-
-REPO = "/repo"
 
 
-@dataclass
-class Clock:
-    """Both clocks of a daemon."""
-
-    at: float = 1_800_000_000.0
-    events: list[Event] = field(default_factory=list)
-
-    def now(self) -> float:
-        return self.at
-
-    def pass_by(self, seconds: float) -> None:
-        self.at += seconds
-
-    def kinds(self) -> list[str]:
-        """Of the events told so far."""
-        return [event.kind for event in self.events]
-
-
-@asynccontextmanager
-async def ground(folder: Path, clock: Clock) -> AsyncIterator[Ground]:
-    """Closed at the end."""
-    store = await SqliteStore.open(folder / "envmgr.db")
-    try:
-        yield Ground(store=store, now=clock.now, steady=clock.now, publish=clock.events.extend)
-    finally:
-        await store.close()
+def ground(steady: Callable[[], float], store: Store | None = None) -> Ground:
+    """With a clock of the test's own; what is published is heard by nobody. Without a store, for changes made by hand."""
+    # A test that needs no store passes none, and an attempt to use it fails loudly.
+    return Ground(store=cast(Store, store), now=steady, steady=steady, publish=lambda events: None)
