@@ -23,7 +23,7 @@ _FOLDERS = {
 }
 ASSISTANTS = tuple(_FOLDERS)
 
-_BODY = """# Working beside other agents
+BODY = """# Working beside other agents
 
 Other agents work on this repository at the same time, each in a tree of its own. envmgr keeps you out of each other's way: its MCP
 tools are named below; where there are none, the command `envmgr` does the same (`envmgr help`).
@@ -36,8 +36,7 @@ tools are named below; where there are none, the command `envmgr` does the same 
 
 ## Before you edit
 
-1. `acquire_lock` with `file_path` (or `targets`: paths, folders, patterns, or keys such as `db:users` and `api:GET /users`)
-   and a `reason`.
+1. `acquire_lock` with `targets` (paths, folders, patterns, or keys such as `db:users` and `api:GET /users`) and a `reason`.
 2. `ok: false` with `reason: locked_by_other` means: do not edit. Do something else, or ask again with `wait_s`.
    `why_lock` tells who is in the way.
 3. `release_lock` as soon as the edit is committed.
@@ -119,7 +118,7 @@ def look(path: Path) -> Skill:
     if path.is_symlink() or said is None or _digest(text) != said[1]:
         return Skill(path=path, found=Found.THEIRS)
     wanted_by, made = _noted(text, "for").split(), int(_noted(text, "folders-made").strip('"'))
-    is_fresh = text == _text(wanted_by, made)
+    is_fresh = text == text_for(wanted_by, made=made)
     return Skill(
         path=path, found=Found.OURS if is_fresh else Found.OLD, wanted_by=tuple(wanted_by), made=made
     )
@@ -130,7 +129,7 @@ def put(skill: Skill, assistants: Iterable[str]) -> Skill:
     wanted_by = [name for name in ASSISTANTS if name in {*skill.wanted_by, *assistants}]
     made = skill.made if skill.found is not Found.NOTHING else _make(skill.path.parent)
     beside = skill.path.with_name(f".{NAME}-{os.getpid()}")
-    beside.write_text(_text(wanted_by, made), encoding="utf-8")
+    beside.write_text(text_for(wanted_by, made=made), encoding="utf-8")
     beside.replace(skill.path)
     return Skill(path=skill.path, found=Found.OURS, wanted_by=tuple(wanted_by), made=made)
 
@@ -139,7 +138,7 @@ def take_back(skill: Skill, assistants: Iterable[str]) -> Skill:
     """Remove it, and the folders that were made for it, unless other assistants want it. Only for what is not a person's."""
     rest = [name for name in skill.wanted_by if name not in set(assistants)]
     if rest:
-        skill.path.write_text(_text(rest, skill.made), encoding="utf-8")
+        skill.path.write_text(text_for(rest, made=skill.made), encoding="utf-8")
         return Skill(path=skill.path, found=Found.OURS, wanted_by=tuple(rest), made=skill.made)
     skill.path.unlink()
     for folder in list(skill.path.parents)[: skill.made]:
@@ -156,8 +155,9 @@ def _make(folder: Path) -> int:
     return len(absent)
 
 
-def _text(wanted_by: Iterable[str], made: int) -> str:
-    blank = _HEAD.format(name=NAME, for_=" ".join(wanted_by), made=made, digest=_NO_DIGEST) + _BODY
+def text_for(wanted_by: Iterable[str], *, made: int, body: str = BODY) -> str:
+    """The file, with a mark by which a change of it is seen."""
+    blank = _HEAD.format(name=NAME, for_=" ".join(wanted_by), made=made, digest=_NO_DIGEST) + body
     return blank.replace(_NO_DIGEST, _digest(blank), 1)
 
 

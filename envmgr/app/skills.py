@@ -155,7 +155,8 @@ def _top(repo: str) -> Path:
 
 
 def _written(skill: Skill, wanted: Sequence[str]) -> SkillView:
-    return _view(skill_pack.put(skill, wanted), wanted, "written")
+    made = skill_pack.put(skill, wanted)
+    return _view(made, made.wanted_by, "written")
 
 
 def _view(skill: Skill, wanted: Sequence[str], action: str) -> SkillView:

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from envmgr.app.faces import FROM_MCP
 from envmgr.app.manifest import manifest, served
 from envmgr.app.openapi import openapi
 from envmgr.app.sdk.python import python
@@ -31,6 +32,7 @@ def documents() -> dict[Path, str]:
         _HERE / "help.txt": _help(root(entries)),
         _TOP / "docs/reference/cli.md": _cli_page(root(entries)),
         _TOP / "docs/reference/http.md": _http_page(),
+        _TOP / "docs/reference/mcp.md": _mcp_page(),
         _TOP / "docs/reference/openapi.json": json.dumps(openapi("1"), indent=1) + "\n",
         _TOP / "envmgr/clients/operations.py": python(calls),
         _TOP / "envmgr/clients/envmgr.ts": typescript(calls),
@@ -98,6 +100,35 @@ Generated from the operations registry. The daemon speaks HTTP/1.1 on `daemon.so
 `text/event-stream` (streams; `GET /api/v1/events` numbers its events and resumes after `Last-Event-ID`). A failure is a problem
 document: `code`, `message`, `hint`, `retryable`, `details`, `request`.
 
+"""
+
+
+def _mcp_page() -> str:
+    rows = [
+        f"| `{tool['name']}` | `{tool['operation']}` | {'yes' if tool['compact'] else ''} | {tool['touch']} | {_first(tool)} |"
+        for tool in sorted(tools(), key=lambda tool: (not tool["compact"], tool["name"]))
+    ]
+    withheld = [f"- `{name}`: {reason}" for name, reason in sorted(FROM_MCP.items())]
+    return _MCP.format(rows="\n".join(rows), withheld="\n".join(withheld))
+
+
+def _first(tool: dict[str, Any]) -> str:
+    return str(tool["description"]).splitlines()[0]
+
+
+_MCP = """# MCP tools
+
+Generated from the operations registry. `envmgr mcp` and `/mcp` show those marked as compact, and with `--tools all` (`/mcp?tools=all`)
+every one. Arguments and results are those of the operation, see `openapi.json` beside this page; [the guide](../how-to/mcp.md) tells
+how they are called, and which resources and prompts there are.
+
+| tool | operation | compact | touch | what it does |
+| --- | --- | --- | --- | --- |
+{rows}
+
+Operations that MCP does not offer:
+
+{withheld}
 """
 
 

@@ -35,7 +35,7 @@ _ALL = (
         text="""Change {file_path} without getting in anybody's way.
 What to do: {task}
 
-1. Call `acquire_lock` with file_path "{file_path}" and a reason.
+1. Call `acquire_lock` with targets ["{file_path}"] and a reason.
 2. If somebody else holds it, do not edit. The answer says who, and until when: work on something else, or call again with wait_s.
 3. Edit, test, commit. A long edit keeps its lock by any call you make.
 4. Call `release_lock`. If what you learned helps others, call `remember`.""",
