@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
-
+from envmgr.aio.blocking import look
 from envmgr.app import lock_text
 from envmgr.app.caller import Caller, caller
 from envmgr.app.context import App
+from envmgr.app.lock_asks import (
+    AcquireLock,
+    ForceLock,
+    ListLocks,
+    ReleaseLock,
+    RenewLock,
+    TransferLock,
+    WhyLock,
+)
 from envmgr.app.lock_views import (
     LockAnswer,
     LockList,
@@ -22,116 +31,19 @@ from envmgr.app.lock_views import (
     WaiterView,
 )
 from envmgr.app.operations import Touch, operation
-from envmgr.app.shapes import Ask, argument, option, supplied
 from envmgr.core.overlap import has_path, overlap
-from envmgr.core.targets import MAX_CHARS, parse_target
+from envmgr.core.targets import Target, parse_target
 from envmgr.core.waits import Wish
 from envmgr.errors import Conflict, EnvmgrError, UsageError
 from envmgr.model.agent import Lifecycle
 from envmgr.model.lock import Mode, Priority
 from envmgr.model.principal import Principal, PrincipalKind, Scope
+from envmgr.runtime.real_targets import real_target
 from envmgr.services.lock_desk import STALE, Done
 from envmgr.services.locks import LockRequest
 
-_MOST = 256
 _CONFLICT = 5
-_ModeName = Literal["read", "intent", "write"]
-Text = Any  # what pydantic makes of a field declared by a function
-
-
-class OnTargets(Ask):
-    """Base of what is asked about targets; the names of the Agent Coordinator are understood, too."""
-
-    targets: list[str] = argument(
-        "Paths, folders, patterns or keys such as `src/app.py`, `src/**/*.py`, `db:users`; see lock-targets",
-        default=[],
-        max_length=_MOST,
-    )
-    repo: str = supplied("Folder inside the repository", "cwd", default="")
-
-    # Any: what a caller sends.
-    @model_validator(mode="before")
-    @classmethod
-    def _other_names(cls, given: Any) -> Any:
-        if not isinstance(given, Mapping):
-            return given
-        rest = {key: value for key, value in given.items() if key not in _OTHER_NAMES}
-        found = [given[name] for name in ("file_path", "key", "target") if given.get(name)]
-        many = given.get("file_paths") or []
-        if found or many:
-            rest["targets"] = [*found, *many, *(rest.get("targets") or [])]
-        return rest
-
-
-# Who asks is known by the key: what they call themselves is not needed.
-_OTHER_NAMES = frozenset({"file_path", "key", "target", "file_paths", "agent_id", "agent_type"})
-
-
-class AcquireLock(OnTargets):
-    """What is to be locked."""
-
-    mode: _ModeName = option("read: shared; intent: announced; write: exclusive", default="write")
-    ttl_minutes: int | None = option("Minutes it lasts without a sign of life", ge=1, le=480)
-    reason: str = option("What for: others see it", default="", max_length=1000)
-    wait_s: float = option("Seconds to wait for it", default=0.0, ge=0, le=3600)
-    priority: Literal["high", "normal", "low"] = option("Class among those who wait", default="normal")
-    task_id: str = option("Task it is for: it ends with that", default="", max_length=100)
-    session_id: str = Field(default="", max_length=200, description="Session of the agent that asks")
-
-
-class ReleaseLock(OnTargets):
-    """What is given back."""
-
-    all: bool = option("All that you hold in this repository", default=False)
-    token: int = option("Refuse unless this is its token", default=0, ge=0)
-
-
-class RenewLock(OnTargets):
-    """What is to last longer; without targets all that the caller holds."""
-
-    ttl_minutes: int | None = option("Minutes from now", ge=1, le=480)
-    token: int = option("Refuse unless this is its token", default=0, ge=0)
-
-
-class TransferLock(OnTargets):
-    """What is given to another agent."""
-
-    to_agent: str = option("Name or id of the agent that gets it", default="", max_length=200)
-
-
-class ForceLock(OnTargets):
-    """What is taken from whoever holds it."""
-
-    reason: str = option("Why: the former holder is told", default="", max_length=1000)
-
-
-class ListLocks(Ask):
-    """Which locks to see."""
-
-    targets: list[str] = option("Only what overlaps these, and what would be in the caller's way", default=[],
-                                max_length=_MOST)  # fmt: skip
-    mode: _ModeName = option("For what would be in the way", default="write")
-    mine: bool = option("Only the caller's own", default=False)
-    all: bool = option("Of all repositories", default=False)
-    tokens: list[int] = Field(default=[], max_length=_MOST, description="Which of these are stale?")
-    repo: str = supplied("Folder inside the repository", "cwd", default="")
-
-    # Any: what a caller sends.
-    @model_validator(mode="before")
-    @classmethod
-    def _other_names(cls, given: Any) -> Any:
-        if not isinstance(given, Mapping) or "file_paths" not in given:
-            return given
-        rest = {key: value for key, value in given.items() if key != "file_paths"}
-        return {**rest, "targets": [*(given["file_paths"] or []), *(rest.get("targets") or [])]}
-
-
-class WhyLock(Ask):
-    """What is in the way of whom."""
-
-    target: str = argument("Path, folder, pattern or key", max_length=MAX_CHARS)
-    mode: _ModeName = option("What it is wanted for", default="write")
-    repo: str = supplied("Folder inside the repository", "cwd", default="")
+_LINKS_S = 5.0
 
 
 def _status(result: Any) -> int:  # Any: one of the answers below
@@ -149,7 +61,7 @@ async def acquire(ask: AcquireLock, app: App) -> LockAnswer:
     life, and with the agent that holds them.
     """
     who = await caller(app, ask.repo)
-    targets = _targets(ask.targets)
+    targets = await _targets(app, who, ask.wanted)
     session = who.principal.session or ask.session_id
     desk, locks = app.coordinator.lock_desk, app.coordinator.locks
     answer = await desk.acquire(
@@ -169,9 +81,9 @@ async def acquire(ask: AcquireLock, app: App) -> LockAnswer:
 async def release(ask: ReleaseLock, app: App) -> ReleaseView:
     """Give locks back, and hear which changes under them are not committed yet."""
     who = await caller(app, ask.repo)
-    if ask.all == bool(ask.targets):
+    if ask.all == bool(ask.wanted):
         raise UsageError("what is to be released?", hint="Name the targets, or say --all.")
-    targets = _targets(ask.targets) if ask.targets else ()
+    targets = await _targets(app, who, ask.wanted) if ask.wanted else ()
     done = await app.coordinator.lock_desk.release(who.principal, who.repo, targets, token=ask.token)
     released = [grant.target for grant in done.grants]
     return ReleaseView(
@@ -194,7 +106,7 @@ async def release(ask: ReleaseLock, app: App) -> ReleaseView:
 async def renew(ask: RenewLock, app: App) -> LocksView:
     """Let locks last longer. Calls and hooks of an agent do that by themselves."""
     who = await caller(app, ask.repo)
-    targets = _targets(ask.targets) if ask.targets else ()
+    targets = await _targets(app, who, ask.wanted) if ask.wanted else ()
     ttl_s = (ask.ttl_minutes or 0) * 60.0
     desk = app.coordinator.lock_desk
     done = await desk.renew(who.principal, who.repo, targets, ttl_s=ttl_s, token=ask.token)
@@ -215,7 +127,9 @@ async def transfer(ask: TransferLock, app: App) -> LocksView:
         why = "works in another repository" if receiver.spec.repo != who.repo else "does not run"
         raise Conflict(f"{receiver.state.name} {why}", hint="See `envmgr ls`; release the lock instead.")
     to = Principal(kind=PrincipalKind.AGENT, name=receiver.state.name, agent=receiver.state.id)
-    done = await app.coordinator.lock_desk.transfer(who.principal, who.repo, _targets(ask.targets), to=to)
+    done = await app.coordinator.lock_desk.transfer(
+        who.principal, who.repo, await _targets(app, who, ask.wanted), to=to
+    )
     return _changed(app, done, "transferred")
 
 
@@ -228,7 +142,7 @@ async def force(ask: ForceLock, app: App) -> LocksView:
     who = await caller(app, ask.repo)
     if not ask.reason.strip():
         raise UsageError("why? Who held it is told", hint="Say --reason.")
-    targets = _targets(ask.targets)
+    targets = await _targets(app, who, ask.wanted)
     done = await app.coordinator.lock_desk.force(who.repo, targets, by=who.principal.name, reason=ask.reason)
     return _changed(app, done, "released")
 
@@ -241,7 +155,7 @@ async def list_locks(ask: ListLocks, app: App) -> LockList:
     """See which locks are held, by whom and for how long, and who waits."""
     who = await caller(app, ask.repo)
     locks, repo = app.coordinator.locks, "" if ask.all else who.repo
-    wanted = _targets(ask.targets) if ask.targets else ()
+    wanted = await _targets(app, who, ask.wanted) if ask.wanted else ()
     held = await locks.ground.read(
         lambda tx: locks.held(tx, repo, holder=who.principal.id if ask.mine else "")
     )
@@ -269,7 +183,7 @@ async def list_locks(ask: ListLocks, app: App) -> LockList:
 async def why(ask: WhyLock, app: App) -> LockWhy:
     """Tell who holds a target, since when and what for, when it is free, who waits, and how to wait for it."""
     who = await caller(app, ask.repo)
-    (target,) = _targets([ask.target])
+    (target,) = await _targets(app, who, [ask.target])
     locks = app.coordinator.locks
     near = await locks.ground.read(lambda tx: locks.near(tx, who.repo, target))
     found = await app.coordinator.lock_desk.in_the_way(who.principal, who.repo, target, Mode(ask.mode))
@@ -287,11 +201,29 @@ async def why(ask: WhyLock, app: App) -> LockWhy:
     )
 
 
-def _targets(given: Sequence[str]) -> tuple[str, ...]:
-    """Canonical, each once. Raises UsageError for what cannot be locked."""
+async def _targets(app: App, who: Caller, given: Sequence[str]) -> tuple[str, ...]:
+    """Canonical, with links followed, each once. Raises UsageError for what cannot be locked."""
     if not given:
         raise UsageError("which lock?", hint="Name paths or keys, such as `src/app.py` or `db:users`.")
-    return tuple(dict.fromkeys(parse_target(text).text for text in given))
+    targets = [parse_target(text) for text in given]
+    if any(target.is_path for target in targets):
+        roots = [*await _worktree(app, who), Path(who.repo)]
+        targets = await look("file", _LINKS_S, _real, given, roots)
+    return tuple(dict.fromkeys(target.text for target in targets))
+
+
+def _real(given: Sequence[str], roots: Sequence[Path]) -> list[Target]:
+    return [real_target(text, roots=roots) for text in given]
+
+
+async def _worktree(app: App, who: Caller) -> list[Path]:
+    """Of an agent; what cannot be told is left out."""
+    if who.actor is None:
+        return []
+    try:
+        return [(await app.agents.incarnation(who.actor)).path]
+    except EnvmgrError:
+        return []
 
 
 def _touch(target: str, others: Sequence[str]) -> bool:
