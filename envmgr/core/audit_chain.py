@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from hashlib import sha256
+from json.encoder import encode_basestring_ascii as quoted
 
 from envmgr.model.audit import Entry, Row, Statement
 
@@ -13,14 +14,16 @@ GENESIS = bytes(32)
 """What stands for the hash before the first row."""
 
 _TITLE = b"envmgr audit statement 1\n"
-_array = json.JSONEncoder(separators=(",", ":")).encode
-canonical = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
+canonical = json.JSONEncoder(separators=(",", ":"), sort_keys=True, check_circular=False).encode
 """JSON in one way only: keys sorted, no spaces, nothing but ASCII."""
 
 
 def chained(prev: bytes, seq: int, entry: Entry) -> bytes:
     """The hash of a row: SHA-256 of the hash before it and of the row as a JSON array, `[seq, at_us, request, ...]`."""
-    return sha256(prev + _array((seq, *entry)).encode()).digest()
+    at_us, *words, latency_us = entry
+    # By hand, because it is done with every call: half the time of an encoder's.
+    last = "null" if latency_us is None else latency_us
+    return sha256(prev + f"[{seq},{at_us},{','.join(map(quoted, words))},{last}]".encode()).digest()
 
 
 def is_whole(row: Row) -> bool:

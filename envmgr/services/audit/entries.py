@@ -17,6 +17,8 @@ _TEXT_CHARS = 240
 """So much is kept of a prompt or another free text; the rest is known by its hash."""
 _MOST_CHARS = 4096
 _MOST_ITEMS = 50
+_NOTHING = "{}"
+_ALLOWED, _DENIED = Decision.ALLOWED.value, Decision.DENIED.value
 _TARGETS = (
     "target",
     "targets",
@@ -41,23 +43,35 @@ class Redaction:
     def __init__(self, known: Collection[str] = ()) -> None:
         self._known = known
 
-    def text(self, value: Mapping[str, object]) -> str:
-        """Canonical JSON of the value without secrets, shortened."""
-        plain = canonical(value)
-        if len(plain) <= _SHORT_CHARS and not self._may_hold_secrets(plain):
-            return plain
+    def of(self, call: Call) -> tuple[str, str, str]:
+        """Target, parameters and result of a call: canonical JSON, without secrets, and short."""
+        about = call.target or target(call.params)
+        params = canonical(call.params) if call.params else _NOTHING
+        result = canonical(call.result) if call.result else _NOTHING
+        # Most calls are short and hold nothing that looks like a secret; one look tells.
+        if len(params) + len(result) + len(about) <= _SHORT_CHARS and not self._may_hold_secrets(
+            f"{params}{result}{about}"
+        ):
+            return about, params, result
+        return self._word(about), self._short(call.params, params), self._short(call.result, result)
+
+    def _may_hold_secrets(self, plain: str) -> bool:
+        if not plain.isascii():
+            return True  # what cannot be stored, such as half a character, is looked for with care, too
+        # A token is a number that grows with each lock, unless it is a text.
+        if may_hold_secrets(plain.replace('"token":', "") if '"token":"' not in plain else plain):
+            return True
+        # JSON writes quotes, backslashes and letters beyond ASCII otherwise; such values are looked for with care.
+        return any(one in plain or not one.isalnum() for one in list(self._known))
+
+    def _word(self, value: str) -> str:
+        return _cut(masked(value.encode("utf-8", "replace").decode(), self._known))
+
+    def _short(self, value: Mapping[str, object], plain: str) -> str:
         short = canonical(self._cleaned(value))
         if len(short) <= _MOST_CHARS:
             return short
         return canonical({"cut": True, "sha256": _sha256(plain), "fields": sorted(value)[:_MOST_ITEMS]})
-
-    def word(self, value: str) -> str:
-        """A short text without secrets."""
-        return _cut(masked(value.encode("utf-8", "replace").decode(), self._known))
-
-    def _may_hold_secrets(self, plain: str) -> bool:
-        # JSON writes quotes, backslashes and letters beyond ASCII otherwise; such values are looked for with care.
-        return may_hold_secrets(plain) or any(one in plain or not one.isalnum() for one in list(self._known))
 
     def _cleaned(self, value: object, *, is_secret: bool = False) -> object:
         match value:
@@ -74,30 +88,25 @@ class Redaction:
         return value
 
 
-def entry(
-    call: Call, redaction: Redaction, *, outcome: str = OK, params: str, latency_us: int | None = None
-) -> Entry:
-    """The row of a call as far as it has come.
-
-    Args:
-        params: As `Redaction.text` gives them.
-    """
+def entry(call: Call, redaction: Redaction, *, outcome: str = OK, latency_us: int | None = None) -> Entry:
+    """The row of a call as far as it has come."""
     who = call.principal
+    about, params, result = redaction.of(call)
     return Entry(
-        at_us=int(call.at * 1e6),
-        request=call.request,
-        actor=who.id,
-        kind=who.kind.value,
-        name=who.name,
-        agent=who.agent,
-        session=who.session,
-        operation=call.operation,
-        target=redaction.word(call.target or target(call.params)),
-        decision=(Decision.DENIED if call.is_denied else Decision.ALLOWED).value,
-        outcome=outcome,
-        params=params,
-        result=redaction.text(call.result) if call.result else "{}",
-        latency_us=latency_us,
+        int(call.at * 1e6),
+        call.request,
+        who.id,
+        who.kind.value,
+        who.name,
+        who.agent,
+        who.session,
+        call.operation,
+        about,
+        _DENIED if call.is_denied else _ALLOWED,
+        outcome,
+        params,
+        result,
+        latency_us,
     )
 
 

@@ -55,7 +55,6 @@ class AuditedStore:
         call = calls.current()
         if call is None or call.is_written:
             return await self._store.write(change)
-        params = self._redaction.text(call.params)
         wrote: list[bool] = []
 
         def run(tx: Transaction) -> T:
@@ -63,7 +62,7 @@ class AuditedStore:
             # Another change of the same call may have come first.
             if not call.is_written:
                 call.outcome = OK if call.result.get("ok", True) else str(call.result.get("reason", "not_ok"))
-                tx.audit.append(entry(call, self._redaction, outcome=call.outcome, params=params))
+                tx.audit.append(entry(call, self._redaction, outcome=call.outcome))
                 call.is_written = True
                 wrote.append(True)
             return result
@@ -108,15 +107,14 @@ class AuditedStore:
         if isinstance(error, EnvmgrError):
             call.is_denied, call.result = is_denied(error), {"message": error.message}
         latency_us = int((time.perf_counter() - call.since) * 1e6)
-        params = self._redaction.text(call.params)
-        self._later(entry(call, self._redaction, outcome=outcome, params=params, latency_us=latency_us))
+        self._later(entry(call, self._redaction, outcome=outcome, latency_us=latency_us))
         if not is_read and error is None:
             await self._try_flush()
 
     def begin(self, call: Call) -> None:
         """Record a call now that will go on for long, such as one that follows a log."""
         call.is_written, call.outcome = True, OK
-        self._later(entry(call, self._redaction, params=self._redaction.text(call.params)))
+        self._later(entry(call, self._redaction))
 
     def turn_away(self, call: Call, error: EnvmgrError) -> None:
         """Record a call that was not even begun: without a good key, with fields that make no sense, or one too many.
@@ -131,7 +129,7 @@ class AuditedStore:
             self._lost += 1
             return
         call.is_denied, call.is_over, call.result = is_denied(error), True, {"message": error.message}
-        self._later(entry(call, self._redaction, outcome=failure(error), params="{}"))
+        self._later(entry(call, self._redaction, outcome=failure(error)))
 
     async def run(self) -> None:
         """Write behind, until cancelled."""
@@ -180,4 +178,4 @@ class AuditedStore:
 
     def _gap(self, lost: int) -> Entry:
         call = Call(principal=DAEMON, operation="audit.lost", result={"rows": lost})
-        return entry(call, self._redaction, outcome="lost", params="{}")
+        return entry(call, self._redaction, outcome="lost")
