@@ -9,7 +9,7 @@ from pathlib import Path
 import anyio
 
 from envmgr.aio import blocking
-from envmgr.app import text, views
+from envmgr.app import changing, text, views
 from envmgr.app.agents import OneAgent
 from envmgr.app.context import App
 from envmgr.app.operations import Touch, operation
@@ -18,7 +18,7 @@ from envmgr.app.shapes import Ask, argument, option, supplied
 from envmgr.app.tail import Tail
 from envmgr.errors import Conflict, IllegalTransition, NotFound, Unavailable, UsageError
 from envmgr.model.agent import Activity, Lifecycle, Source
-from envmgr.model.event import Event
+from envmgr.model.event import Event, NewEvent
 from envmgr.model.observe import Present, Unknown
 from envmgr.model.service import ServiceKind, ServiceSpec
 from envmgr.model.stimulus import ActivityReported
@@ -386,18 +386,26 @@ async def _last(app: App, agent: str, limit: int) -> Sequence[Event]:
 @operation(
     "agent.report",
     route="POST /api/v1/agents/{agent}/report",
-    gives=views.Done,
-    text=lambda result, style: "",
+    gives=views.Noted,
+    text=lambda result, style: result.say,
     touch=Touch.WRITE,
 )
-async def report(ask: Report, app: App) -> views.Done:
-    """Take a hook call of an assistant; a call of an earlier generation changes nothing."""
+async def report(ask: Report, app: App) -> views.Noted:
+    """Take a hook call of an assistant; a call of an earlier generation changes nothing.
+
+    What the hook is to print is in the answer, and is all of it as text.
+    """
     actor = app.agents.find(ask.agent)
     inc = await app.agents.incarnation(actor)
     understood = inc.assistant.understand(ask.hook, ask.payload)
     if ask.generation == inc.generation:
         app.coordinator.sessions.hooked(actor.state.id)
         await conversation.hear(inc, understood)
+        changing.hear(app, actor, inc, ask.payload)
+        if understood.compacts:
+            # Who listens writes the handoff; the assistant waits for this answer.
+            event = NewEvent(kind="assistant.compacting", agent=inc.id, generation=inc.generation)
+            await app.agents.record(event)
     if understood.activity is not None:
         await app.agents.apply(
             actor,
@@ -408,4 +416,6 @@ async def report(ask: Report, app: App) -> views.Done:
                 detail=understood.detail,
             ),
         )
-    return views.Done(message="noted")
+    is_present = ask.generation == inc.generation
+    say = await changing.context(app, actor, ask.hook, understood) if is_present else ""
+    return views.Noted(message="noted", say=say)

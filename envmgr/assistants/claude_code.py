@@ -95,7 +95,7 @@ def _write_settings(file: Path, *, spec: AssistantSpec, place: Place) -> Path:
         # What this hook prints goes to the model, without a turn of its own. A new system prompt would not: a conversation
         # keeps its first one.
         tell = {"type": "command", "command": f"cat {shlex.quote(str(place.handoff))} 2>/dev/null || true"}
-        hooks["SessionStart"].append({"matcher": "startup|resume", "hooks": [tell]})
+        hooks["SessionStart"].append({"matcher": "startup|resume|compact", "hooks": [tell]})
     settings: dict[str, object] = {"hooks": hooks}
     if place.tools_command:
         settings["permissions"] = {"allow": [f"mcp__{SERVER}"]}

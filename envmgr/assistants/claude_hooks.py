@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from envmgr.model.agent import Activity
-from envmgr.protocols.assistant import Report
+from envmgr.protocols.assistant import Listens, Report
 
 HOOKS = (
     "SessionStart",
@@ -16,6 +16,7 @@ HOOKS = (
     "PostToolUseFailure",
     "PermissionRequest",
     "Notification",
+    "PreCompact",
     "Stop",
     "StopFailure",
     "SubagentStop",
@@ -26,6 +27,7 @@ _NOTIFICATIONS = {
     "permission_prompt": Activity.AWAITING_INPUT,
     "elicitation_dialog": Activity.AWAITING_INPUT,
 }
+_LISTENS = {"UserPromptSubmit": Listens.TURN, "PostToolUse": Listens.TOOL}
 _DETAIL_CHARS = 200
 
 
@@ -39,6 +41,8 @@ def understand(hook: str, payload: Mapping[str, object]) -> Report:
         detail=detail[:_DETAIL_CHARS],
         conversation=_text(payload, "session_id") if is_own and hook == "SessionStart" else "",
         prompt=_text(payload, "prompt") if is_own and hook == "UserPromptSubmit" else "",
+        compacts=is_own and hook == "PreCompact",
+        listens=_LISTENS.get(hook) if is_own else None,
         ends_turn=activity is Activity.READY and hook != "SessionStart",
     )
 

@@ -8,17 +8,19 @@ from functools import partial
 from anyio.abc import TaskGroup
 
 from envmgr.aio import tasks
-from envmgr.bootstrap import auditing, queueing
+from envmgr.bootstrap import auditing, observing, queueing
 from envmgr.bootstrap.lock_rules import LockRules
 from envmgr.config.settings import Settings
 from envmgr.core.recalling import DAY_S
 from envmgr.model.lock import LockPolicy
+from envmgr.runtime.leavings import Leavings
 from envmgr.runtime.lock_holders import LockHolders, life_of
 from envmgr.runtime.session_watch import SessionWatch, SupervisedAgents
 from envmgr.runtime.supervisor import Supervisor
 from envmgr.services.audit.recording import AuditedStore
 from envmgr.services.coordination import Coordination
 from envmgr.services.ground import Ground
+from envmgr.services.handoffs import Handoffs
 from envmgr.services.keys import Keys
 from envmgr.services.lock_desk import LockDesk
 from envmgr.services.lock_keeping import LockKeeping
@@ -46,6 +48,8 @@ async def coordination(supervisor: Supervisor, settings: Settings) -> Coordinati
         ground=ground, locks=locks, queue=queue, rules=rules, agents=SupervisedAgents(supervisor)
     )
     await sessions.load()
+    changes = observing.changes(ground, locks, settings)
+    sessions.warners.append(changes.warn)
     return Coordination(
         ground=ground,
         audit=await auditing.trail(systems.store, supervisor, settings),
@@ -56,6 +60,8 @@ async def coordination(supervisor: Supervisor, settings: Settings) -> Coordinati
         queue=queue,
         queue_keeper=queueing.keeper(queue, ground, supervisor, settings),
         sessions=sessions,
+        changes=changes,
+        handoffs=Handoffs(ground=ground, locks=locks),
     )
 
 
@@ -84,5 +90,6 @@ def start(services: Coordination, supervisor: Supervisor, group: TaskGroup) -> N
     """Begin what the services do by themselves; agents have been adopted."""
     services.audit.start(group)
     tasks.keep(group, "work queue", services.queue_keeper.run)
+    Leavings(supervisor, every_s=services.sessions.rules.every_s).start(group)
     SessionWatch(supervisor, services.sessions, every_s=services.sessions.rules.every_s).start(group)
     LockHolders(supervisor, LockKeeping(services.locks)).start(group)

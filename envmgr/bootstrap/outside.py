@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from envmgr.app.paths import SOCKET
+from envmgr.assistants import claude_talks
 from envmgr.assistants.claude_code import ClaudeCodeAssistant
 from envmgr.assistants.codex import CodexAssistant
 from envmgr.assistants.command import CommandAssistant
@@ -69,6 +70,7 @@ def systems(
         processes=ProcProcesses(sockets),
         sockets=sockets,
         assistants={assistant.kind: assistant for assistant in assistants},
+        talks={ClaudeCodeAssistant.kind: claude_talks.tail},
         secrets=partial(_secrets, remembered, told),
         hook_command=hooks,
         balancer_command=lambda file: (sys.executable, "-I", "-S", balancer.__file__, str(file)),

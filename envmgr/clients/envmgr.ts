@@ -69,7 +69,7 @@ export class Client {
   }
 
   /** Lock files or keys before changing them: all of them or none. */
-  acquire_lock(asked: { targets?: Array<string>; repo?: string; mode?: "read" | "intent" | "write"; ttl_minutes?: number | null; reason?: string; wait_s?: number; priority?: "high" | "normal" | "low"; task_id?: string; session_id?: string } = {}, options: CallOptions = {}): Promise<LockAnswer> {
+  acquire_lock(asked: { targets?: Array<string>; file_path?: string; key?: string; repo?: string; mode?: "read" | "intent" | "write"; ttl_minutes?: number | null; reason?: string; wait_s?: number; priority?: "high" | "normal" | "low"; task_id?: string; session_id?: string } = {}, options: CallOptions = {}): Promise<LockAnswer> {
     return this.call<LockAnswer>("POST", "/api/v1/locks/acquire", asked, {"repeats": false, "key": "", "waits": "wait_s"}, options);
   }
 
@@ -224,7 +224,7 @@ export class Client {
   }
 
   /** See which locks are held, by whom and for how long, and who waits. */
-  check_locks(asked: { targets?: Array<string>; mode?: "read" | "intent" | "write"; mine?: boolean; all?: boolean; tokens?: Array<number>; repo?: string } = {}, options: CallOptions = {}): Promise<LockList> {
+  check_locks(asked: { targets?: Array<string>; file_paths?: Array<string>; mode?: "read" | "intent" | "write"; mine?: boolean; all?: boolean; tokens?: Array<number>; repo?: string } = {}, options: CallOptions = {}): Promise<LockList> {
     return this.call<LockList>("GET", "/api/v1/locks", asked, {"repeats": true, "key": "", "waits": ""}, options);
   }
 
@@ -289,7 +289,7 @@ export class Client {
   }
 
   /** Release locks of somebody else; they are told why, and their tokens are refused from now on. */
-  force_release_lock(asked: { targets?: Array<string>; repo?: string; reason?: string } = {}, options: CallOptions = {}): Promise<LocksView> {
+  force_release_lock(asked: { targets?: Array<string>; file_path?: string; key?: string; repo?: string; reason?: string } = {}, options: CallOptions = {}): Promise<LocksView> {
     return this.call<LocksView>("POST", "/api/v1/locks/force", asked, {"repeats": false, "key": "", "waits": ""}, options);
   }
 
@@ -368,6 +368,11 @@ export class Client {
     return this.call<KeyView>("POST", "/api/v1/keys/{key}/revoke", asked, {"repeats": false, "key": "", "waits": ""}, options);
   }
 
+  /** List handoffs of this repository, newest first. */
+  list_handoffs(asked: { agent?: string; task_id?: string; before?: string; limit?: number; repo?: string } = {}, options: CallOptions = {}): Promise<HandoffList> {
+    return this.call<HandoffList>("GET", "/api/v1/handoffs", asked, {"repeats": true, "key": "", "waits": ""}, options);
+  }
+
   /** List the newest memories of this repository. */
   list_memories(asked: { tags?: Array<string>; files?: Array<string>; mine?: boolean; superseded?: boolean; limit?: number; repo?: string } = {}, options: CallOptions = {}): Promise<MemoryList> {
     return this.call<MemoryList>("GET", "/api/v1/memory", asked, {"repeats": true, "key": "", "waits": ""}, options);
@@ -398,9 +403,19 @@ export class Client {
     return this.call<AuditPage>("GET", "/api/v1/audit", asked, {"repeats": true, "key": "", "waits": ""}, options);
   }
 
+  /** Read what the last session left, newest first; by id, agent, task or branch, or the newest of the repository. */
+  read_handoff(asked: { handoff_id?: string; agent?: string; task_id?: string; branch?: string; limit?: number; repo?: string } = {}, options: CallOptions = {}): Promise<HandoffList> {
+    return this.call<HandoffList>("GET", "/api/v1/handoffs/newest", asked, {"repeats": true, "key": "", "waits": ""}, options);
+  }
+
   /** Recall what is known here about something: best first, with `text` ready to be read by a model. */
   recall(asked: { query?: string; event_types?: Array<string>; tags?: Array<string>; files?: Array<string>; near?: Array<string>; since?: string; superseded?: boolean; limit?: number; token_budget?: number; repo?: string } = {}, options: CallOptions = {}): Promise<RecalledView> {
     return this.call<RecalledView>("POST", "/api/v1/memory/query", asked, {"repeats": true, "key": "", "waits": ""}, options);
+  }
+
+  /** Show which files agents of this repository have written lately, and where somebody else had a lock. */
+  recent_changes(asked: { agent?: string; since?: string; limit?: number; repo?: string } = {}, options: CallOptions = {}): Promise<ChangesView> {
+    return this.call<ChangesView>("GET", "/api/v1/changes", asked, {"repeats": true, "key": "", "waits": ""}, options);
   }
 
   /** Register this session, so that others find it; agents that envmgr has spawned are known already and may say more. */
@@ -409,7 +424,7 @@ export class Client {
   }
 
   /** Give locks back, and hear which changes under them are not committed yet. */
-  release_lock(asked: { targets?: Array<string>; repo?: string; all?: boolean; token?: number } = {}, options: CallOptions = {}): Promise<ReleaseView> {
+  release_lock(asked: { targets?: Array<string>; file_path?: string; key?: string; repo?: string; all?: boolean; token?: number } = {}, options: CallOptions = {}): Promise<ReleaseView> {
     return this.call<ReleaseView>("POST", "/api/v1/locks/release", asked, {"repeats": false, "key": "", "waits": ""}, options);
   }
 
@@ -419,7 +434,7 @@ export class Client {
   }
 
   /** Let locks last longer. Calls and hooks of an agent do that by themselves. */
-  renew_lock(asked: { targets?: Array<string>; repo?: string; ttl_minutes?: number | null; token?: number } = {}, options: CallOptions = {}): Promise<LocksView> {
+  renew_lock(asked: { targets?: Array<string>; file_path?: string; key?: string; repo?: string; ttl_minutes?: number | null; token?: number } = {}, options: CallOptions = {}): Promise<LocksView> {
     return this.call<LocksView>("POST", "/api/v1/locks/renew", asked, {"repeats": false, "key": "", "waits": ""}, options);
   }
 
@@ -519,7 +534,7 @@ export class Client {
   }
 
   /** Give locks to another agent, which is told; they get new tokens. */
-  transfer_lock(asked: { targets?: Array<string>; repo?: string; to_agent?: string } = {}, options: CallOptions = {}): Promise<LocksView> {
+  transfer_lock(asked: { targets?: Array<string>; file_path?: string; key?: string; repo?: string; to_agent?: string } = {}, options: CallOptions = {}): Promise<LocksView> {
     return this.call<LocksView>("POST", "/api/v1/locks/transfer", asked, {"repeats": false, "key": "", "waits": ""}, options);
   }
 
@@ -546,6 +561,11 @@ export class Client {
   /** Tell why a task is not being done: what it waits for, who has it, which lock is in the way. */
   why_task(asked: { task_id: string; repo?: string; capabilities?: Array<string> }, options: CallOptions = {}): Promise<WhyTaskView> {
     return this.call<WhyTaskView>("GET", "/api/v1/tasks/{task_id}/why", asked, {"repeats": true, "key": "", "waits": ""}, options);
+  }
+
+  /** Leave a handoff for whoever goes on: branch, head, locks, tasks and what is not committed are noted by envmgr. */
+  write_handoff(asked: { summary: string; completed?: Array<string>; in_progress?: Array<string>; decisions?: Array<string>; next_steps?: Array<string>; files?: Array<string>; task_id?: string; to_agent?: string; transfer_locks?: boolean; repo?: string }, options: CallOptions = {}): Promise<WrittenView> {
+    return this.call<WrittenView>("POST", "/api/v1/handoffs", asked, {"repeats": false, "key": "", "waits": ""}, options);
   }
 
   private async call<T>(method: string, path: string, given: Asked, how: How, options: CallOptions): Promise<T> {
@@ -898,11 +918,33 @@ export interface CapacityView {
   supplies: Array<SupplyView>;
 }
 
+/** The newest change of one file by one agent. */
+export interface ChangeView {
+  agent_id: string;
+  agent: string;
+  path: string;
+  kind: string;
+  changed_at: string;
+  age_s: number;
+  main_checkout: boolean;
+  evidence: string;
+  violates: number;
+  locked_by: string;
+}
+
 /** What a change did, unit by unit; units that are not named run on untouched. */
 export interface ChangedView {
   agent: string;
   units: Array<UnitResult>;
   notes: Array<string>;
+}
+
+/** Changes, the newest first. */
+export interface ChangesView {
+  ok: boolean;
+  success: boolean;
+  repo: string;
+  changes: Array<ChangeView>;
 }
 
 /** One finding of the doctor. */
@@ -1123,6 +1165,38 @@ export interface GraphView {
   edges: Array<EdgeView>;
   form: string;
   is_cut: boolean;
+}
+
+/** Handoffs, newest first. */
+export interface HandoffList {
+  ok: boolean;
+  handoffs: Array<HandoffView>;
+  text: string;
+}
+
+/** One handoff. */
+export interface HandoffView {
+  handoff_id: string;
+  agent: string;
+  agent_id: string;
+  session_id: string;
+  generation: number;
+  kind: string;
+  reason: string;
+  summary: string;
+  completed: Array<string>;
+  in_progress: Array<string>;
+  decisions: Array<string>;
+  next_steps: Array<string>;
+  files: Array<string>;
+  branch: string;
+  head: string;
+  snapshot: string;
+  locks: Array<string>;
+  tasks: Array<string>;
+  transferred_to: string;
+  tail: string;
+  created_at: string;
 }
 
 /** How envmgr itself is. Says nothing of agents. */
@@ -1978,4 +2052,17 @@ export interface WhyView {
   steps: Array<AgentsStepView>;
   decisions: Array<EventView>;
   next: string;
+}
+
+/** It is kept. */
+export interface WrittenView {
+  ok: boolean;
+  success: boolean;
+  handoff_id: string;
+  branch: string;
+  head: string;
+  snapshot: string;
+  locks: Array<string>;
+  transferred: Array<string>;
+  transferred_to: string;
 }

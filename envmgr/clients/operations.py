@@ -5,7 +5,7 @@ Run `python -m envmgr.interfaces.cli.generate`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from typing import Any, Literal, NotRequired, TypedDict, cast
 
 
@@ -292,12 +292,36 @@ class CapacityView(TypedDict):
     supplies: list[SupplyView]
 
 
+class ChangeView(TypedDict):
+    """The newest change of one file by one agent."""
+
+    agent_id: str
+    agent: str
+    path: str
+    kind: str
+    changed_at: str
+    age_s: float
+    main_checkout: bool
+    evidence: str
+    violates: int
+    locked_by: str
+
+
 class ChangedView(TypedDict):
     """What a change did, unit by unit; units that are not named run on untouched."""
 
     agent: str
     units: list[UnitResult]
     notes: list[str]
+
+
+class ChangesView(TypedDict):
+    """Changes, the newest first."""
+
+    ok: bool
+    success: bool
+    repo: str
+    changes: list[ChangeView]
 
 
 class CheckView(TypedDict):
@@ -542,6 +566,40 @@ class GraphView(TypedDict):
     edges: list[EdgeView]
     form: str
     is_cut: bool
+
+
+class HandoffList(TypedDict):
+    """Handoffs, newest first."""
+
+    ok: bool
+    handoffs: list[HandoffView]
+    text: str
+
+
+class HandoffView(TypedDict):
+    """One handoff."""
+
+    handoff_id: str
+    agent: str
+    agent_id: str
+    session_id: str
+    generation: int
+    kind: str
+    reason: str
+    summary: str
+    completed: list[str]
+    in_progress: list[str]
+    decisions: list[str]
+    next_steps: list[str]
+    files: list[str]
+    branch: str
+    head: str
+    snapshot: str
+    locks: list[str]
+    tasks: list[str]
+    transferred_to: str
+    tail: str
+    created_at: str
 
 
 class HealthView(TypedDict):
@@ -1485,6 +1543,20 @@ class WhyView(TypedDict):
     next: str
 
 
+class WrittenView(TypedDict):
+    """It is kept."""
+
+    ok: bool
+    success: bool
+    handoff_id: str
+    branch: str
+    head: str
+    snapshot: str
+    locks: list[str]
+    transferred: list[str]
+    transferred_to: str
+
+
 class Operations:
     """All operations; how a call travels is the subclass's to say."""
 
@@ -1500,13 +1572,15 @@ class Operations:
     ) -> Any:
         raise NotImplementedError
 
-    def _stream(self, method: str, path: str, asked: Mapping[str, object]) -> Iterator[Any]:
+    def _stream(self, method: str, path: str, asked: Mapping[str, object]) -> Generator[Any, None, None]:
         raise NotImplementedError
 
     def acquire_lock(
         self,
         *,
         targets: list[str] | None = None,
+        file_path: str | None = None,
+        key: str | None = None,
         repo: str | None = None,
         mode: Literal['read', 'intent', 'write'] | None = None,
         ttl_minutes: int | None = None,
@@ -1521,6 +1595,8 @@ class Operations:
         Args:
             targets: Paths, folders, patterns or keys such as `src/app.py`, `src/**/*.py`, `db:users`; see
                 lock-targets
+            file_path: One path, instead of targets
+            key: One key, instead of targets
             repo: Folder inside the repository
             mode: read: shared; intent: announced; write: exclusive
             ttl_minutes: Minutes it lasts without a sign of life
@@ -1530,7 +1606,7 @@ class Operations:
             task_id: Task it is for: it ends with that
             session_id: Session of the agent that asks
         """
-        return cast('LockAnswer', self._call("POST", "/api/v1/locks/acquire", {'targets': targets, 'repo': repo, 'mode': mode, 'ttl_minutes': ttl_minutes, 'reason': reason, 'wait_s': wait_s, 'priority': priority, 'task_id': task_id, 'session_id': session_id}, waits_s=wait_s or 0.0))
+        return cast('LockAnswer', self._call("POST", "/api/v1/locks/acquire", {'targets': targets, 'file_path': file_path, 'key': key, 'repo': repo, 'mode': mode, 'ttl_minutes': ttl_minutes, 'reason': reason, 'wait_s': wait_s, 'priority': priority, 'task_id': task_id, 'session_id': session_id}, waits_s=wait_s or 0.0))
 
     def agent_apply(
         self,
@@ -1625,7 +1701,7 @@ class Operations:
         repo: str | None = None,
         environment: dict[str, str] | None = None,
         request: str | None = None,
-    ) -> Iterator[SpawnItem]:
+    ) -> Generator[SpawnItem, None, None]:
         """Start agents from the present state of one: its files with uncommitted work, its volumes, its template.
 
         Args:
@@ -1677,7 +1753,7 @@ class Operations:
         service: str | None = None,
         follow: bool | None = None,
         lines: int | None = None,
-    ) -> Iterator[LogLine]:
+    ) -> Generator[LogLine, None, None]:
         """Print what the agent's services, set-up and hooks wrote, and follow it.
 
         Args:
@@ -1826,7 +1902,7 @@ class Operations:
         repo: str | None = None,
         environment: dict[str, str] | None = None,
         request: str | None = None,
-    ) -> Iterator[SpawnItem]:
+    ) -> Generator[SpawnItem, None, None]:
         """Give agents a living environment each: worktree, ports, services, terminal, assistant.
 
         Args:
@@ -2052,6 +2128,7 @@ class Operations:
         self,
         *,
         targets: list[str] | None = None,
+        file_paths: list[str] | None = None,
         mode: Literal['read', 'intent', 'write'] | None = None,
         mine: bool | None = None,
         all: bool | None = None,
@@ -2062,13 +2139,14 @@ class Operations:
 
         Args:
             targets: Only what overlaps these, and what would be in the caller's way
+            file_paths: Same as targets
             mode: For what would be in the way
             mine: Only the caller's own
             all: Of all repositories
             tokens: Which of these are stale?
             repo: Folder inside the repository
         """
-        return cast('LockList', self._call("GET", "/api/v1/locks", {'targets': targets, 'mode': mode, 'mine': mine, 'all': all, 'tokens': tokens, 'repo': repo}, repeats=True))
+        return cast('LockList', self._call("GET", "/api/v1/locks", {'targets': targets, 'file_paths': file_paths, 'mode': mode, 'mine': mine, 'all': all, 'tokens': tokens, 'repo': repo}, repeats=True))
 
     def complete_work(
         self,
@@ -2112,7 +2190,7 @@ class Operations:
         *,
         follow: bool | None = None,
         lines: int | None = None,
-    ) -> Iterator[LogLine]:
+    ) -> Generator[LogLine, None, None]:
         """Print the daemon's log.
 
         Args:
@@ -2181,7 +2259,7 @@ class Operations:
         after: int | None = None,
         follow: bool | None = None,
         limit: int | None = None,
-    ) -> Iterator[EventView]:
+    ) -> Generator[EventView, None, None]:
         """Print what happened, oldest first, and follow it; resumable by sequence number.
 
         Args:
@@ -2217,7 +2295,7 @@ class Operations:
         decision: str | None = None,
         outcome: str | None = None,
         request: str | None = None,
-    ) -> Iterator[AuditRow]:
+    ) -> Generator[AuditRow, None, None]:
         """Write rows as JSON lines, oldest first, so that others can make their hashes again.
 
         Args:
@@ -2264,6 +2342,8 @@ class Operations:
         self,
         *,
         targets: list[str] | None = None,
+        file_path: str | None = None,
+        key: str | None = None,
         repo: str | None = None,
         reason: str | None = None,
     ) -> LocksView:
@@ -2272,10 +2352,12 @@ class Operations:
         Args:
             targets: Paths, folders, patterns or keys such as `src/app.py`, `src/**/*.py`, `db:users`; see
                 lock-targets
+            file_path: One path, instead of targets
+            key: One key, instead of targets
             repo: Folder inside the repository
             reason: Why: the former holder is told
         """
-        return cast('LocksView', self._call("POST", "/api/v1/locks/force", {'targets': targets, 'repo': repo, 'reason': reason}))
+        return cast('LocksView', self._call("POST", "/api/v1/locks/force", {'targets': targets, 'file_path': file_path, 'key': key, 'repo': repo, 'reason': reason}))
 
     def forget(
         self,
@@ -2489,6 +2571,26 @@ class Operations:
         """
         return cast('KeyView', self._call("POST", "/api/v1/keys/{key}/revoke", {'key': key}))
 
+    def list_handoffs(
+        self,
+        *,
+        agent: str | None = None,
+        task_id: str | None = None,
+        before: str | None = None,
+        limit: int | None = None,
+        repo: str | None = None,
+    ) -> HandoffList:
+        """List handoffs of this repository, newest first.
+
+        Args:
+            agent: Only of this agent, by name or id
+            task_id: Only about this task
+            before: Only older ones than this
+            limit: At most so many, newest first
+            repo: Folder inside the repository
+        """
+        return cast('HandoffList', self._call("GET", "/api/v1/handoffs", {'agent': agent, 'task_id': task_id, 'before': before, 'limit': limit, 'repo': repo}, repeats=True))
+
     def list_memories(
         self,
         *,
@@ -2609,6 +2711,28 @@ class Operations:
         """
         return cast('AuditPage', self._call("GET", "/api/v1/audit", {'last': last, 'since': since, 'until': until, 'actor': actor, 'agent': agent, 'operation': operation, 'target': target, 'decision': decision, 'outcome': outcome, 'request': request, 'limit': limit, 'before': before}, repeats=True))
 
+    def read_handoff(
+        self,
+        *,
+        handoff_id: str | None = None,
+        agent: str | None = None,
+        task_id: str | None = None,
+        branch: str | None = None,
+        limit: int | None = None,
+        repo: str | None = None,
+    ) -> HandoffList:
+        """Read what the last session left, newest first; by id, agent, task or branch, or the newest of the repository.
+
+        Args:
+            handoff_id: One, such as h-000012; the newest that fits when left out
+            agent: Only of this agent, by name or id
+            task_id: Only about this task
+            branch: Only about this branch
+            limit: At most so many, newest first
+            repo: Folder inside the repository
+        """
+        return cast('HandoffList', self._call("GET", "/api/v1/handoffs/newest", {'handoff_id': handoff_id, 'agent': agent, 'task_id': task_id, 'branch': branch, 'limit': limit, 'repo': repo}, repeats=True))
+
     def recall(
         self,
         *,
@@ -2638,6 +2762,24 @@ class Operations:
             repo: Folder inside the repository
         """
         return cast('RecalledView', self._call("POST", "/api/v1/memory/query", {'query': query, 'event_types': event_types, 'tags': tags, 'files': files, 'near': near, 'since': since, 'superseded': superseded, 'limit': limit, 'token_budget': token_budget, 'repo': repo}, repeats=True))
+
+    def recent_changes(
+        self,
+        *,
+        agent: str | None = None,
+        since: str | None = None,
+        limit: int | None = None,
+        repo: str | None = None,
+    ) -> ChangesView:
+        """Show which files agents of this repository have written lately, and where somebody else had a lock.
+
+        Args:
+            agent: Of this agent only: name, id, or a unique beginning of either
+            since: Only of the last such time: 90s, 30m, 6h
+            limit: At most so many, the newest
+            repo: Folder inside the repository
+        """
+        return cast('ChangesView', self._call("GET", "/api/v1/changes", {'agent': agent, 'since': since, 'limit': limit, 'repo': repo}, repeats=True))
 
     def register_session(
         self,
@@ -2675,6 +2817,8 @@ class Operations:
         self,
         *,
         targets: list[str] | None = None,
+        file_path: str | None = None,
+        key: str | None = None,
         repo: str | None = None,
         all: bool | None = None,
         token: int | None = None,
@@ -2684,11 +2828,13 @@ class Operations:
         Args:
             targets: Paths, folders, patterns or keys such as `src/app.py`, `src/**/*.py`, `db:users`; see
                 lock-targets
+            file_path: One path, instead of targets
+            key: One key, instead of targets
             repo: Folder inside the repository
             all: All that you hold in this repository
             token: Refuse unless this is its token
         """
-        return cast('ReleaseView', self._call("POST", "/api/v1/locks/release", {'targets': targets, 'repo': repo, 'all': all, 'token': token}))
+        return cast('ReleaseView', self._call("POST", "/api/v1/locks/release", {'targets': targets, 'file_path': file_path, 'key': key, 'repo': repo, 'all': all, 'token': token}))
 
     def remember(
         self,
@@ -2728,6 +2874,8 @@ class Operations:
         self,
         *,
         targets: list[str] | None = None,
+        file_path: str | None = None,
+        key: str | None = None,
         repo: str | None = None,
         ttl_minutes: int | None = None,
         token: int | None = None,
@@ -2737,11 +2885,13 @@ class Operations:
         Args:
             targets: Paths, folders, patterns or keys such as `src/app.py`, `src/**/*.py`, `db:users`; see
                 lock-targets
+            file_path: One path, instead of targets
+            key: One key, instead of targets
             repo: Folder inside the repository
             ttl_minutes: Minutes from now
             token: Refuse unless this is its token
         """
-        return cast('LocksView', self._call("POST", "/api/v1/locks/renew", {'targets': targets, 'repo': repo, 'ttl_minutes': ttl_minutes, 'token': token}))
+        return cast('LocksView', self._call("POST", "/api/v1/locks/renew", {'targets': targets, 'file_path': file_path, 'key': key, 'repo': repo, 'ttl_minutes': ttl_minutes, 'token': token}))
 
     def resource_audit(
         self,
@@ -3069,6 +3219,8 @@ class Operations:
         self,
         *,
         targets: list[str] | None = None,
+        file_path: str | None = None,
+        key: str | None = None,
         repo: str | None = None,
         to_agent: str | None = None,
     ) -> LocksView:
@@ -3077,10 +3229,12 @@ class Operations:
         Args:
             targets: Paths, folders, patterns or keys such as `src/app.py`, `src/**/*.py`, `db:users`; see
                 lock-targets
+            file_path: One path, instead of targets
+            key: One key, instead of targets
             repo: Folder inside the repository
             to_agent: Name or id of the agent that gets it
         """
-        return cast('LocksView', self._call("POST", "/api/v1/locks/transfer", {'targets': targets, 'repo': repo, 'to_agent': to_agent}))
+        return cast('LocksView', self._call("POST", "/api/v1/locks/transfer", {'targets': targets, 'file_path': file_path, 'key': key, 'repo': repo, 'to_agent': to_agent}))
 
     def verify_audit(
         self,
@@ -3139,3 +3293,33 @@ class Operations:
             capabilities: What you are able to
         """
         return cast('WhyTaskView', self._call("GET", "/api/v1/tasks/{task_id}/why", {'task_id': task_id, 'repo': repo, 'capabilities': capabilities}, repeats=True))
+
+    def write_handoff(
+        self,
+        *,
+        summary: str,
+        completed: list[str] | None = None,
+        in_progress: list[str] | None = None,
+        decisions: list[str] | None = None,
+        next_steps: list[str] | None = None,
+        files: list[str] | None = None,
+        task_id: str | None = None,
+        to_agent: str | None = None,
+        transfer_locks: bool | None = None,
+        repo: str | None = None,
+    ) -> WrittenView:
+        """Leave a handoff for whoever goes on: branch, head, locks, tasks and what is not committed are noted by envmgr.
+
+        Args:
+            summary: What was done and how it stands, in a few sentences
+            completed: What is done
+            in_progress: What is begun and not done
+            decisions: What was decided, and why
+            next_steps: What comes next
+            files: Paths that matter
+            task_id: The task it is about
+            to_agent: Whom it is for: an agent's name or id
+            transfer_locks: Give your locks to that agent
+            repo: Folder inside the repository
+        """
+        return cast('WrittenView', self._call("POST", "/api/v1/handoffs", {'summary': summary, 'completed': completed, 'in_progress': in_progress, 'decisions': decisions, 'next_steps': next_steps, 'files': files, 'task_id': task_id, 'to_agent': to_agent, 'transfer_locks': transfer_locks, 'repo': repo}))

@@ -34,6 +34,7 @@ class Handoff:
         locks: Targets that were held.
         tasks: Ids of tasks that were claimed and not ended.
         snapshot: Git ref that holds the files with all that was not committed; empty when everything was.
+        tail: The end of the conversation, or of the screen, of an automatic one.
         transferred_to: Who has got the locks.
         at: Unix time.
         occasion: Of an automatic one: written again for the same occasion, it replaces the earlier one.
@@ -58,9 +59,29 @@ class Handoff:
     locks: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()
     snapshot: str = ""
+    tail: str = ""
     transferred_to: str = ""
     at: float = 0.0
     occasion: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Talk:
+    """The end of an assistant's conversation, as far as it is kept.
+
+    Attributes:
+        asked: Prompts, the oldest first.
+        said: What the assistant answered, the oldest first.
+        done, doing, planned: Its list of things to do.
+        files: Absolute paths that it has changed.
+    """
+
+    asked: tuple[str, ...] = ()
+    said: tuple[str, ...] = ()
+    done: tuple[str, ...] = ()
+    doing: tuple[str, ...] = ()
+    planned: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
 
 
 def handoff_name(number: int) -> str:

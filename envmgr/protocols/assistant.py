@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -58,6 +59,15 @@ class Start:
     env: Mapping[str, str]
 
 
+class Listens(StrEnum):
+    """When what a hook prints goes to the model."""
+
+    TURN = "turn"
+    """At the beginning of a turn."""
+    TOOL = "tool"
+    """In the middle of one, behind what a tool has said."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """A hook call, understood: what the assistant is doing now, or nothing new (None).
@@ -65,6 +75,9 @@ class Report:
     Attributes:
         conversation: Id of the conversation it is in, when that may have changed.
         prompt: It has taken this prompt, and works on it from now on.
+        compacts: It is about to shorten its conversation.
+        listens: What this hook prints, `{"hookSpecificOutput": {"hookEventName": ..., "additionalContext": ...}}`, goes to the
+            model; None if it does not, or nobody has seen that it does.
         ends_turn: It has done what the last prompt asked, or given it up.
     """
 
@@ -73,6 +86,8 @@ class Report:
     conversation: str = ""
     prompt: str = ""
     ends_turn: bool = False
+    compacts: bool = False
+    listens: Listens | None = None
 
 
 class Assistant(Protocol):

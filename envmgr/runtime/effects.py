@@ -12,6 +12,7 @@ from envmgr.errors import EnvmgrError
 from envmgr.model.agent import AgentState, Lifecycle
 from envmgr.model.effect import EffectKind
 from envmgr.model.event import NewEvent
+from envmgr.model.handoff import HandoffKind
 from envmgr.model.incident import Rung
 from envmgr.model.lease import StepState
 from envmgr.model.service import ServiceState
@@ -25,7 +26,7 @@ from envmgr.model.stimulus import (
     StopSucceeded,
 )
 from envmgr.protocols.store import OwedEffect
-from envmgr.runtime import conversation, removal, stopping, tenancy
+from envmgr.runtime import conversation, leaving, removal, stopping, tenancy
 from envmgr.runtime.actor import Actor
 from envmgr.runtime.archiving import screens
 from envmgr.runtime.archiving.keeping import Archive
@@ -253,6 +254,8 @@ class Performer:
         is_respawn = actor.state.rung is Rung.RESPAWN
         what = sparing(inc) if is_respawn else inc
         await screens.keep(inc)
+        if not is_respawn:
+            await self._hand_over(actor, inc)
         failures = await stopping.stop(what, self.supervisor.record, reach=self._reach)
         if is_respawn and actor.state.rung is not Rung.RESPAWN:  # a person has stopped it meanwhile
             is_respawn = False
@@ -270,6 +273,12 @@ class Performer:
         actor.services.clear()
         if self._archive is not None:
             self._archive.ended(actor)
+
+    async def _hand_over(self, actor: Actor, inc: Incarnation) -> None:
+        """Somebody may go on where it stops; what it left when its assistant died tells more."""
+        if not any(one.type in ("AssistantExited", "SessionLost") for one in actor.state.conditions):
+            publish = self.supervisor.bus.publish
+            await leaving.leave(inc, HandoffKind.STOP, actor.state.reason, publish=publish)
 
     async def _remove(self, actor: Actor, owed: OwedEffect) -> None:
         self._reach("remove-accepted")

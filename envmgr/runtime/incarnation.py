@@ -13,6 +13,7 @@ from envmgr.aio import blocking
 from envmgr.aio.turns import Turns
 from envmgr.core.replicas import expand
 from envmgr.errors import Unavailable
+from envmgr.model.handoff import Talk
 from envmgr.model.ids import AgentId, InstanceId, session_name
 from envmgr.model.observe import Absent, Present, ProcessIdentity
 from envmgr.model.service import ServiceSpec
@@ -43,6 +44,9 @@ ToolsCommand = Callable[[str], Sequence[str]]
 HookCommand = Callable[[AgentId, int, Path], Sequence[str]]
 """(agent, generation, home) -> argv prefix by which an assistant's hook reports to the daemon."""
 
+ReadTalk = Callable[[Mapping[str, str], str], Talk]
+"""(assistant's environment, id of its conversation) -> the end of it; blocking."""
+
 BalancerCommand = Callable[[Path], Sequence[str]]
 """(file that names its ports and instances) -> argv of a balancer."""
 
@@ -56,6 +60,7 @@ class Systems:
 
     Attributes:
         now: Unix time, for stamps that people read.
+        talks: By kind of assistant, for those whose conversations can be read.
         steady: Unix time that no setting of the wall clock moves, for budgets, windows and graces (see `runtime.steady`).
         keys: Of agents and programs; None where nobody asks for one.
     """
@@ -79,6 +84,7 @@ class Systems:
     scopes: Scopes = Scopes()
     series: Series = field(default_factory=Series)
     gauges: Gauges = field(default_factory=Gauges)
+    talks: Mapping[str, ReadTalk] = field(default_factory=dict)
     engine: Engine | None = None
     watch: ContainerWatch | None = None
     turns: Turns = field(default_factory=Turns)
@@ -156,6 +162,7 @@ class Incarnation:
             generation that another daemon began.
         serving: Instances of replicated services that can take connections, as last seen.
         balancing: Held while a balancer is told about them.
+        leaving: Held while a handoff is written for it.
         pane_pid: Process of the agent pane, from the moment in which it waits at the gate.
         is_frozen: Its containers are paused while their volumes are copied: what probes see meanwhile counts for nothing.
     """
@@ -180,6 +187,7 @@ class Incarnation:
     asked_engine: int | None = None
     serving: set[str] = field(default_factory=set)
     balancing: anyio.Lock = field(default_factory=anyio.Lock)
+    leaving: anyio.Lock = field(default_factory=anyio.Lock)
     _units: tuple[AgentSpec, tuple[ServiceSpec, ...]] | None = None
     _made: set[str] = field(default_factory=set)
     _news: anyio.Event = field(default_factory=anyio.Event)

@@ -11,7 +11,17 @@ from envmgr.model.ids import AgentId
 from envmgr.model.observe import Absent, Present, Unknown
 from envmgr.protocols.store import SnapshotKind, Transaction
 from envmgr.protocols.workspaces import Work, Worktree
-from envmgr.runtime import begun, conversation, engine_use, given_up, run_when, saving, supplies, volumes
+from envmgr.runtime import (
+    begun,
+    conversation,
+    engine_use,
+    given_up,
+    leaving,
+    run_when,
+    saving,
+    supplies,
+    volumes,
+)
 from envmgr.runtime.archiving.gathering import forget_marks
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.saga import never
@@ -61,6 +71,7 @@ async def remove(inc: Incarnation, *, reason: str = "removal", reach: Callable[[
             reach("remove-worktree-gone")
             head = await _branch_head(inc, worktree)
             await git.drop_branch(inc.repo, worktree.branch, at=head)
+            await leaving.forget_files(inc)
         case Unknown(reason):
             raise Unobservable(f"cannot see {inc.name}'s worktree: {reason}", hint="Run `envmgr doctor`.")
         case Absent():

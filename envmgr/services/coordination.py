@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from envmgr.services.audit.trail import Trail
+from envmgr.services.changes import Changes
 from envmgr.services.ground import Ground
+from envmgr.services.handoffs import Handoffs
 from envmgr.services.keys import Keys
 from envmgr.services.lock_desk import LockDesk
 from envmgr.services.locks import Locks
@@ -28,3 +30,5 @@ class Coordination:
     queue: Queue
     queue_keeper: QueueKeeper
     sessions: Presence
+    changes: Changes
+    handoffs: Handoffs

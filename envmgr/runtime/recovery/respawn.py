@@ -12,14 +12,15 @@ import psutil
 
 from envmgr.aio import blocking
 from envmgr.errors import Unavailable
+from envmgr.model.handoff import HandoffKind
 from envmgr.model.spec import Retention
 from envmgr.protocols.store import Snapshot
-from envmgr.runtime import conversation, rendering
+from envmgr.runtime import conversation, leaving, rendering
 from envmgr.runtime.actor import Actor
 from envmgr.runtime.incarnation import Incarnation
+from envmgr.runtime.introducing import note_file
 from envmgr.runtime.recovery.measure import Measure
 from envmgr.runtime.saga import never
-from envmgr.runtime.steps.assistant import handoff_file
 from envmgr.runtime.steps.environment import write_private
 from envmgr.runtime.tiers import megabytes
 
@@ -55,6 +56,7 @@ class RespawnRung:
             ConfigError: A secret is missing.
         """
         await self._foresee(inc)
+        await leaving.leave(inc, HandoffKind.CRASH, measure.because)
         files = rebuilt or "as they were"
         if saved is not None:
             files += f"; a copy is under {saved.ref}"
@@ -87,9 +89,7 @@ class RespawnRung:
 
 def _leave(inc: Incarnation, note: str) -> None:
     """Blocking."""
-    for old in inc.home.glob("handoff-*.md"):
-        old.unlink()
-    write_private(handoff_file(inc, inc.generation + 1), note)
+    write_private(note_file(inc, inc.generation + 1), note)
 
 
 async def begin_again(actor: Actor, inc: Incarnation) -> None:

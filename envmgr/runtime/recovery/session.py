@@ -12,10 +12,11 @@ from envmgr.aio import blocking
 from envmgr.core.masking import masked
 from envmgr.errors import EnvmgrError, Unavailable, Unobservable
 from envmgr.model.agent import Activity
+from envmgr.model.handoff import HandoffKind
 from envmgr.model.observe import Absent, Present, Unknown
 from envmgr.model.stimulus import SessionRestored
 from envmgr.protocols.terminals import Terminal
-from envmgr.runtime import conversation, delivery
+from envmgr.runtime import conversation, delivery, leaving
 from envmgr.runtime.actor import ASSISTANT, Actor
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.missed import replay
@@ -76,6 +77,7 @@ class SessionRung:
         self._reach("rung-session-begun")
         await conversation.cut(inc, measure.key)
         saved = await self._save_screen(inc, terminal, secrets)
+        await leaving.leave(inc, HandoffKind.CRASH, measure.because, publish=self._supervisor.bus.publish)
         await assistant.end_assistant(inc, grace_s=inc.spec.assistant.stop.grace_s, is_polite=False)
         self._reach("rung-session-ended")
         if terminal is not None and not _is_whole(terminal):

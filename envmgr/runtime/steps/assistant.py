@@ -8,7 +8,6 @@ import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import anyio
 
@@ -25,6 +24,7 @@ from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.reports import Reports
 from envmgr.runtime.saga import Receipt, Step
 from envmgr.runtime.steps.environment import export_lines, write_private
+from envmgr.runtime.steps.introduction import introduce
 from envmgr.runtime.steps.session import GATE
 
 _KEYS_GRACE_S = 3.0
@@ -56,20 +56,14 @@ class StartAssistant(Step):
         await begun.end(self._inc)
 
 
-def handoff_file(inc: Incarnation, generation: int) -> Path:
-    """What the assistant of a generation should know from the start; there after a respawn."""
-    return inc.home / f"handoff-{generation}.md"
-
-
 async def write_start(inc: Incarnation) -> None:
     """Write the assistant's configuration and the program that its pane goes on with."""
     secrets = await inc.secrets()
     env = rendering.assistant_env(inc, secrets) | await _identity(inc)
-    handoff = handoff_file(inc, inc.generation)
     place = inc.place(
         env,
         conversation=await conversation.current(inc),
-        handoff=handoff if await anyio.Path(handoff).exists() else None,
+        handoff=await introduce(inc),
     )
     await blocking.act("file", _write_start, inc, rendered(inc, secrets), place)
 

@@ -1,0 +1,72 @@
+"""The loop that writes handoffs of assistants that died, and before compactions.
+
+Whoever brings an assistant back writes one first. This one is for those that nobody brings back at once, and for what happened while no
+daemon ran: it looks at every agent now and then, and minds what is so, not what was seen to happen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import anyio
+from anyio.abc import TaskGroup
+
+from envmgr.aio import tasks
+from envmgr.model.event import Event
+from envmgr.model.handoff import HandoffKind
+from envmgr.model.ids import AgentId
+from envmgr.runtime import leaving
+from envmgr.runtime.actor import Actor
+from envmgr.runtime.steps.introduction import introduce
+from envmgr.runtime.supervisor import Supervisor
+
+_LOST = ("AssistantExited", "SessionLost")
+_ENDS = frozenset({"assistant.exited", "session.lost"})
+
+
+class Leavings:
+    """One per daemon."""
+
+    def __init__(self, supervisor: Supervisor, *, every_s: float) -> None:
+        self._supervisor = supervisor
+        self._every_s = every_s
+        self._done: dict[AgentId, float] = {}
+
+    def start(self, group: TaskGroup) -> None:
+        """From now on; agents have been adopted."""
+        tasks.keep(group, "handoffs of the dead", self._run)
+        tasks.keep(group, "handoffs", self._hear)
+
+    async def look(self) -> None:
+        """Once over all agents."""
+        for actor in self._supervisor.actors():
+            lost = next((one for one in actor.state.conditions if one.type in _LOST), None)
+            if lost is not None and self._done.get(actor.state.id) != lost.since:
+                await self._of_dead(actor, lost.reason, since_at=lost.since)
+                self._done[actor.state.id] = lost.since
+
+    async def _of_dead(self, actor: Actor, reason: str, *, since_at: float) -> None:
+        inc = await self._supervisor.incarnation(actor)
+        if not await leaving.is_left(inc, HandoffKind.CRASH, since_at=since_at):
+            await leaving.leave(inc, HandoffKind.CRASH, reason, publish=self._supervisor.bus.publish)
+
+    async def _run(self) -> None:
+        while True:
+            await self.look()
+            await anyio.sleep(self._every_s)
+
+    async def _hear(self) -> None:
+        with self._supervisor.bus.subscribe() as subscription:
+            while events := await subscription.next():
+                await self._heard(events)
+
+    async def _heard(self, events: Sequence[Event]) -> None:
+        if any(event.kind in _ENDS for event in events):
+            await self.look()
+        for event in events:
+            actor = self._supervisor.actor(AgentId(event.agent))
+            if event.kind == "assistant.compacting" and actor is not None:
+                inc = await self._supervisor.incarnation(actor)
+                publish = self._supervisor.bus.publish
+                await leaving.leave(inc, HandoffKind.COMPACTION, "its context is full", publish=publish)
+                await introduce(inc)  # it is told after the compaction
