@@ -27,7 +27,7 @@ _ROUTES = {
     "POST /work/complete": "task.complete",
     "POST /work/heartbeat": "task.heartbeat",
     "POST /work/cancel": "task.cancel",
-    "GET /locks/{targets}": "lock.why",
+    "GET /locks/{target}": "lock.why",
     "DELETE /locks/{targets}": "lock.release",
     "POST /agents/register": "session.register",
     "POST /agents/heartbeat": "session.heartbeat",

@@ -8,7 +8,7 @@ import os
 import random
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -91,7 +91,7 @@ class Client(Operations):
             time.sleep(min(pause, _LONGEST_PAUSE_S))
             pause_s, left = pause_s * 2, left - 1
 
-    def _stream(self, method: str, path: str, asked: Mapping[str, object]) -> Iterator[Any]:
+    def _stream(self, method: str, path: str, asked: Mapping[str, object]) -> Generator[Any, None, None]:
         reply = self._send(method, path, asked, timeout_s=self._timeout_s)
         reply.connection.sock.settimeout(None)  # a quiet log may have nothing to say for hours
         try:

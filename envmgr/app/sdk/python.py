@@ -20,7 +20,7 @@ Run `python -m envmgr.interfaces.cli.generate`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from typing import Any, Literal, NotRequired, TypedDict, cast
 
 
@@ -40,7 +40,7 @@ _CLASS = '''class Operations:
     ) -> Any:
         raise NotImplementedError
 
-    def _stream(self, method: str, path: str, asked: Mapping[str, object]) -> Iterator[Any]:
+    def _stream(self, method: str, path: str, asked: Mapping[str, object]) -> Generator[Any, None, None]:
         raise NotImplementedError
 
 '''
@@ -71,7 +71,7 @@ def _type(name: str, schema: Schema) -> str:
 
 def _method(call: Call) -> str:
     gives = said(call.gives, _WORDS)
-    result = f"Iterator[{gives}]" if call.op.stream else gives
+    result = f"Generator[{gives}, None, None]" if call.op.stream else gives
     signature = [f"        {_parameter(argument)}," for argument in call.arguments]
     star = ["        *,"] if signature else []
     lines = [f"    def {call.name}(", "        self,", *star, *signature, f"    ) -> {result}:", *_doc(call)]
