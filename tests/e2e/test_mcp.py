@@ -260,6 +260,7 @@ async def test_a_daemon_that_dies_in_the_middle_is_told_and_started_again(doomed
             group.start_soon(wait)
             await async_eventually(lambda: _somebody_waits(client), within_s=20)
             os.kill(pid, signal.SIGKILL)
+        await async_eventually(lambda: not psutil.pid_exists(pid))
         again = await client.call_tool("agent_list", {})
 
     assert problem(answers[0])["code"] == "unavailable"

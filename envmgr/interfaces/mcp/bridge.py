@@ -15,7 +15,7 @@ from envmgr.app import client
 from envmgr.errors import Invalid, from_problem
 from envmgr.interfaces.mcp.backend import LONGEST_S, MOST_ITEMS, Outcome, Progress
 from envmgr.interfaces.mcp.catalogue import Tool
-from envmgr.interfaces.mcp.wire import Answer, Wire
+from envmgr.interfaces.mcp.wire import Answer, Gone, Wire
 
 # Any throughout: JSON documents.
 
@@ -33,6 +33,16 @@ class Bridge:
         self, tool: Tool, arguments: Mapping[str, Any], *, progress: Progress, request: Any
     ) -> Outcome:
         method, path, body = asking(tool, arguments)
+        try:
+            return await self._ask(tool, method, path, body=body, progress=progress)
+        except Gone:
+            if tool.touch != "read":
+                raise  # it may have been done
+        return await self._ask(tool, method, path, body=body, progress=progress)
+
+    async def _ask(
+        self, tool: Tool, method: str, path: str, *, body: Mapping[str, Any] | None, progress: Progress
+    ) -> Outcome:
         async with self._wire.ask(method, path, body) as answer:
             if tool.stream:
                 return await _collected(answer, progress)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -12,7 +13,7 @@ from typing import Any
 
 import anyio
 import anyio.to_thread
-from anyio.abc import ByteStream
+from anyio.abc import ByteStream, SocketAttribute
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from envmgr.app import client, paths
@@ -26,6 +27,16 @@ _SILENT_S = 3.0
 _BROKEN = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream, anyio.IncompleteRead)
 
 
+class Gone(Unavailable):
+    """The daemon ended before its answer did."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the daemon ended in the middle of its answer",
+            hint="Look whether it was done, then call again: that starts the daemon if it does not run.",
+        )
+
+
 @dataclass(slots=True)
 class _Line:
     """A connection and what was read from it ahead."""
@@ -36,6 +47,12 @@ class _Line:
 
     def __post_init__(self) -> None:
         self.reader = BufferedByteReceiveStream(self.stream)
+
+    def is_alive(self) -> bool:
+        """Whether it can be used again: what can be read from an idle connection is its end."""
+        socket = self.stream.extra(SocketAttribute.raw_socket)  # noqa: S610 - anyio, not Django
+        is_fresh = time.monotonic() - self.used_at < _IDLE_S
+        return is_fresh and not select.select([socket], [], [], 0)[0]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,7 +80,7 @@ class Answer:
                 yield await self.line.reader.receive_exactly(size)
             self.is_read = True
         except _BROKEN as error:
-            raise _gone() from error
+            raise Gone from error
 
     async def body(self) -> bytes:
         """All of it."""
@@ -115,7 +132,7 @@ class Wire:
     async def _line(self) -> _Line:
         while self._idle:
             line = self._idle.pop()
-            if time.monotonic() - line.used_at < _IDLE_S:
+            if line.is_alive():
                 return line
             await line.stream.aclose()
         try:
@@ -154,7 +171,7 @@ async def _exchange(line: _Line, request: bytes) -> Answer:
         await line.stream.send(request)
         head = await _head(line)
     except _BROKEN as error:
-        raise _gone() from error
+        raise Gone from error
     status, *fields = head.decode("latin-1").split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (text.partition(":") for text in fields)}
     return Answer(status=int(status.split()[1]), headers=headers, line=line)
@@ -176,10 +193,3 @@ def _problem(body: bytes, status: int) -> EnvmgrError:
             f"the daemon answered {status}: it may be of other code than this program",
             hint="End it with `envmgr daemon stop`: agents go on, and the next call starts this one.",
         )
-
-
-def _gone() -> Unavailable:
-    return Unavailable(
-        "the daemon ended in the middle of its answer",
-        hint="Look whether it was done, then call again: that starts the daemon if it does not run.",
-    )
