@@ -9,6 +9,7 @@ from envmgr.app import task_views as views
 from envmgr.app.caller import caller
 from envmgr.app.context import App
 from envmgr.app.operations import Touch, operation
+from envmgr.app.task_context import context
 from envmgr.app.task_fields import (
     AskBatch,
     AskCancel,
@@ -111,7 +112,7 @@ async def claim(ask: AskClaim, app: App) -> views.ClaimView:
     found = await app.coordinator.queue.claim(
         repo=who.repo, who=who.principal, types=ask.task_types, capabilities=able
     )
-    return claim_view(found, Clock.of(app))
+    return claim_view(found, Clock.of(app)).model_copy(update={"context": await context(app, who, found)})
 
 
 @operation(

@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 _PATIENCE_S = 5.0
 _AGAIN_S = 10.0
 _LOOK_S = 2.0
+_EVENTS = 100
+_RECENT_S = 30.0
 _MOST_FILES = 50
 _SAID_CHARS = 700
 _ASKED_CHARS = 400
@@ -163,16 +165,13 @@ async def _store(inc: Incarnation, draft: Handoff, publish: Publish | None) -> N
     now = inc.systems.now()
 
     def change(tx: Transaction) -> Event:
-        # Locks and leases may have ended with the process; what is still there is named.
-        held = tuple(grant.target for grant in tx.locks.all(draft.repo, holder=draft.agent))
-        before = tx.handoffs.of_occasion(draft.agent, draft.occasion)
-        tasks = tuple(task.name for task in tx.tasks.leased(holder=draft.agent))
-        whole = replace(
-            draft,
-            at=now,
-            locks=held or (before.locks if before is not None else ()),
-            tasks=tasks or (before.tasks if before is not None else ()),
-        )
+        held = [grant.target for grant in tx.locks.all(draft.repo, holder=draft.agent)]
+        tasks = [task.name for task in tx.tasks.leased(holder=draft.agent)]
+        # With the process, locks and leases end within moments.
+        recent = [e for e in tx.last_events(agent=draft.agent, limit=_EVENTS) if e.at >= now - _RECENT_S]
+        held += [str(e.data["target"]) for e in recent if e.kind == "lock.lost"]
+        tasks += [str(e.data["task"]) for e in recent if e.kind == "task.returned"]
+        whole = replace(draft, at=now, locks=tuple(dict.fromkeys(held)), tasks=tuple(dict.fromkeys(tasks)))
         number = tx.handoffs.add(whole)
         data = {"handoff": handoff_name(number), "kind": draft.kind.value, "repo": draft.repo}
         new = NewEvent(kind="handoff.written", agent=inc.id, generation=inc.generation, data=data)

@@ -165,11 +165,15 @@ class Recollection:
 
     # --- recall ----------------------------------------------------------------------------------------------
 
-    async def recall(self, question: Question) -> Recalled:
-        """What helps with it, best first; being recalled keeps a memory young."""
+    async def recall(self, question: Question, *, refreshes: bool = True) -> Recalled:
+        """What helps with it, best first.
+
+        Args:
+            refreshes: Being recalled keeps a memory young.
+        """
         vector = await self.meaning.of(question.text)
         found = await self.ground.search(lambda tx: self._find(tx, question, vector))
-        if found.hits:
+        if found.hits and refreshes:
             ids = [hit.memory.id for hit in found.hits]
             now = self.ground.now()
             await self.ground.write(lambda tx, _: tx.memories.touch(ids, at=now))
