@@ -121,8 +121,19 @@ need_clis() {
         else
             need_cli "$name" "$package" "$version"
         fi
+        [ "$name" != opencode ] || need_opencode_config "$version"
     done
     export ENVMGR_TEST_CLAUDE=${ENVMGR_TEST_CLAUDE:-$CACHE/claude/node_modules/.bin/claude}
+}
+
+# need_opencode_config VERSION: what opencode downloads into each new home before it takes plugins; tests share one.
+need_opencode_config() {
+    local folder=$CACHE/opencode-config
+    ! grep -qs "\"version\": \"$1\"" "$folder/node_modules/@opencode-ai/plugin/package.json" || return 0
+    mkdir -p "$folder"
+    say "npm: installing opencode's plugin interface $1 into .cache"
+    PATH=$NODE:$PATH from_network npm install --no-audit --no-fund --ignore-scripts --save-exact --prefix "$folder" \
+        "@opencode-ai/plugin@$1" || die "npm could not install opencode's plugin interface" "See its output above."
 }
 
 # With an older node npm silently takes older packages, so a fitting one comes first.

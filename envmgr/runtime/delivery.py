@@ -5,6 +5,7 @@ from __future__ import annotations
 import anyio
 
 from envmgr.errors import Conflict, Unavailable
+from envmgr.model.agent import Activity
 from envmgr.runtime import conversation
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.reports import Reports
@@ -58,15 +59,21 @@ async def _paste(inc: Incarnation, text: str) -> tuple[str, str]:
 
 
 async def _is_taken(inc: Incarnation, pane: str, pasted: str, reports: Reports) -> bool:
-    terminals = inc.systems.terminals
+    terminals, shown = inc.systems.terminals, pasted
     for _ in range(2):
         mark = reports.count
         await terminals.keys(pane, "Enter")
         if not inc.assistant.reports or await reports.after(mark, within_s=_TAKEN_S) is not None:
             return True
-        if await terminals.screen(pane) != pasted:
+        shown = await terminals.screen(pane)
+        if shown != pasted and not _may_be_a_line_more(inc, shown):
             return True
-    return False
+    return shown != pasted
+
+
+def _may_be_a_line_more(inc: Incarnation, shown: str) -> bool:
+    """Nothing tells that it works, and it takes an Enter soon after a paste for a part of that: another one does no harm."""
+    return inc.assistant.pastes_for_s > 0 and inc.assistant.read_screen(shown).activity is Activity.READY
 
 
 async def _settle(inc: Incarnation, pane: str) -> None:

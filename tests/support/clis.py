@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from tests.support.claude import API_KEY, claude_path
 from tests.support.requirements import ROOT
@@ -26,9 +27,15 @@ def command(kind: str) -> Sequence[str]:
     return (_there(node), _there(folder / _PACKAGES[kind]))
 
 
-def _there(path: object) -> str:
+def _there(path: Path) -> str:
     assert os.access(str(path), os.R_OK), f"{path} is missing: run scripts/test, which installs it"
     return str(path)
+
+
+def furnish(home: Path) -> None:
+    """What would be downloaded into a new home."""
+    (home / ".config").mkdir(parents=True)
+    (home / ".config" / "opencode").symlink_to(_there(_CACHE / "opencode-config"))
 
 
 def template(kind: str, url: str, **agent: object) -> str:
