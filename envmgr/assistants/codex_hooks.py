@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from envmgr.assistants.launching import text_of
 from envmgr.model.agent import Activity
-from envmgr.protocols.assistant import Report
+from envmgr.protocols.assistant import Listens, Report
 
 HOOKS: Mapping[str, str] = {
     "SessionStart": "session_start",
@@ -45,5 +45,6 @@ def understand(hook: str, payload: Mapping[str, object]) -> Report:
         detail=f"{hook} {text_of(payload, 'tool_name')}".strip()[:_DETAIL_CHARS],
         conversation=text_of(payload, "session_id") if is_own and hook == "SessionStart" else "",
         prompt=text_of(payload, "prompt") if hook == "UserPromptSubmit" else "",
+        listens=Listens.TURN if is_own and hook == "UserPromptSubmit" else None,
         ends_turn=activity is Activity.READY,
     )

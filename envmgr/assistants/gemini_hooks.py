@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from envmgr.assistants.launching import text_of
 from envmgr.model.agent import Activity
-from envmgr.protocols.assistant import Report
+from envmgr.protocols.assistant import Listens, Report
 
 HOOKS = ("SessionStart", "SessionEnd", "BeforeAgent", "AfterAgent", "BeforeTool", "AfterTool", "Notification")
 _MEANS = {
@@ -30,5 +30,6 @@ def understand(hook: str, payload: Mapping[str, object]) -> Report:
         detail=f"{hook} {remark}".strip()[:_DETAIL_CHARS],
         conversation=text_of(payload, "session_id") if hook == "SessionStart" else "",
         prompt=text_of(payload, "prompt") if hook == "BeforeAgent" else "",
+        listens=Listens.TURN if hook == "BeforeAgent" else None,
         ends_turn=hook == "AfterAgent",
     )

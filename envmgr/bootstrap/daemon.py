@@ -18,7 +18,7 @@ from anyio.abc import TaskGroup
 from envmgr.aio import tasks
 from envmgr.app.code import fingerprint
 from envmgr.app.context import App
-from envmgr.bootstrap import coordination, outside, policies
+from envmgr.bootstrap import coordination, observing, outside, policies
 from envmgr.bootstrap.local import engine as container_engine
 from envmgr.bootstrap.local import local
 from envmgr.config import settings as configuration
@@ -75,6 +75,7 @@ async def daemon() -> AsyncIterator[App]:
     settings = configuration.load().settings
     logging.getLogger().setLevel(settings.log.level)
     app = local(settings=settings)
+    app.door = policies.door(settings)
     app.code = await anyio.to_thread.run_sync(fingerprint)
     async with _systems(app, settings) as systems, anyio.create_task_group() as group:
         supervisor, performer = await _supervisor(app, systems, settings)
@@ -84,6 +85,7 @@ async def daemon() -> AsyncIterator[App]:
         archive = Archive(supervisor, group, policies.archive(settings))
         await _adopt(app, supervisor, performer, archive, settings, group=group)
         coordination.start(app.coordination, supervisor, group)
+        observing.start(app.coordination.changes, supervisor, settings, group)
         _look_after(app, supervisor, archive, settings, group=group)
         app.supervisor, app.stopping, app.started_at = supervisor, anyio.Event(), time.time()
         yield app

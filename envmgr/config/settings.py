@@ -14,6 +14,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, SettingsError
 
+from envmgr.config.changes import Changes
 from envmgr.config.checking import as_table, check
 from envmgr.config.doors import Http
 from envmgr.config.fields import Strict, fields_of
@@ -321,6 +322,8 @@ class Settings(BaseSettings):
     """HTTP on TCP, beside the daemon's Unix socket."""
     locks: Locks = Locks()
     """Files and keys that agents hold."""
+    changes: Changes = Changes()
+    """What agents write, as it is seen."""
     audit: Audit = Audit()
     """The record of who asked for what."""
     sessions: Sessions = Sessions()

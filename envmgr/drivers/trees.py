@@ -35,6 +35,10 @@ def _never(_: str) -> bool:
     return False
 
 
+def _nobody() -> None:
+    """Nobody wants to know."""
+
+
 class FolderWatcher:
     """See `protocols.watching.FolderWatcher`.
 
@@ -68,6 +72,7 @@ class FolderWatcher:
         ignored: Callable[[str], bool],
         left_out: Callable[[str], bool] = _never,
         quiet_s: float = 0.3,
+        begun: Callable[[], None] = _nobody,
     ) -> AsyncGenerator[frozenset[Path], None]:
         """See `protocols.watching.FolderWatcher.below`."""
         since, watched = 0.0, None
@@ -85,6 +90,7 @@ class FolderWatcher:
                     if missed:
                         yield missed
                 watched = trees.folders
+                begun()
                 while True:
                     touched, since = await self._next(watch, quiet_s)
                     has_moved = await anyio.to_thread.run_sync(trees.have_moved, touched)

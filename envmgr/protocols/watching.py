@@ -30,6 +30,7 @@ class FolderWatcher(Protocol):
         ignored: Callable[[str], bool],
         left_out: Callable[[str], bool] = ...,
         quiet_s: float = 0.3,
+        begun: Callable[[], None] = ...,
     ) -> AsyncGenerator[frozenset[Path], None]:
         """What was touched below these folders (or these files), in bunches, until cancelled; folders that came or went, too.
 
@@ -38,4 +39,5 @@ class FolderWatcher(Protocol):
             ignored: Whether a name below the roots is passed by, with all below it.
             left_out: Whether a folder below the roots is not looked into, by its path; asked again whenever folders come or go.
             quiet_s: Time without a change that ends a bunch.
+            begun: Called when changes are seen from now on; may be called again later.
         """

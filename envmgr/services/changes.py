@@ -20,6 +20,7 @@ from envmgr.services.calls import Call, answering
 from envmgr.services.ground import Ground, Tell
 from envmgr.services.lock_book import LockBook
 from envmgr.services.lock_events import event
+from envmgr.services.mentions import Mentions
 
 _AT_ONCE = 200  # files in one change of the store, so that others get their turn
 _NAMED = 5
@@ -64,12 +65,16 @@ class Writer:
 
 @dataclass(slots=True)
 class Changes:
-    """The service. What was told lately is in memory only: at worst an agent hears something twice after a restart."""
+    """The service. `mentions` is what assistants said of the main checkout."""
 
     ground: Ground
     locks: LockBook
     rules: ChangeRules = ChangeRules()
+    mentions: Mentions = field(init=False)
     _looked: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.mentions = Mentions(self.ground.now)
 
     # --- observing -----------------------------------------------------------------------------------------------
 
@@ -189,18 +194,18 @@ class Changes:
     def _news(self, tx: Transaction, who: str, repo: str) -> tuple[Told | None, Told, telling.News]:
         """How far it has been told as written down, and as it is meant, and what there is since."""
         known = tx.changes.told(who)
-        if known is None:  # what was before it came is no news; what is locked is
-            last = tx.changes.recent(repo, limit=1)
-            before = Told(change=last[0].seq if last else 0)
-        else:
-            before = known
+        before = known or Told()
+        changes = tx.changes.recent(repo, after=before.change, limit=_NEWS)
+        if known is None:  # what others did before it came is no news
+            before = Told(change=changes[0].seq if changes else 0)
+            changes = [change for change in changes if who in (change.agent, change.holder)]
         held = self.locks.held(tx, repo)
         mine = tx.changes.recent(repo, agent=who, limit=_OWN_PATHS)
         news = telling.News(
             agent=who,
             own=[grant for grant in held if grant.holder == who],
             paths=frozenset(change.path for change in mine if not change.is_main),
-            changes=tx.changes.recent(repo, after=before.change, limit=_NEWS),
+            changes=changes,
             grants=[grant for grant in held if grant.token > before.token],
         )
         return known, before, news

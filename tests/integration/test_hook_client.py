@@ -111,6 +111,57 @@ def test_kept_reports_take_a_megabyte_at_most(tmp_path: Path) -> None:
     assert (tmp_path / PENDING).stat().st_size == 1024 * 1024 - 50
 
 
+@proves("CHANGES-006")
+@pytest.mark.parametrize(
+    ("answer", "printed"),
+    [
+        (b'HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"a": 1}\n', b'{"a": 1}\n'),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", b""),
+        (b"HTTP/1.1 404 Not Found\r\n\r\nno such agent", b""),
+    ],
+)
+def test_what_the_daemon_answers_is_printed_for_the_model(
+    tmp_path: Path, answer: bytes, printed: bytes
+) -> None:
+    with socket.socket(socket.AF_UNIX) as daemon:
+        daemon.bind(str(tmp_path / "socket"))
+        daemon.listen()
+        command = hook_command(sys.executable, tmp_path / "socket", agent="a1", generation=3, home=tmp_path)
+        with subprocess.Popen(
+            [*command, "UserPromptSubmit"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as run:
+            assert run.stdin is not None
+            run.stdin.write(b"{}")
+            run.stdin.close()
+            connection, _ = daemon.accept()
+            with connection:
+                heard = connection.recv(65536)
+                connection.sendall(answer[:30])
+                connection.sendall(answer[30:])
+            assert run.stdout is not None
+            said = run.stdout.read()
+
+    assert b"Accept: text/plain\r\n" in heard
+    assert (run.returncode, said) == (0, printed)
+    assert not (tmp_path / PENDING).exists()
+
+
+@proves("CHANGES-006")
+def test_half_an_answer_is_not_printed_and_nothing_is_said_twice(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as daemon:
+        daemon.bind(str(tmp_path / "socket"))
+        daemon.listen()
+        command = hook_command(sys.executable, tmp_path / "socket", agent="a1", generation=3, home=tmp_path)
+        with subprocess.Popen([*command, "Stop"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as run:
+            connection, _ = daemon.accept()
+            connection.sendall(b'HTTP/1.1 200 OK\r\n\r\n{"hookSpecific')
+            assert run.stdout is not None
+            assert run.stdout.read() == b""
+            connection.close()
+
+    assert not (tmp_path / PENDING).exists()
+
+
 @proves("ASSIST-023")
 @pytest.mark.parametrize("stdin", [b"not JSON\n\n", b"[1]\n", b"\xff\xfe\n", b"{" * 9000])
 def test_odd_input_disturbs_nobody(tmp_path: Path, heard: list[Heard], stdin: bytes) -> None:

@@ -22,6 +22,7 @@ from envmgr.app.views.host import (
     DaemonView,
     DoctorView,
     Done,
+    Noted,
     VersionView,
 )
 from envmgr.app.views.inside import (
@@ -71,6 +72,7 @@ __all__ = [
     "DaemonView",
     "DoctorView",
     "Done",
+    "Noted",
     "EnvView",
     "EventView",
     "EvidenceView",

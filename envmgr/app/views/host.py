@@ -14,6 +14,12 @@ class Done(View):
     message: str
 
 
+class Noted(Done):
+    """A hook was heard. `say` is what it is to print."""
+
+    say: str = ""
+
+
 class DaemonView(View):
     """The daemon."""
 

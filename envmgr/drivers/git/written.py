@@ -144,6 +144,7 @@ def _parents(path: str) -> Iterable[str]:
     while "/" in path:
         path = path.rpartition("/")[0]
         yield path
+    yield "."
 
 
 def _changed_at(path: Path) -> float | None:

@@ -1,8 +1,8 @@
 """Report one hook call to the daemon: `python -I -S client.py SOCKET AGENT GENERATION HOME HOOK`, JSON on stdin.
 
 The assistant waits for this program at every tool call. So it imports built-in modules only (json costs as much as the
-whole interpreter, and is loaded for big payloads alone), and it never fails and never speaks: Claude Code takes exit
-status 2 as a veto and standard output as advice to the model.
+whole interpreter, and is loaded for big payloads alone), and it never fails: Claude Code takes exit status 2 as a veto.
+Standard output is advice to the model: it prints what the daemon answers, which is empty as a rule.
 """
 
 import _socket
@@ -15,16 +15,19 @@ _ANSWER_S = 2.0
 _VALUE_BYTES = 4096
 _PROMPT_BYTES = 256 * 1024
 _PENDING_BYTES = 1024 * 1024
+_SAID_BYTES = 64 * 1024
 
 
 def _report(socket: str, agent: str, *, generation: str, home: str, hook: str) -> None:
     at, payload = time.time(), _shortened(sys.stdin.buffer.read().strip() or b"{}")
     body = b'{"generation": %d, "hook": "%s", "payload": %s' % (int(generation), hook.encode(), payload)
     try:
-        is_delivered = _post(socket, f"/api/v1/agents/{agent}/report", body=body + b"}")
+        answer = _post(socket, f"/api/v1/agents/{agent}/report", body=body + b"}")
     except OSError:
-        is_delivered = False
-    if not is_delivered:
+        answer = b""
+    if answer.startswith(b"HTTP/1.1 200 "):
+        sys.stdout.buffer.write(answer.partition(b"\r\n\r\n")[2])
+    elif not answer.startswith(b"HTTP/1."):
         _keep(f"{home}/hooks.pending.jsonl", body + b', "at": %.3f}' % at)
 
 
@@ -50,9 +53,12 @@ def _cut(text: str, size: int) -> str:
     return json.dumps((json.loads(text) if text.startswith('"') else text)[:size])
 
 
-def _post(socket: str, path: str, *, body: bytes) -> bool:
-    """Whether the daemon answered, whatever it said: an answer is final."""
-    head = f"POST {path} HTTP/1.1\r\nHost: envmgr\r\nContent-Type: application/json\r\nConnection: close\r\n"
+def _post(socket: str, path: str, *, body: bytes) -> bytes:
+    """The daemon's answer, whatever it says: it is final. Only its first word if the rest does not come in time."""
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: envmgr\r\nAccept: text/plain\r\n"
+        "Content-Type: application/json\r\nConnection: close\r\n"
+    )
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
         connection.settimeout(_CONNECT_S)
@@ -62,7 +68,13 @@ def _post(socket: str, path: str, *, body: bytes) -> bool:
         connection.connect(name)
         connection.sendall(head.encode() + b"Content-Length: %d\r\n\r\n" % len(body) + body)
         connection.settimeout(_ANSWER_S)
-        return connection.recv(12).startswith(b"HTTP/1.")
+        answer = connection.recv(_SAID_BYTES)
+        try:
+            while len(answer) < _SAID_BYTES and (more := connection.recv(_SAID_BYTES)):
+                answer += more
+        except OSError:
+            return answer[:12]
+        return answer
     finally:
         connection.close()
 

@@ -1,0 +1,1 @@
+"""See what agents write."""
