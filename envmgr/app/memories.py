@@ -17,7 +17,7 @@ from envmgr.errors import EnvmgrError
 from envmgr.model.memory import Memory, MemoryFilter, Outcome, memory_name
 from envmgr.model.principal import Scope
 from envmgr.runtime.secrecy import values_of
-from envmgr.services.memory import Question
+from envmgr.services.recalled import Question
 
 _NO_NUL = r"^[^\x00]*$"
 Line = Annotated[str, StringConstraints(max_length=2000, pattern=_NO_NUL)]

@@ -48,9 +48,7 @@ class MemoryView(View):
     created_at: str
     age_days: float
     superseded_by: str = ""
-    score: float | None = Field(
-        default=None, description="The higher the better; comparable within one answer"
-    )
+    score: float | None = Field(default=None, description="Share of the best one's relevance")
     contradicts: list[str] = []
 
 

@@ -17,7 +17,7 @@ from envmgr.core.targets import parse_target
 from envmgr.model.principal import Scope
 from envmgr.model.session import Session, SessionStatus
 from envmgr.protocols.store import Transaction
-from envmgr.services.sessions import Beat
+from envmgr.services.session_parts import Beat
 
 _NO_NUL = r"^[^\x00]*$"
 Word = Annotated[str, StringConstraints(max_length=100, pattern=_NO_NUL)]

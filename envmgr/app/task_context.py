@@ -8,8 +8,8 @@ from envmgr.app.caller import Caller
 from envmgr.app.context import App
 from envmgr.core import handing_over
 from envmgr.model.memory import MemoryFilter
-from envmgr.services.memory import Question
 from envmgr.services.queue.claiming import Claimed, Nothing
+from envmgr.services.recalled import Question
 
 _MEMORIES = 5
 _TOKENS = 700

@@ -26,7 +26,8 @@ from envmgr.services.lock_desk import LockDesk
 from envmgr.services.lock_keeping import LockKeeping
 from envmgr.services.locks import Locks
 from envmgr.services.memory import MemoryRules, Recollection
-from envmgr.services.sessions import Presence, SessionRules
+from envmgr.services.session_parts import SessionRules
+from envmgr.services.sessions import Presence
 
 
 async def coordination(supervisor: Supervisor, settings: Settings) -> Coordination:

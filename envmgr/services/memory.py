@@ -21,12 +21,11 @@ from envmgr.protocols.store import Transaction
 from envmgr.services import calls
 from envmgr.services.ground import Ground, Tell
 from envmgr.services.meaning import Meaning, NoMeaning
+from envmgr.services.recalled import Question, Recalled, answer, contradicts
 
 _LOOKED_AT = 200
 _RANKED = 80
 _ALIKE = 8
-_LEAST_SHARE = 0.05
-"""Of the best hit's score; what is below has a word in common by chance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,36 +54,6 @@ class Remembered:
     is_known: bool = False
     contradicts: tuple[int, ...] = ()
     superseded: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """What is to be recalled.
-
-    Attributes:
-        text: Any words; empty for the newest of what the filter says.
-        here: Paths that who asks is working on; memories about them rise.
-    """
-
-    text: str
-    which: MemoryFilter
-    here: tuple[str, ...] = ()
-    limit: int = 10
-    token_budget: int = 1500
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recalled:
-    """The answer, best first.
-
-    Attributes:
-        text: Ready for a prompt; within the budget.
-        is_cut: There were more than fit into the budget.
-    """
-
-    hits: tuple[Hit, ...] = ()
-    text: str = ""
-    is_cut: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -136,7 +105,7 @@ class Recollection:
             tx.memories.save_vector(number, vector, model=self.meaning.name)
         if old:
             tx.memories.supersede(old, by=number)
-        others = [m.id for m in alike if m.id != old and _contradicts(memory, m) and tx.memories.get(m.id)]
+        others = [m.id for m in alike if m.id != old and contradicts(memory, m) and tx.memories.get(m.id)]
         for other in others:
             tx.memories.contradict(number, other)
         _note(number, "created")
@@ -159,7 +128,7 @@ class Recollection:
         for other in alike:
             is_young = max(other.at, other.used_at) >= since_at and other.event_type == memory.event_type
             is_same = likeness.likeness(memory.summary, other.summary) >= likeness.SAME
-            if is_young and is_same and not _contradicts(memory, other) and tx.memories.get(other.id):
+            if is_young and is_same and not contradicts(memory, other) and tx.memories.get(other.id):
                 return other.id
         return 0
 
@@ -198,7 +167,7 @@ class Recollection:
             )
             for memory in memories
         ]
-        return _answer(tx, sorted(hits, key=lambda hit: (-hit.score, -hit.memory.id)), question, now)
+        return answer(tx, sorted(hits, key=lambda hit: (-hit.score, -hit.memory.id)), question, now)
 
     def _relevant(
         self, tx: Transaction, text: str, which: MemoryFilter, *, limit: int, has_neighbours: bool = False
@@ -240,51 +209,6 @@ class Recollection:
     async def newest(self, which: MemoryFilter, *, limit: int) -> Sequence[Memory]:
         """The newest first."""
         return await self.ground.search(lambda tx: tx.memories.newest(which, limit=limit))
-
-
-def _answer(tx: Transaction, hits: Sequence[Hit], question: Question, now: float) -> Recalled:
-    """Without what is there twice, with what contradicts a hit right behind it, cut to limit and budget."""
-    least = hits[0].score * _LEAST_SHARE if hits else 0.0
-    kept = [hit for hit in _unlike(hits, question.limit) if hit.score >= least]
-    against = tx.memories.contradictions([hit.memory.id for hit in kept])
-    others = tx.memories.many({n for ids in against.values() for n in ids})
-    told: dict[int, Hit] = {}
-    for hit in kept:
-        beside = [
-            others[n] for n in against.get(hit.memory.id, ()) if n in others and not others[n].superseded_by
-        ]
-        for memory in (hit.memory, *beside):
-            ids = tuple(n for n in (hit.memory.id, *(m.id for m in beside)) if beside and n != memory.id)
-            told.setdefault(memory.id, Hit(memory=memory, score=hit.score, contradicts=ids))
-    chosen = list(told.values())[: question.limit]
-    text, count = recalling.told(chosen, now=now, token_budget=question.token_budget)
-    return Recalled(hits=tuple(chosen[:count]), text=text, is_cut=count < len(chosen))
-
-
-def _unlike(hits: Sequence[Hit], limit: int) -> list[Hit]:
-    """The first ones of which none says just what a better one does."""
-    kept: list[Hit] = []
-    said: list[frozenset[tuple[str, ...]]] = []
-    for hit in hits:
-        mine = likeness.shingles(hit.memory.summary)
-        if any(len(mine & other) / len(mine | other) >= likeness.SAME for other in said) and not any(
-            _contradicts(hit.memory, other.memory) for other in kept
-        ):
-            continue
-        kept.append(hit)
-        said.append(mine)
-        if len(kept) >= limit:
-            break
-    return kept
-
-
-def _contradicts(one: Memory, other: Memory) -> bool:
-    """About the same, and one denies, counts or went otherwise than the other."""
-    if likeness.likeness(one.summary, other.summary) < likeness.CLOSE:
-        return False
-    went = {one.outcome, other.outcome}
-    is_opposite = len(went) == 2 and "neutral" not in went
-    return is_opposite or likeness.differs_in_substance(one.summary, other.summary)
 
 
 def _fits(memory: Memory, which: MemoryFilter) -> bool:

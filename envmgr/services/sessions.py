@@ -6,90 +6,25 @@ only silence tells. Each look goes over all there is, so that nothing depends on
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 from envmgr.model.event import NewEvent
 from envmgr.model.principal import DAEMON, Principal
 from envmgr.model.session import Session, SessionStatus
+from envmgr.model.task import Task
 from envmgr.protocols.store import Transaction
 from envmgr.services.calls import Call, answering
 from envmgr.services.ground import Ground, Tell
 from envmgr.services.locks import Locks
 from envmgr.services.news import news
 from envmgr.services.queue.queue import Queue
+from envmgr.services.session_parts import Agents, Beat, Nobody, Pulse, SessionRules, Warn
 
 _AT_ONCE = 100
 _NEWS = 50
 UNNAMED = "-"
 """What a session without a name is called among locks and tasks."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionRules:
-    """What the settings say."""
-
-    stale_s: float = 900.0
-    every_s: float = 2.0
-
-
-class Agents(Protocol):
-    """What the supervisor knows of agents that it has spawned."""
-
-    def session(self, agent: str) -> Session | None:
-        """The agent's own session as it is now; None for an agent that is not there."""
-
-    def sessions(self) -> Sequence[Session]:
-        """Of all agents."""
-
-    def must_stop(self, agent: str) -> str:
-        """Why it has to stop now; empty when it has not."""
-
-
-class Nobody:
-    """No agents."""
-
-    def session(self, agent: str) -> Session | None:
-        """None."""
-        return None
-
-    def sessions(self) -> Sequence[Session]:
-        """None."""
-        return ()
-
-    def must_stop(self, agent: str) -> str:
-        """Never."""
-        return ""
-
-
-Warn = Callable[[Principal, str], Awaitable[Sequence[str]]]
-"""(who, repository) -> what they should know now, each thing once."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Beat:
-    """What a session says of itself; None leaves it as it is."""
-
-    status: SessionStatus | None = None
-    current_task: str | None = None
-    note: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pulse:
-    """The answer to a heartbeat.
-
-    Attributes:
-        warnings: What others do that concerns it.
-        messages: What has happened to it since the last time.
-        must_stop: Why it has to stop; empty when it has not.
-    """
-
-    session: Session
-    warnings: tuple[str, ...] = ()
-    messages: tuple[str, ...] = ()
-    must_stop: str = ""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -320,9 +255,7 @@ class Presence:
             return None
         over = replace(now, is_over=True, status=status, reason=why)
         tx.sessions.put(over)
-        tasks = self.queue.release_of(
-            tx, tell, session.principal, session="" if session.life else session.session or UNNAMED
-        )
+        tasks = self._give_back(tx, tell, session)
         locks = self.locks.end_session(tx, tell, session.principal, session.session or UNNAMED)
         tell(
             _event(
@@ -331,6 +264,14 @@ class Presence:
             )
         )  # fmt: skip
         return over
+
+    def _give_back(self, tx: Transaction, tell: Tell, session: Session) -> Sequence[Task]:
+        """Of an agent that was started again the queue tells itself what its new run has claimed."""
+        if not session.life:
+            return self.queue.release_of(tx, tell, session.principal, session=session.session or UNNAMED)
+        own = self.agents.session(session.principal)
+        is_gone = own is None or own.status is SessionStatus.DEAD
+        return self.queue.release_of(tx, tell, session.principal) if is_gone else ()
 
 
 def _is_same_life(one: str, other: str) -> bool:

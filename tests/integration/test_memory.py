@@ -14,7 +14,8 @@ from envmgr.core.recalling import DAY_S, tokens
 from envmgr.errors import Denied, NotFound, UsageError
 from envmgr.model.memory import Memory, MemoryFilter, Outcome, memory_name
 from envmgr.model.principal import AGENT_SCOPES, Principal, PrincipalKind
-from envmgr.services.memory import Question, Recalled, Recollection
+from envmgr.services.memory import Recollection
+from envmgr.services.recalled import Question, Recalled
 from tests.support.clocked import REPO, Clock, ground
 from tests.support.requirements import proves
 

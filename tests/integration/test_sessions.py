@@ -17,7 +17,8 @@ from envmgr.services.queue.claiming import Claimed
 from envmgr.services.queue.queue import Queue
 from envmgr.services.queue.rules import Footing, NoLocks, QueueRules
 from envmgr.services.queue.submitting import Submission
-from envmgr.services.sessions import Beat, Presence, SessionRules
+from envmgr.services.session_parts import Beat, SessionRules
+from envmgr.services.sessions import Presence
 from tests.support.clocked import REPO, Clock, ground
 from tests.support.requirements import proves
 
@@ -176,20 +177,17 @@ async def test_an_agent_whose_process_is_gone_gives_back_everything_at_once(
 
 
 @proves("SESS-003")
-async def test_an_assistant_that_was_started_again_is_another_session_and_has_lost_its_tasks(
-    presence: Presence, spawned: Spawned
+async def test_an_assistant_that_was_started_again_is_another_session(
+    presence: Presence, spawned: Spawned, clock: Clock
 ) -> None:
     await presence.note_agents()
-    await claim(presence, FOX)
 
     spawned.life = "1/200"
     assert len(await presence.end_dead(spawned.why)) == 1
     await presence.note_agents()
 
-    assert await claimed(presence) == []
-    mine = await claim(presence, FOX)
     assert await presence.end_dead(spawned.why) == []
-    assert await claimed(presence) == [mine]
+    assert clock.kinds() == ["session.registered", "session.ended", "session.registered"]
 
 
 @proves("SESS-004")

@@ -1,0 +1,76 @@
+"""What sessions are told, tell, and are judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from envmgr.model.principal import Principal
+from envmgr.model.session import Session, SessionStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionRules:
+    """What the settings say."""
+
+    stale_s: float = 900.0
+    every_s: float = 2.0
+
+
+class Agents(Protocol):
+    """What the supervisor knows of agents that it has spawned."""
+
+    def session(self, agent: str) -> Session | None:
+        """The agent's own session as it is now; None for an agent that is not there."""
+
+    def sessions(self) -> Sequence[Session]:
+        """Of all agents."""
+
+    def must_stop(self, agent: str) -> str:
+        """Why it has to stop now; empty when it has not."""
+
+
+class Nobody:
+    """No agents."""
+
+    def session(self, agent: str) -> Session | None:
+        """None."""
+        return None
+
+    def sessions(self) -> Sequence[Session]:
+        """None."""
+        return ()
+
+    def must_stop(self, agent: str) -> str:
+        """Never."""
+        return ""
+
+
+Warn = Callable[[Principal, str], Awaitable[Sequence[str]]]
+"""(who, repository) -> what they should know now, each thing once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beat:
+    """What a session says of itself; None leaves it as it is."""
+
+    status: SessionStatus | None = None
+    current_task: str | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pulse:
+    """The answer to a heartbeat.
+
+    Attributes:
+        warnings: What others do that concerns it.
+        messages: What has happened to it since the last time.
+        must_stop: Why it has to stop; empty when it has not.
+    """
+
+    session: Session
+    warnings: tuple[str, ...] = ()
+    messages: tuple[str, ...] = ()
+    must_stop: str = ""
