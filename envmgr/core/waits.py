@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
+from itertools import islice
 
 from envmgr.core.leasing import excludes, may_meet, meets, stem
 from envmgr.model.lock import Conflict, Grant, Link, Mode, Priority
@@ -43,6 +45,10 @@ class Wish:
                     return mine, theirs
         return None
 
+    def keeps_out(self, other: Wish) -> bool:
+        """Whether the other one has to wait when this one comes first."""
+        return self.holder not in other.family and self.shared_with(other) is not None
+
 
 def place(wish: Wish, now: float, *, age_s: float) -> tuple[float, float]:
     """Sorts the line: better class first, and each `age_s` of waiting counts like the next better one."""
@@ -53,12 +59,17 @@ def place(wish: Wish, now: float, *, age_s: float) -> tuple[float, float]:
 def ahead(wish: Wish, waiting: Iterable[Wish], now: float, *, age_s: float) -> list[Wish]:
     """Those of others who wait for something the wish cannot share, and whose turn is before it; first in line first."""
     own = place(wish, now, age_s=age_s)
-    found = [
-        (place(one, now, age_s=age_s), one)
-        for one in waiting
-        if one.number != wish.number and one.holder not in wish.family and one.shared_with(wish)
-    ]
-    return [one for at, one in sorted(found, key=lambda pair: pair[0]) if at < own]
+    before = ((place(one, now, age_s=age_s), one) for one in waiting if one.number != wish.number)
+    found = [(at, one) for at, one in before if at < own and one.keeps_out(wish)]
+    return [one for _, one in sorted(found, key=lambda pair: pair[0])]
+
+
+def first_in_line(waiting: Iterable[Wish], now: float, *, age_s: float) -> Iterator[Wish]:
+    """Those who wait and have nobody before them who keeps them out."""
+    ordered = sorted(waiting, key=lambda wish: place(wish, now, age_s=age_s))
+    for at, wish in enumerate(ordered):
+        if not any(one.keeps_out(wish) for one in islice(ordered, at)):
+            yield wish
 
 
 # By wish: the grants that are in its way.
@@ -66,46 +77,73 @@ Blocks = Callable[[Wish], Sequence[Link]]
 
 
 class Waits:
-    """The wait-for graph at one moment."""
+    """The wait-for graph at one moment; what is asked of the store is asked once."""
 
-    def __init__(self, waiting: Sequence[Wish], blocks: Blocks, now: float, *, age_s: float) -> None:
-        self._waiting, self._blocks, self._now, self._age_s = waiting, blocks, now, age_s
+    def __init__(
+        self,
+        waiting: Sequence[Wish],
+        blocks: Blocks,
+        now: float,
+        *,
+        age_s: float,
+        holds: Callable[[str], bool],
+    ) -> None:
+        """`holds` tells whether a holder has any lock at all."""
+        self._waiting, self._now, self._age_s = waiting, now, age_s
+        self._blocks = cache(blocks)
+        self._ahead = cache(self._find_ahead)
+        self._needing = cache(self._find_needing)
+        self._holds = holds
 
     def bars(self, wish: Wish) -> list[Wish]:
         """Whom the wish must not overtake. Who waits for the asker's own grants does not count: both would wait for ever."""
-        return [one for one in self._ahead(wish) if not self._needs(one, wish.holder)]
+        before = self._ahead(wish)
+        if not before or not self._is_waited_for(wish):
+            return before
+        needing = self._needing(wish.holder)
+        return [one for one in before if one not in needing]
 
     def cycle(self, wish: Wish) -> tuple[Link, ...]:
         """The deadlock that waiting for the wish would be; empty when its wait can end."""
-        return tuple(self._walk(self.links(wish), wish.holder, {wish.holder}, self.links))
+        if not self._is_waited_for(wish):
+            return ()
+        return tuple(self._walk(wish, wish.holder, {wish.holder}))
 
-    def links(self, wish: Wish) -> list[Link]:
+    def _is_waited_for(self, wish: Wish) -> bool:
+        """False spares the rest: nobody can wait for one who has nothing, and stands nowhere else in the line."""
+        return self._holds(wish.holder) or any(
+            one.holder == wish.holder and one.number != wish.number for one in self._waiting
+        )
+
+    def _links(self, wish: Wish) -> list[Link]:
         """All that keeps the wish waiting."""
         return [*self._blocks(wish), *(_behind(wish, one) for one in self.bars(wish))]
 
-    def _needs(self, wish: Wish, holder: str) -> bool:
-        """Whether the wish waits for the holder, at whatever remove; everybody ahead counts as a reason to wait."""
-
-        def links(one: Wish) -> list[Link]:
-            return [*self._blocks(one), *(_behind(one, other) for other in self._ahead(one))]
-
-        return bool(self._walk(links(wish), holder, {wish.holder}, links))
-
-    def _ahead(self, wish: Wish) -> list[Wish]:
+    def _find_ahead(self, wish: Wish) -> list[Wish]:
         return ahead(wish, self._waiting, self._now, age_s=self._age_s)
 
-    def _walk(
-        self, links: Iterable[Link], goal: str, seen: set[str], follow: Callable[[Wish], Iterable[Link]]
-    ) -> list[Link]:
+    def _find_needing(self, holder: str) -> frozenset[Wish]:
+        """Who waits for the holder, at whatever remove; everybody ahead counts as a reason to wait."""
+        waits_for = {
+            wish: {link.blocker for link in self._blocks(wish)} | {one.holder for one in self._ahead(wish)}
+            for wish in self._waiting
+        }
+        reached, found = {holder}, set[Wish]()
+        while more := {wish for wish in waits_for.keys() - found if waits_for[wish] & reached}:
+            found |= more
+            reached |= {wish.holder for wish in more}
+        return frozenset(found)
+
+    def _walk(self, wish: Wish, goal: str, seen: set[str]) -> list[Link]:
         """The way to the goal; empty when there is none."""
-        for link in links:
+        for link in self._links(wish):
             if link.blocker == goal:
                 return [link]
             if link.blocker in seen:
                 continue
             seen.add(link.blocker)
-            for wish in self._waiting:
-                if wish.holder == link.blocker and (way := self._walk(follow(wish), goal, seen, follow)):
+            for one in self._waiting:
+                if one.holder == link.blocker and (way := self._walk(one, goal, seen)):
                     return [link, *way]
         return []
 

@@ -36,6 +36,9 @@ class LockRows(Protocol):
     def of_task(self, task: str) -> Sequence[Grant]:
         """Those taken for a task, oldest first."""
 
+    def has_any(self, holder: str) -> bool:
+        """Whether the holder has any."""
+
     def holders(self) -> Sequence[tuple[str, str]]:
         """Every holder with every run of it that holds something (`Grant.life`)."""
 
@@ -43,4 +46,4 @@ class LockRows(Protocol):
         """Those that were to end by a steady time, as far as that is written down."""
 
     def all(self, repo: str = "", *, holder: str = "") -> Sequence[Grant]:
-        """Of a repository, of a holder, or all; oldest first. Reads every row: not for changes."""
+        """Of a repository, of a holder, or all; oldest first. Without a holder it reads every row: not for changes."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import anyio
 
 from envmgr.core.leasing import may_meet, meets, stem
-from envmgr.core.waits import Wish, ahead
+from envmgr.core.waits import Wish, ahead, first_in_line
 
 
 @dataclass(slots=True)
@@ -63,12 +63,11 @@ class Line:
 
     def free(self, repo: str, target: str) -> None:
         """Something came free: wake those who want it and have nobody before them."""
-        at = stem(target)
-        for waiter in list(self._waiters.values()):
-            wish = waiter.wish
-            is_wanted = wish.repo == repo and any(_touches(one, target, at) for one in wish.targets)
-            if is_wanted and not self._ahead(wish):
-                waiter.wake.set()
+        at, waiters = stem(target), dict(self._waiters)
+        here = [waiter.wish for waiter in waiters.values() if waiter.wish.repo == repo]
+        for wish in first_in_line(here, self._steady(), age_s=self._age_s):
+            if any(_touches(one, target, at) for one in wish.targets):
+                waiters[wish.number].wake.set()
 
     def look_again(self) -> None:
         """Wake everybody: whatever was missed, is missed no longer."""

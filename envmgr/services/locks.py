@@ -162,7 +162,9 @@ class Locks(LockBook):
                 for conflict in found.conflicts
             ]
 
-        return Waits(self.line.wishes(), blocks, self.ground.steady(), age_s=self.policy.age_s)
+        return Waits(
+            self.line.wishes(), blocks, self.ground.steady(), age_s=self.policy.age_s, holds=tx.locks.has_any
+        )  # fmt: skip
 
     def _queue(self, tell: Tell, waiter: Waiter, refused: Answer, graph: Waits) -> Answer:
         """Into the line, or back to it, unless that wait would have no end."""

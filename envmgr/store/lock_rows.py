@@ -74,6 +74,9 @@ class SqliteLockRows:
         # The second condition is for the planner: the index is of such rows only.
         return _grants(self._execute(f"{_GRANT} WHERE task = ? AND task != '' ORDER BY token", (task,)))
 
+    def has_any(self, holder: str) -> bool:
+        return self._execute("SELECT 1 FROM lock WHERE holder = ? LIMIT 1", (holder,)).fetchone() is not None
+
     def holders(self) -> Sequence[tuple[str, str]]:
         return self._execute("SELECT DISTINCT holder, life FROM lock").fetchall()
 
@@ -81,12 +84,10 @@ class SqliteLockRows:
         return _grants(self._execute(f"{_GRANT} WHERE expires_at <= ? ORDER BY token", (by,)))
 
     def all(self, repo: str = "", *, holder: str = "") -> Sequence[Grant]:
-        return _grants(
-            self._execute(
-                f"{_GRANT} WHERE (? = '' OR repo = ?) AND (? = '' OR holder = ?) ORDER BY token",
-                (repo, repo, holder, holder),
-            )
-        )
+        if holder:
+            found = _grants(self._execute(f"{_GRANT} WHERE holder = ? ORDER BY token", (holder,)))
+            return [grant for grant in found if repo in ("", grant.repo)]
+        return _grants(self._execute(f"{_GRANT} WHERE ? = '' OR repo = ? ORDER BY token", (repo, repo)))
 
 
 @cache

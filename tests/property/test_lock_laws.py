@@ -251,12 +251,10 @@ class LockMachine(RuleBasedStateMachine):
             steps = answer.cycle
             assert steps[0].holder == request.waiter.wish.holder == steps[-1].blocker
             assert all(a.blocker == b.holder for a, b in pairwise(steps))
-        if answer.outcome is Outcome.GRANTED:
-            self.look_for(request.asked.principal)
         if answer.outcome is not Outcome.QUEUED and request in self.requests:
             self.requests.remove(request)
             self.locks.line.gone(request.waiter.wish)
-            self.pump()
+            self.look_for(request.asked.principal)
 
     def look_for(self, who: Principal) -> None:
         """Who asked twice may have got by the one what the other waits for: the next look finds that, no event tells it."""

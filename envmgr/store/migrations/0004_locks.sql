@@ -19,4 +19,6 @@ CREATE TABLE lock (
 
 CREATE INDEX lock_by_stem ON lock (repo, stem);
 
+CREATE INDEX lock_by_holder ON lock (holder);
+
 CREATE INDEX lock_by_task ON lock (task) WHERE task != '';
