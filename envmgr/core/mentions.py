@@ -22,7 +22,7 @@ _QUOTED = re.compile(rf'"(?:{"|".join(_PATHS)})"\s*:\s*("(?:[^"\\]|\\.)*")')
 
 def written_path(payload: Mapping[str, object], folder: str) -> str:
     """The file below the folder that a tool is to write, relative to it; empty when it is none."""
-    if payload.get("tool_name") not in WRITES:
+    if _tool(payload) not in WRITES:
         return ""
     given = payload.get("tool_input")
     path = _path(given)
@@ -33,13 +33,18 @@ def written_path(payload: Mapping[str, object], folder: str) -> str:
 
 def names_folder(payload: Mapping[str, object], folder: str, *, but: str) -> bool:
     """Whether a command names the folder or something in it, and not only what is in `but`."""
-    if payload.get("tool_name") not in SHELLS:
+    if _tool(payload) not in SHELLS:
         return False
     given = payload.get("tool_input")
     words = given.get("command") if isinstance(given, dict) else given
     text = " ".join(map(str, words)) if isinstance(words, list) else str(words or "")
     rest = text.replace(but, "") if but else text
     return re.search(rf"{re.escape(folder)}(?![\w.-])", rest) is not None
+
+
+def _tool(payload: Mapping[str, object]) -> str:
+    name = payload.get("tool_name")
+    return name if isinstance(name, str) else ""
 
 
 def _path(given: object) -> str:

@@ -129,3 +129,64 @@ async def test_nothing_is_missed_while_folders_come_and_go(tmp_path: Path) -> No
         with anyio.fail_after(20):
             while not files <= seen:
                 seen |= await bunches.receive()
+
+
+@proves("CHANGES-007")
+async def test_folders_can_be_left_out_by_their_path_also_later(tmp_path: Path) -> None:
+    top, left_out = tmp_path / "top", {str(tmp_path / "top" / "build")}
+    (top / "build" / "deep").mkdir(parents=True)
+    (top / "src" / "build").mkdir(parents=True)
+    send, receive = anyio.create_memory_object_stream[frozenset[Path]](100)
+    begun = threading.Event()
+
+    async def run() -> None:
+        bunches = FolderWatcher().below(
+            [top],
+            ignored=lambda name: False,
+            left_out=left_out.__contains__,
+            quiet_s=0.1,
+            begun=begun.set,
+        )
+        async for bunch in bunches:
+            await send.send(bunch)
+
+    async with send, receive, anyio.create_task_group() as group:
+        group.start_soon(run)
+        await async_eventually(begun.is_set, within_s=20)
+        (top / "build" / "deep" / "o").touch()
+        (top / "src" / "build" / "x").touch()
+        with anyio.fail_after(20):
+            first = await receive.receive()
+        left_out.add(str(top / "src"))
+        (top / "later").mkdir()
+        await told(receive, top / "later")
+        (top / "src" / "build" / "y").touch()
+        (top / "z").touch()
+        await told(receive, top / "z")
+        group.cancel_scope.cancel()
+
+    assert first == {top / "src" / "build" / "x"}
+
+
+@proves("CHANGES-007")
+async def test_more_folders_than_all_may_have_are_polled(tmp_path: Path) -> None:
+    opened: list[bool] = []
+
+    def tell(**options: Any) -> RustNotify:
+        opened.append(options["force_polling"])
+        return RustNotify(**options)
+
+    watcher = FolderWatcher(open_=tell, most_in_all=5)
+
+    async def run(top: Path) -> None:
+        async for _ in watcher.below([top], ignored=lambda name: False):
+            pass
+
+    for name in ("one", "two"):
+        (tmp_path / name / "a" / "b").mkdir(parents=True)
+    async with anyio.create_task_group() as group:
+        group.start_soon(run, tmp_path / "one")
+        await async_eventually(lambda: opened == [False], within_s=20)
+        group.start_soon(run, tmp_path / "two")
+        await async_eventually(lambda: opened == [False, True], within_s=20)
+        group.cancel_scope.cancel()
