@@ -114,17 +114,16 @@ class Ends:
         return Ended(task=back)
 
     def put_back(self, tx: Transaction, tell: Tell, task: Task, *, now: float) -> Task:
-        """Somebody wants a task tried again that is over, paused or resting."""
+        """Somebody wants a task tried again that is over, paused or resting; only the moment that was asked for is waited for."""
         if task.status is TaskStatus.PAUSED:
             self._leave(tx, tell, task, Ending(outcome=RETRIED), now=now)
-        status = standing(unmet=task.unmet, due_at=None, now=now)
         again = replace(
-            task, status=status, failures=0, due_at=None, lease_until=None, ended_at=None, cause=0, error_code="",
+            self._stand(task, now=now), failures=0, lease_until=None, ended_at=None, cause=0, error_code="",
             error_message="",
         )  # fmt: skip
         tx.tasks.save(again)
         tell(_event("task.retried", again))
-        if status is TaskStatus.READY:
+        if again.status is TaskStatus.READY:
             announce_ready(tell, [again])
         return again
 

@@ -32,8 +32,13 @@ from envmgr.services.queue.rules import Footing
 from envmgr.services.queue.submitting import Submission, Submitted, check, submit
 
 T = TypeVar("T")
+Also = Callable[[Transaction, Task], None]
 NO_TASKS = "no_tasks_available"
 CONVENTION = "Cancelled by orchestrator"
+
+
+def nothing_more(tx: Transaction, task: Task) -> None:
+    """As a rule a claim is all there is to a claim."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,13 +109,23 @@ class Queue:
         return await self._write(change)
 
     async def claim(
-        self, *, repo: str, who: Principal, types: Collection[str] = (), capabilities: Collection[str] = ()
+        self,
+        *,
+        repo: str,
+        who: Principal,
+        types: Collection[str] = (),
+        capabilities: Collection[str] = (),
+        also: Also = nothing_more,
     ) -> Claimed | Nothing:
-        """The next task for them, leased to them, with its locks."""
+        """The next task for them, leased to them, with its locks.
+
+        Args:
+            also: Part of the same change when there is a task.
+        """
         waits: tuple[Obstacle, ...] = ()
         after = None
         while True:
-            found = await self._claim(repo, who, types, capabilities, after=after)
+            found = await self._claim(repo, who, types, capabilities, after=after, also=also)
             if isinstance(found, Claimed):
                 return found
             waits += found.lock_waits
@@ -126,12 +141,14 @@ class Queue:
         capabilities: Collection[str],
         *,
         after: tuple[float, int] | None,
+        also: Also,
     ) -> Claimed | Nothing:
         def change(tx: Transaction, tell: Tell, now: float) -> Claimed | Nothing:
             found = self._claims.claim(
                 tx, tell, repo=repo, who=who, types=types, capabilities=capabilities, after=after, now=now
             )
             if isinstance(found, Claimed):
+                also(tx, found.task)
                 _note(found.task.name)
             else:
                 _note("", reason=NO_TASKS)
@@ -210,6 +227,17 @@ class Queue:
         def change(tx: Transaction, tell: Tell, now: float, task: Task) -> Answer:
             ended = self._ends.give_back(tx, tell, task, ending=ending, now=now, counts=True, waits=True)
             return _answer(ended)
+
+        return await self._report(report, change)
+
+    async def hand_back(self, report: Report, *, why: str) -> Answer:
+        """Whoever has it never began: it goes back at once, and that was no attempt. Raises NotFound."""
+        ending = Ending(outcome=ABANDONED, error_code="not_begun", error_message=why)
+
+        def change(tx: Transaction, tell: Tell, now: float, task: Task) -> Answer:
+            return _answer(
+                self._ends.give_back(tx, tell, task, ending=ending, now=now, counts=False, waits=False)
+            )
 
         return await self._report(report, change)
 

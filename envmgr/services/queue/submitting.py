@@ -158,7 +158,7 @@ def _again(past: PastRequest, digest: str, key: str) -> list[Submitted]:
 
 def _earlier(tx: Transaction, repo: str, wanted: Sequence[Submission]) -> dict[str, Task]:
     """The tasks that are there already and are named."""
-    keys = {one.spec.key for one in wanted}
+    keys = {one.spec.key for one in wanted if one.spec.key}
     found: dict[str, Task] = {}
     for name in dict.fromkeys(name for one in wanted for _, name in one.ties()):
         if name in keys:

@@ -1,0 +1,176 @@
+"""The work queue as people and agents use it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.host import Host, Ran, host
+from tests.support.requirements import proves
+from tests.support.wait import eventually
+
+# An assistant that takes one task and then sits there.
+_TAKER = f"""
+envmgr: 1
+name: taker
+agent:
+  kind: command
+  command: [sh, -c, 'echo $$$$ > pid; {sys.executable} -m envmgr task claim --json > claimed.json; exec sleep 1000']
+"""
+_PLAN = """
+- key: api
+  description: Build the API
+  task_type: build
+  claims: [src/api, "api:/users"]
+- key: ui
+  description: Build the UI
+  task_type: page
+  depends_on: [api]
+- description: Release
+  depends_on: [ui, api]
+  priority: 1
+"""
+_LINES = "\n".join(
+    json.dumps({"key": f"n{n}", "description": f"number {n}", "task_type": "many"}) for n in range(300)
+)
+
+
+@pytest.fixture(scope="module")
+def here() -> Iterator[Host]:
+    with host(ENVMGR_QUEUE__PERIOD_S="0.2", ENVMGR_QUEUE__BACK_OFF_S="0") as found:
+        found.template("taker", _TAKER)
+        found.ok("daemon", "start")
+        yield found
+
+
+def _names(ran: Ran) -> list[str]:
+    return re.findall(r"t-\d{6}", ran.out)
+
+
+def _locked(here: Host, task: str) -> set[str]:
+    """What is locked for a task."""
+    return {
+        lock["target"] for lock in here.ok("lock", "ls", "--json").json["locks"] if lock["task_id"] == task
+    }
+
+
+def _refused(here: Host, *args: str, stdin: str = "") -> Ran:
+    """Refused as bad input, with what to do, and no task more than before."""
+    before = here.ok("task", "ls", "--json").json["counts"]
+    ran = here.run(*args, stdin=stdin)
+    assert ran.code in (2, 3, 4), ran
+    assert "rror:" in ran.err
+    assert "Traceback" not in ran.err
+    assert here.ok("task", "ls", "--json").json["counts"] == before
+    return ran
+
+
+@proves("QUEUE-012")
+def test_tasks_from_a_file_to_the_end(here: Host) -> None:
+    (here.repo / "plan.yaml").write_text(_PLAN, encoding="utf-8")
+
+    api, ui, release = (
+        one["task_id"] for one in here.ok("task", "add", "--file", "plan.yaml", "--json").json["tasks"]
+    )
+
+    graph = here.ok("task", "graph", release)
+    assert _names(graph)[:3] == [api, ui, release]
+    dot = here.ok("task", "graph", release, "--form", "dot").out
+    assert f'"{api}" -> "{ui}"' in dot
+    assert f"waits for {api}" in here.ok("task", "why", ui).out
+    claimed = here.ok("task", "claim", "--task-types", "build", "--json").json
+    assert (claimed["task_id"], claimed["locks"]) == (api, ["src/api", "api:/users"])
+    assert _locked(here, claimed["task_id"]) == {"src/api", "api:/users"}
+    token = str(claimed["lease_token"])
+    here.ok("task", "heartbeat", api, "--lease-token", token, "--usage", '{"tokens": 12}')
+    assert here.run("task", "complete", api, "--lease-token", str(int(token) + 1)).code == 5
+    done = here.ok("task", "complete", api, "--lease-token", token, "--result", '{"pr": 7}', "--json").json
+    assert (done["status"], done["next_ready"]) == ("done", [ui])
+    assert _locked(here, api) == set()
+    shown = here.ok("task", "show", api, "--json").json
+    assert (shown["result"], shown["usage"]["tokens"], shown["dependants"]) == ({"pr": 7}, 12, [ui, release])
+    assert here.ok("task", "cancel", ui, "-m", "not now", "--json").json["cancelled"] == [release]
+    here.ok("task", "retry", ui, "--with-dependents")
+    again = here.ok("task", "claim", "--task-types", "page", "--json").json
+    assert (again["task_id"], again["lease_token"]) == (ui, int(token) + 1)
+    assert here.ok("task", "fail", ui, "-m", "tests are red", "--json").json["status"] == "ready"
+    here.ok("task", "cancel", ui)
+    statuses = {
+        one["task_id"]: one["status"]
+        for one in here.ok("task", "ls", "--limit", "1000", "--json").json["tasks"]
+    }
+    assert [statuses[name] for name in (api, ui, release)] == ["done", "cancelled", "cancelled"]
+
+
+@proves("QUEUE-012")
+def test_json_lines_come_from_stdin_and_lists_in_pages(here: Host) -> None:
+    here.ok("task", "add", "--file", "-", stdin=_LINES)
+
+    many = ("task", "ls", "--task-type", "many", "--status", "ready", "--limit", "200", "--json")
+    page = here.ok(*many).json
+    rest = here.ok(*many, "--cursor", page["next"]).json
+
+    assert (len(page["tasks"]), len(rest["tasks"]), rest["next"]) == (200, 100, "")
+
+
+@proves("QUEUE-012")
+def test_bad_input_is_refused_and_nothing_of_it_is_stored(here: Host) -> None:
+    bomb = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
+        f"{chr(98 + n)}: &{chr(98 + n)} [{','.join(['*' + chr(97 + n)] * 9)}]\n" for n in range(9)
+    )
+    add = ("task", "add", "--file", "-")
+
+    assert "a -> b -> a" in _refused(here, *add, stdin='[{"key":"a","description":"x","depends_on":["b"]},{"key":"b","description":"x","depends_on":["a"]}]').err  # fmt: skip
+    assert "given to 2 tasks" in _refused(here, *add, stdin="- {key: a, description: x}\n- {key: a, description: y}\n").err  # fmt: skip
+    assert "list of tasks" in _refused(here, *add, stdin="just: words\n").err
+    assert "list of tasks" in _refused(here, *add, stdin="[]").err
+    assert "no task t-999999" in _refused(here, *add, stdin="- {description: x, depends_on: [t-999999]}").err
+    assert "not JSON" in _refused(here, *add, stdin='{"description": "x"}\n{oops\n').err
+    assert "priority" in _refused(here, *add, stdin="- {description: x, priority: 0}").err
+    assert (
+        "tasks.1.colour"
+        in _refused(here, *add, stdin="- {description: x}\n- {description: x, colour: red}").err
+    )
+    assert "at most 1000" in _refused(here, *add, stdin='{"description":"x"}\n' * 1001).err
+    _refused(here, *add, stdin=bomb)
+    _refused(here, *add, stdin='[{"description": "a\\u0000b"}]')
+    _refused(here, *add, stdin='[{"description": "%s"}]' % ("x" * 70_000))
+    _refused(here, "task", "add")
+    _refused(here, "task", "add", "x", "--file", "plan.yaml")
+    _refused(here, "task", "add", "--file", "missing.yaml")
+    _refused(here, "task", "add", "x", "-p", "0")
+    _refused(here, "task", "add", "x", "-p", "11")
+    _refused(here, "task", "add", "x", "-t", "not a word")
+    _refused(here, "task", "add", "x", "--claims", "../outside")
+    _refused(here, "task", "add", "x", "--claims", "/etc/passwd")
+    _refused(here, "task", "add", "x", "--deadline", "soon")
+    _refused(here, "task", "add", "x", "--run-at", "2026-11-20T18:00:00")
+    _refused(here, "task", "add", "x", "--input-data", "{oops")
+    _refused(here, "task", "add", "x", "--budget", '{"beer": 3}')
+    _refused(here, "task", "show", "t-999999")
+    _refused(here, "task", "complete", "t-999999")
+    _refused(here, "task", "why", "nobody")
+    _refused(here, "task", "ls", "--limit", "0")
+
+
+@proves("QUEUE-007")
+def test_what_a_killed_agent_has_is_ready_again_at_once_and_its_locks_are_free(here: Host) -> None:
+    (name,) = _names(here.ok("task", "add", "Urgent", "-p", "1", "--claims", "src/urgent.py"))
+    here.ok("spawn", "--template", "taker", "--name", "anna")
+    eventually(lambda: here.ok("task", "show", name, "--json").json["claimed_by"] == "anna", within_s=30)
+    assert _locked(here, name) == {"src/urgent.py"}
+    pid = int((Path(here.agent("anna")["worktree"]) / "pid").read_text(encoding="utf-8"))
+
+    os.kill(pid, signal.SIGKILL)
+
+    eventually(lambda: here.ok("task", "show", name, "--json").json["status"] == "ready", within_s=10)
+    assert _locked(here, name) == set()
+    history = here.ok("task", "show", name, "--json").json["history"]
+    assert [one["outcome"] for one in history][:1] == ["abandoned"]
