@@ -8,10 +8,11 @@ from envmgr.model.handoff import Handoff, HandoffKind, handoff_name
 
 MOST_CHARS = 7000
 """What one handoff may take; Codex and Claude Code pass on 10,000 characters of a start."""
-_MOST_ITEMS = 15
+_MOST_NAMES = 15
 _ITEM_CHARS = 400
-_SUMMARY_CHARS = 2000
-_TAIL_CHARS = 1500
+_SECTION_CHARS = 900
+_SUMMARY_CHARS = 1500
+_TAIL_CHARS = 1200
 
 _WHY = {
     HandoffKind.WRITTEN: "written by",
@@ -45,11 +46,16 @@ def text(handoff: Handoff, *, when: str) -> str:
 
 
 def _listed(head: str, items: Sequence[str]) -> str:
-    if not items:
-        return ""
-    more = [f"- ... and {len(items) - _MOST_ITEMS} more"] if len(items) > _MOST_ITEMS else []
-    lines = [f"- {cut(' '.join(item.split()), _ITEM_CHARS)}" for item in items[:_MOST_ITEMS]]
-    return "\n".join([f"### {head}", *lines, *more])
+    """As many as fit into the section."""
+    lines, left = [f"### {head}"], _SECTION_CHARS
+    for number, item in enumerate(items):
+        line = f"- {cut(' '.join(item.split()), _ITEM_CHARS)}"
+        left -= len(line)
+        if left < 0:
+            lines.append(f"- ... and {len(items) - number} more")
+            break
+        lines.append(line)
+    return "\n".join(lines) if items else ""
 
 
 def _where(handoff: Handoff) -> str:
@@ -65,9 +71,9 @@ def _where(handoff: Handoff) -> str:
             if handoff.transferred_to
             else "; take them again if you go on"
         )
-        lines.append(f"Locks held: {', '.join(handoff.locks[:_MOST_ITEMS])}{given}.")
+        lines.append(f"Locks held: {', '.join(handoff.locks[:_MOST_NAMES])}{given}.")
     if handoff.tasks:
-        lines.append(f"Tasks not ended: {', '.join(handoff.tasks[:_MOST_ITEMS])}.")
+        lines.append(f"Tasks not ended: {', '.join(handoff.tasks[:_MOST_NAMES])}.")
     return "\n".join(lines)
 
 
