@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
+from envmgr.app.sayable import refuse_huge, refuse_unsayable
 from envmgr.app.shapes import Ask, View
 from envmgr.errors import Invalid
 from envmgr.model.principal import Scope
@@ -93,36 +94,16 @@ def parse(op: Operation, given: Mapping[str, object]) -> Ask:
     Raises:
         Invalid: A field is missing, unknown or wrong; the hint names the known ones.
     """
-    _refuse_unsayable(given)
+    refuse_unsayable(given)
     try:
-        return op.takes.model_validate(given)
+        asked = op.takes.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])[:_LONGEST_SHOWN] or "the request"
         known = ", ".join(op.takes.model_fields)
         raise Invalid(f"{where}: {first['msg']}", hint=f"{op.name} takes: {known}.") from error
-
-
-def _refuse_unsayable(given: Mapping[str, object]) -> None:
-    """No file name, command or stored text can hold NUL or half a character; better here than in the middle of something."""
-    left: list[object] = [given]
-    while left:
-        match left.pop():
-            case str() as text if "\0" in text or _has_halves(text):
-                raise Invalid("a text holds what none can: NUL, or half a character", hint="Leave it out.")
-            case Mapping() as table:
-                left += [*table.keys(), *table.values()]
-            case list() as items:
-                left += items
-
-
-def _has_halves(text: str) -> bool:
-    """Half of a surrogate pair, which JSON can say and UTF-8 cannot."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return True
-    return False
+    refuse_huge(asked)
+    return asked
 
 
 def operation(

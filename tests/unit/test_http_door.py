@@ -12,10 +12,11 @@ import pytest
 
 from envmgr.app.context import App
 from envmgr.app.registry import OPERATIONS
+from envmgr.app.sayable import refuse_unsayable
 from envmgr.config.settings import Settings, load
 from envmgr.config.source import TemplateFiles
 from envmgr.drivers.docker import DockerEngine
-from envmgr.errors import BudgetExhausted, ConfigError, NoSuchRoute, WrongMethod
+from envmgr.errors import BudgetExhausted, ConfigError, Invalid, NoSuchRoute, WrongMethod
 from envmgr.interfaces.http.access import Rates
 from envmgr.interfaces.http.routes import Routes
 from envmgr.interfaces.http.server import application
@@ -151,6 +152,9 @@ async def test_on_tcp_only_signs_of_life_and_help_need_no_key(app: App) -> None:
         ("POST", STOP, {"content": b'{"agents": ["a\\u0000"]}'}, 422),
         ("POST", STOP, {"content": b'{"agents": ["\\ud800"]}'}, 422),
         ("POST", STOP, {"json": {"agents": 7}}, 422),
+        ("POST", "/api/v1/locks/release", {"json": {"token": 2**63}}, 422),
+        ("DELETE", f"/api/v1/locks/a?token={2**63}", {}, 422),
+        ("GET", f"/api/v1/locks?tokens=1&tokens={2**70}", {}, 422),
         ("POST", STOP, {"json": {"colour": "red"}}, 422),
         ("GET", "/api/v1/agents/%00", {}, 422),
         ("GET", "/api/v1/agents?colour=red", {}, 422),
@@ -324,3 +328,14 @@ async def test_where_other_machines_may_come_any_address_is_a_host_but_no_name(a
 
     assert (await call(app, LIVE, headers={"host": "192.168.1.5:8750"})).status_code == 200
     assert (await call(app, LIVE, headers={"host": "evil.example.com"})).status_code == 403
+
+
+@proves("HTTP-004")
+def test_an_environment_may_hold_bytes_that_are_no_text_and_nothing_else_may() -> None:
+    latin = {"NAME": b"\xe9".decode("utf-8", "surrogateescape")}
+
+    refuse_unsayable({"environment": latin})
+    with pytest.raises(Invalid):
+        refuse_unsayable({"cwd": latin["NAME"]})
+    with pytest.raises(Invalid):
+        refuse_unsayable({"environment": {"NAME": "a\0"}})

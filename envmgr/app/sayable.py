@@ -1,0 +1,59 @@
+"""What no operation can do anything with is refused before it is done: better here than in the middle of something."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from pydantic import BaseModel
+
+from envmgr.errors import Invalid
+
+_ENVIRONMENT = "environment"
+_LARGEST = 2**63 - 1  # of the store, https://www.sqlite.org/datatype3.html
+
+
+def refuse_unsayable(given: Mapping[str, object]) -> None:
+    """Texts with NUL or half a character, and numbers without end. No file name, command or store holds them.
+
+    Environments may hold bytes that are no UTF-8, which Python calls by halves of characters.
+
+    Raises:
+        Invalid: There is one.
+    """
+    _refuse(given.get(_ENVIRONMENT), may_have_halves=True)
+    _refuse({key: value for key, value in given.items() if key != _ENVIRONMENT})
+
+
+def refuse_huge(ask: BaseModel) -> None:
+    """Numbers that were texts in a query. Raises Invalid."""
+    for value in vars(ask).values():
+        if isinstance(value, int | list):
+            _refuse(value)
+
+
+def _refuse(node: object, *, may_have_halves: bool = False) -> None:
+    left = [node]
+    while left:
+        match left.pop():
+            case str() as text if "\0" in text or not (may_have_halves or _is_whole(text)):
+                raise Invalid("a text holds what none can: NUL, or half a character", hint="Leave it out.")
+            case int() as number if not -_LARGEST <= number <= _LARGEST:
+                raise Invalid("a number is too large", hint="Numbers have at most 63 bits.")
+            case Mapping() as table:
+                left += _parts(table)
+            case list() as items:
+                left += items
+
+
+def _parts(table: Mapping[object, object]) -> Iterable[object]:
+    yield from table.keys()
+    yield from table.values()
+
+
+def _is_whole(text: str) -> bool:
+    """Not so when it has half of a surrogate pair, which JSON can say and UTF-8 cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
