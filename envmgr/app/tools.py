@@ -59,7 +59,8 @@ def takes(op: Operation) -> Schema:
     for name, by in _supplied(op.takes):
         if by != "cwd":
             known.pop(name, None)
-    return {"type": "object", "properties": known, **_some(schema, "required"), "additionalProperties": False}
+    # Not closed: other names of fields, such as those of the Agent Coordinator, are not listed and yet understood.
+    return {"type": "object", "properties": known, **_some(schema, "required")}
 
 
 def gives(op: Operation) -> Schema:

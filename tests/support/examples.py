@@ -232,7 +232,21 @@ def _memory(scene: Scene) -> str:
     return str(made["memory_id"])
 
 
+def _session(scene: Scene) -> dict[str, Any]:
+    scene.call("session.register", session_id=f"s-{scene.word}")
+    return {"session_id": "s-{face}"}
+
+
 _KNOWLEDGE = {
+    "changes.list": Example({"limit": 5}),
+    "handoff.list": Example({"limit": 2}),
+    "handoff.read": Example({"limit": 1}),
+    "handoff.write": Example({"summary": "Half of {face} is done", "next_steps": ["the other half"]}),
+    "principal.show": Example(),
+    "session.discover": Example({"capability": "nobody-has-it"}),
+    # What is to be told is told once.
+    "session.heartbeat": Example(_session, loose=frozenset({"warnings", "messages"})),
+    "session.register": Example({"session_id": "new-{face}", "capabilities": ["python"]}),
     "memory.forget": Example(lambda s: {"memory_id": _memory(s)}),
     "memory.list": Example(lambda s: {"tags": [_memory(s) and s.word]}),
     "memory.recall": Example(lambda s: {"query": "frozen clock", "tags": [_memory(s) and s.word]}),

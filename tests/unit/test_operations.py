@@ -37,7 +37,8 @@ from tests.support.requirements import proves
 # Any throughout: JSON documents.
 
 COMMANDS = """spawn ls show why health events logs attach send exec env url stop start rm undo snapshot snapshots archive fork down doctor init
-    audit key plan apply drift restart scale template audit-resources reap maintain daemon version incidents recover safe-mode capacity mcp bridge whoami lock changes"""
+    audit key plan apply drift restart scale template audit-resources reap maintain daemon version incidents recover safe-mode capacity mcp
+    help skills memory discover task handoff session bridge whoami lock changes"""
 EACH = pytest.mark.parametrize("op", OPERATIONS.values(), ids=lambda op: op.name)
 
 
