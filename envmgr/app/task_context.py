@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from envmgr.app.caller import Caller
 from envmgr.app.context import App
 from envmgr.core import handing_over
 from envmgr.model.memory import MemoryFilter
+from envmgr.services.coordination import Coordination
 from envmgr.services.queue.claiming import Claimed, Nothing
 from envmgr.services.recalled import Question
 
@@ -16,20 +16,24 @@ _TOKENS = 700
 _QUESTION_CHARS = 1000
 
 
-async def context(app: App, who: Caller, found: Claimed | Nothing) -> str:
+async def context(app: App, found: Claimed | Nothing) -> str:
     """For a prompt; empty when nothing is known."""
-    if not isinstance(found, Claimed):
-        return ""
-    left = await app.coordinator.handoffs.read(who.repo, task=found.task.name)
+    return await known(app.coordinator, found) if isinstance(found, Claimed) else ""
+
+
+async def known(services: Coordination, found: Claimed) -> str:
+    """As `context`, for whoever has no app."""
+    repo = found.task.repo
+    left = await services.handoffs.read(repo, task=found.task.name)
     question = Question(
         text=f"{found.spec.type} {found.spec.description[:_QUESTION_CHARS]}",
-        which=MemoryFilter(repo=who.repo),
+        which=MemoryFilter(repo=repo),
         here=tuple(found.spec.locks),
         limit=_MEMORIES,
         token_budget=_TOKENS,
     )
-    known = await app.coordinator.memory.recall(question, refreshes=False)
-    parts = [f"What is remembered:\n{known.text}"] if known.hits else []
+    hits = await services.memory.recall(question, refreshes=False)
+    parts = [f"What is remembered:\n{hits.text}"] if hits.hits else []
     for one in left:
         when = datetime.fromtimestamp(one.at, UTC).strftime("%Y-%m-%d %H:%M UTC")
         parts.append(handing_over.text(one, when=when))

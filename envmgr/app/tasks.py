@@ -112,7 +112,7 @@ async def claim(ask: AskClaim, app: App) -> views.ClaimView:
     found = await app.coordinator.queue.claim(
         repo=who.repo, who=who.principal, types=ask.task_types, capabilities=able
     )
-    return claim_view(found, Clock.of(app)).model_copy(update={"context": await context(app, who, found)})
+    return claim_view(found, Clock.of(app)).model_copy(update={"context": await context(app, found)})
 
 
 @operation(

@@ -8,6 +8,7 @@ from functools import partial
 from anyio.abc import TaskGroup
 
 from envmgr.aio import tasks
+from envmgr.app.task_context import known
 from envmgr.bootstrap import auditing, observing, queueing
 from envmgr.bootstrap.lock_rules import LockRules
 from envmgr.config.settings import Settings
@@ -87,10 +88,12 @@ async def end(services: Coordination) -> None:
     await services.audit.end()
 
 
-def start(services: Coordination, supervisor: Supervisor, group: TaskGroup) -> None:
+def start(services: Coordination, supervisor: Supervisor, settings: Settings, *, group: TaskGroup) -> None:
     """Begin what the services do by themselves; agents have been adopted."""
     services.audit.start(group)
     tasks.keep(group, "work queue", services.queue_keeper.run)
     Leavings(supervisor, every_s=services.sessions.rules.every_s).start(group)
     SessionWatch(supervisor, services.sessions, every_s=services.sessions.rules.every_s).start(group)
     LockHolders(supervisor, LockKeeping(services.locks)).start(group)
+    brief = partial(known, services)
+    queueing.dispatcher(services.queue, supervisor, settings, brief=brief).start(group)

@@ -84,7 +84,7 @@ async def daemon() -> AsyncIterator[App]:
         await group.start(systems.container_watch.run)
         archive = Archive(supervisor, group, policies.archive(settings))
         await _adopt(app, supervisor, performer, archive, settings, group=group)
-        coordination.start(app.coordination, supervisor, group)
+        coordination.start(app.coordination, supervisor, settings, group=group)
         observing.start(app.coordination.changes, supervisor, settings, group)
         _look_after(app, supervisor, archive, settings, group=group)
         app.supervisor, app.stopping, app.started_at = supervisor, anyio.Event(), time.time()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 
 from envmgr.config.settings import Settings
 from envmgr.model.principal import Principal
+from envmgr.runtime.dispatching.dispatcher import Dispatcher
 from envmgr.runtime.supervisor import Supervisor
 from envmgr.runtime.task_holders import TaskHolders
 from envmgr.services.ground import Ground
 from envmgr.services.locks import Locks
+from envmgr.services.queue.claiming import Claimed
 from envmgr.services.queue.keeping import QueueKeeper
 from envmgr.services.queue.locking import LocksOfTasks
 from envmgr.services.queue.queue import Queue
@@ -44,6 +46,14 @@ def keeper(queue: Queue, ground: Ground, supervisor: Supervisor, settings: Setti
     """Who looks after leases and holders."""
     period_s, gone = settings.queue.period_s, TaskHolders(supervisor).gone
     return QueueKeeper(queue, ground, _rules(settings), period_s=period_s, gone=gone)
+
+
+def dispatcher(
+    queue: Queue, supervisor: Supervisor, settings: Settings, *, brief: Callable[[Claimed], Awaitable[str]]
+) -> Dispatcher:
+    """Who gives tasks to idle agents."""
+    said = settings.queue
+    return Dispatcher(supervisor, queue, period_s=said.dispatch_s, lease_s=said.lease_s, brief=brief)
 
 
 def _rules(settings: Settings) -> QueueRules:

@@ -260,6 +260,8 @@ class Queue(Strict):
     """Days for which tasks that are over are kept."""
     period_s: Annotated[float, Field(ge=0.01, le=3600)] = 1.0
     """Seconds between two looks at leases, moments and holders that are gone."""
+    dispatch_s: Annotated[float, Field(ge=0.05, le=3600)] = 5.0
+    """Seconds between two looks for idle agents that wait for a task; events make it look at once."""
 
 
 class Memory(Strict):

@@ -118,6 +118,7 @@ AGENT: Mapping[str, Rule] = {
     "services": _REPLAN,  # by unit
     "assistant": _both(Impact.REPLAN, _AT_START),  # by the table ASSISTANT
     "hooks": _LIVE,
+    "queue": _both(Impact.LIVE, "from the next task on"),
     "limits": _both(Impact.REPLAN, _AT_START),
     "retention": _LIVE,
     "shared_daemons": _LIVE,

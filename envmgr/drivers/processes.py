@@ -46,6 +46,11 @@ class ProcProcesses:
         row = proc.row(pid)
         return identity(row) if row is not None and row.is_alive else None
 
+    def is_suspended(self, pid: int) -> bool:
+        """See `Processes.is_suspended`."""
+        row = proc.row(pid)
+        return row is not None and row.state in "Tt"
+
     def command(self, pid: int) -> str:
         """See `Processes.command`."""
         row = proc.row(pid)

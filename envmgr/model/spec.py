@@ -115,6 +115,23 @@ class Hooks:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QueuePolicy:
+    """Whether the agent gets tasks of its repository's queue by itself.
+
+    Attributes:
+        mode: `auto`: whenever it is idle; `off`.
+        types: Only tasks of these types; empty for all.
+        checks: Run in the worktree when a turn ends; all must pass before the task counts as done.
+        rounds: How often the assistant is asked to mend what a check found before the attempt has failed.
+    """
+
+    mode: str = "off"
+    types: tuple[str, ...] = ()
+    checks: tuple[TaskCommand, ...] = ()
+    rounds: int = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PortsPolicy:
     """Pool and block size; bounds of the pool are inclusive."""
 
@@ -226,6 +243,7 @@ class AgentSpec:
     services: tuple[ServiceSpec, ...] = ()
     assistant: AssistantSpec = AssistantSpec()
     hooks: Hooks = Hooks()
+    queue: QueuePolicy = QueuePolicy()
     limits: Limits = Limits()
     retention: Retention = Retention()
     volumes: tuple[VolumeSpec, ...] = ()

@@ -84,6 +84,9 @@ class Processes(Protocol):
     def identify(self, pid: int) -> ProcessIdentity | None:
         """None if there is no such process (or it is a zombie)."""
 
+    def is_suspended(self, pid: int) -> bool:
+        """Whether somebody has stopped it (SIGSTOP): it lives, and does nothing."""
+
     def command(self, pid: int) -> str:
         """Command line of a process for people, at most 80 characters; empty when it cannot be read."""
 

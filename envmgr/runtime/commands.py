@@ -36,7 +36,7 @@ def has_commands(inc: Incarnation) -> bool:
     """Whether the template names any."""
     hooks = inc.spec.hooks
     named = (hooks.on_create, hooks.on_start, hooks.on_attach, hooks.pre_stop, hooks.post_stop)
-    return bool(inc.spec.workspace.setup or any(named))
+    return bool(inc.spec.workspace.setup or inc.spec.queue.checks or any(named))
 
 
 async def run_task(inc: Incarnation, task: TaskCommand, *, what: str) -> None:

@@ -21,6 +21,7 @@ from envmgr.model.spec import (
     Hooks,
     Limits,
     PortsPolicy,
+    QueuePolicy,
     Retention,
     SecretRef,
     SecretSource,
@@ -58,6 +59,12 @@ def build(template: Template, answers: Answers, resolved: Resolved, *, ports: Po
             on_attach=_tasks(document.hooks.on_attach, usual_s=_ATTACH_S),
             pre_stop=_tasks(document.hooks.pre_stop),
             post_stop=_tasks(document.hooks.post_stop),
+        ),
+        queue=QueuePolicy(
+            mode=document.queue.mode,
+            types=document.queue.types,
+            checks=_tasks(document.queue.checks),
+            rounds=document.queue.rounds,
         ),
         limits=Limits(memory_bytes=limits.memory_bytes, process=limits),
         retention=Retention(

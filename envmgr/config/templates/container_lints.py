@@ -158,6 +158,7 @@ def _volumes(document: Document, places: Places) -> Iterator[Problem]:
 def _inside(document: Document, places: Places) -> Iterator[Problem]:
     sections: list[tuple[Path, tuple[Task, ...]]] = [(("workspace", "setup"), document.workspace.setup)]
     sections += [(("hooks", key), getattr(document.hooks, key)) for key in type(document.hooks).model_fields]
+    sections.append((("queue", "checks"), document.queue.checks))
     for at, tasks in sections:
         for index, task in enumerate(tasks):
             service = document.services.get(task.inside)

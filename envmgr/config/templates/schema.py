@@ -186,6 +186,28 @@ class Hooks(Strict):
     """After everything is stopped."""
 
 
+def _queue(value: object) -> object:
+    if isinstance(value, bool):
+        return {"mode": "auto" if value else "off"}
+    return {"mode": value} if isinstance(value, str) else value
+
+
+class Queue(Strict):
+    """Whether the agent is given tasks of the repository's queue. A bare word means `mode`."""
+
+    mode: Literal["off", "auto"] = "auto"
+    """`auto`: whenever it is idle it gets the next task that fits; `off`: it takes tasks itself, or none."""
+    types: Strings = ()
+    """Only tasks of these types; without it all that its `capabilities` allow."""
+    checks: Tasks = ()
+    """Run in the worktree when the assistant has finished; the task is done when all pass."""
+    rounds: Annotated[int, Field(ge=0, le=20)] = 2
+    """How often the assistant is asked to mend what a check found; after that the attempt has failed."""
+
+
+QueueForm = Annotated[Queue, BeforeValidator(_queue, json_schema_input_type=Queue | Literal["off", "auto"])]
+
+
 class Gc(Strict):
     """What becomes of things when the agent stops."""
 
@@ -270,6 +292,8 @@ class Document(Strict):
     """The AI program; every template that is spawned has one."""
     hooks: Hooks = Hooks()
     """Commands around the agent's life."""
+    queue: QueueForm = Queue(mode="off")
+    """Whether the agent is given tasks of the repository's queue when it is idle."""
     limits: ProcessLimits = ProcessLimits()
     """Of the whole agent. Only `memory` counts: it must be free before a spawn starts, and using more is remarked."""
     gc: Gc = Gc()

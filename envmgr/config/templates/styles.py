@@ -41,7 +41,7 @@ def style(path: Path) -> Style:
             return Style.TEXT
         case ("agent", "command", *rest) | ("volumes", _, "seed", "script", *rest):
             return Style.TEXT if rest else Style.SHELL
-        case ("workspace", "setup", *rest) | ("hooks", _, *rest):
+        case ("workspace", "setup", *rest) | ("hooks", _, *rest) | ("queue", "checks", *rest):
             return _in_tasks(tuple(rest))
         case ("secrets", _, "command"):
             return Style.EARLY_SHELL
