@@ -58,7 +58,8 @@ async def maintain(ask: Maintain, app: App) -> MaintainView:
     """Rotate logs, forget what is old, and give space back, as the daemon does each hour.
 
     Tasks: events, incidents, copies (of volumes, before removals and restores), logs, temp (half-written files), series
-    (measurements), ports (of agents that have been stopped for long), archive (of sessions), vacuum (of the database).
+    (measurements), ports (of agents that have been stopped for long), archive (of sessions), audit (old rows go into files), keys (that are
+    good no longer), vacuum (of the database).
     """
     reports = [report async for report in app.upkeep.work(ask.tasks, is_dry=ask.dry_run)]
     views = [
