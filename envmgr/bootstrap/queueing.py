@@ -53,17 +53,16 @@ def dispatcher(
 ) -> Dispatcher:
     """Who gives tasks to idle agents."""
     said = settings.queue
-    return Dispatcher(supervisor, queue, period_s=said.dispatch_s, lease_s=said.lease_s, brief=brief)
+    return Dispatcher(supervisor, queue, period_s=said.dispatch_s, lease_s=settings.queue.lease_s, brief=brief)
 
 
 def _rules(settings: Settings) -> QueueRules:
-    said = settings.queue
     return QueueRules(
-        lease_s=said.lease_s,
-        back_off_s=said.back_off_s,
-        most_back_off_s=said.most_back_off_s,
-        ageing_s=said.ageing_s,
-        remember_s=said.remember_s,
-        keep_s=said.keep_days * _DAY_S,
-        most_in_batch=said.max_batch,
+        lease_s=settings.queue.lease_s,
+        back_off_s=settings.queue.back_off_s,
+        most_back_off_s=settings.queue.most_back_off_s,
+        ageing_s=settings.queue.ageing_s,
+        remember_s=settings.queue.remember_s,
+        keep_s=settings.queue.keep_days * _DAY_S,
+        most_in_batch=settings.queue.max_batch,
     )

@@ -70,7 +70,7 @@ class Ends:
             error_code=ending.error_code, error_message=ending.error_message,
         )  # fmt: skip
         tx.tasks.save(over)
-        tell(_event(f"task.{status}", over, reason=ending.error_code))
+        tell(_ended(over))
         means = meaning(status, dependents or task.dependents)
         if means is Meaning.MET:
             return Ended(task=over, ready=self._release(tx, tell, over, now=now))
@@ -196,6 +196,18 @@ def announce_ready(tell: Tell, tasks: Sequence[Task]) -> None:
 
 def _parts(tasks: Sequence[Task]) -> list[Sequence[Task]]:
     return [tasks[start : start + _TOLD_AT_ONCE] for start in range(0, len(tasks), _TOLD_AT_ONCE)]
+
+
+def _ended(task: Task) -> NewEvent:
+    match task.status:
+        case TaskStatus.DONE:
+            return _event("task.done", task)
+        case TaskStatus.CANCELLED:
+            return _event("task.cancelled", task, reason=task.error_message or task.error_code)
+        case TaskStatus.DEAD:
+            return _event("task.dead", task, reason=task.error_code)
+        case _:
+            return _event("task.failed", task, reason=task.error_code)
 
 
 def _event(kind: str, task: Task, *, reason: str = "", **more: object) -> NewEvent:
