@@ -1,0 +1,114 @@
+"""An agent's key: new at each start, in its assistant's environment only, good across daemons, worthless after a stop."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.support.host import Host, host
+from tests.support.requirements import proves
+
+KEY = "ENVMGR_AGENT_KEY"
+_TEMPLATE: dict[str, Any] = {
+    "envmgr": 1,
+    "name": "keyed",
+    "agent": {"kind": "command", "command": ["sleep", "1000"]},
+    "services": {"beside": {"command": ["sleep", "2000"]}},
+}
+
+
+def _template(here: Host, **agent: object) -> None:
+    document = {**_TEMPLATE, "agent": {**_TEMPLATE["agent"], **agent}}
+    here.template("keyed", json.dumps(document))
+
+
+def _environments(here: Host) -> dict[str, dict[str, str]]:
+    """Of all processes of the agent, by command line."""
+    found = {}
+    for process in psutil.process_iter():
+        try:
+            variables, command = process.environ(), " ".join(process.cmdline())
+        except psutil.Error:
+            continue
+        if variables.get("ENVMGR_AGENT") and str(here.state) in variables.get("ENVMGR_WORKTREE", ""):
+            found[command] = variables
+    return found
+
+
+def _key(here: Host) -> str:
+    return _environments(here)["sleep 1000"][KEY]
+
+
+@proves("CLIENT-010", "CLIENT-011")
+def test_a_key_is_its_assistants_alone_good_across_daemons_and_worthless_after_a_stop() -> None:
+    with host() as here:
+        _template(here)
+        here.ok("spawn", "-t", "keyed", "--name", "k")
+        key = _key(here)
+
+        places = {name for name, variables in _environments(here).items() if KEY in variables}
+        shown = here.ok("env", "k").out + here.ok("exec", "k", "--", "env").out
+        files = [
+            file for file in here.state.rglob("*") if file.is_file() and key.encode() in file.read_bytes()
+        ]
+        here.ok("daemon", "stop")
+        adopted = here.run("task", "ls", env={KEY: key})
+        here.ok("stop", "k")
+        stopped = here.run("task", "ls", env={KEY: key})
+        here.ok("start", "k")
+        again = _key(here)
+
+        assert places == {"sleep 1000"}
+        assert key not in shown
+        assert files == []
+        assert adopted.code == 0, adopted
+        assert (stopped.code, "revoked" in stopped.err) == (6, True), stopped
+        assert again != key
+        assert here.run("task", "ls", env={KEY: again}).code == 0
+        here.ok("rm", "k", "--stop", "--yes")
+        assert here.run("task", "ls", env={KEY: again}).code == 6
+
+
+@proves("CLIENT-012")
+def test_a_command_inside_of_an_agent_is_the_agents_within_its_scopes() -> None:
+    with host() as here:
+        _template(here)
+        here.ok("spawn", "-t", "keyed", "--name", "k")
+        agent, key = here.agent("k"), _key(here)
+
+        locked = here.run("lock", "acquire", "a.py", "--json", env={KEY: key})
+        refused = here.run("stop", "k", env={KEY: key})
+
+        held = here.ok("lock", "ls", "--json").json["locks"]
+        assert locked.code == 0, locked
+        assert [one["holder_id"] for one in held] == [agent["id"]]
+        assert (refused.code, "scope" in refused.err) == (6, True), refused
+        assert here.agent("k")["lifecycle"] == "running"
+
+
+@proves("CLIENT-012")
+def test_a_template_says_what_its_agents_key_is_good_for() -> None:
+    with host() as here:
+        _template(here, scopes=["read"])
+        here.ok("spawn", "-t", "keyed", "--name", "k")
+        key = _key(here)
+
+        assert here.run("ls", env={KEY: key}).code == 0
+        assert here.run("lock", "acquire", "a.py", env={KEY: key}).code == 6
+
+
+@proves("CLIENT-020")
+@pytest.mark.parametrize(
+    ("tools", "expected"), [("compact", "--tools compact"), ("all", "--tools all"), ("off", None)]
+)
+def test_any_other_program_is_told_the_command_of_its_tools(tools: str, expected: str | None) -> None:
+    with host() as here:
+        _template(here, tools=tools)
+        here.ok("spawn", "-t", "keyed", "--name", "k")
+
+        told = _environments(here)["sleep 1000"].get("ENVMGR_MCP_COMMAND")
+
+        assert told is None if expected is None else (told is not None and told.endswith(expected))
