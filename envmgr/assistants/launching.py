@@ -26,8 +26,8 @@ def has_flag(args: Sequence[str], *flags: str) -> bool:
 
 
 def hook_line(command: Sequence[str], hook: str) -> str:
-    """Shell line that reports a hook. Never a failure, never a word: both would mean something to the CLI."""
-    return f"{shlex.join([*command, hook])} >/dev/null 2>&1 || true"
+    """Shell line that reports a hook. Never a failure, and no word but what the daemon says: both mean something to the CLI."""
+    return f"{shlex.join([*command, hook])} 2>/dev/null || true"
 
 
 def references(place: Place, form: str) -> dict[str, str]:

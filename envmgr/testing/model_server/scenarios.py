@@ -112,6 +112,12 @@ SCENARIOS: Mapping[str, tuple[Step, ...]] = {
     "hello": (Say("Hello from the scripted model."),),
     "edit": (Write("hello.py", "print('hello from agent')\n"), Say("Created hello.py. DONE-EDIT")),
     "edit_locked": (Write("locked.py", "x = 2\n"), Say("Tried to write locked.py. DONE-LOCKED")),
+    # What others think of the first call is known when the second has ended.
+    "beside": (
+        Write("locked.py", "x = 3\n"),
+        Shell("sleep 3 && echo slept"),
+        Say("Wrote locked.py and slept. DONE-BESIDE"),
+    ),
     "replace": (Edit("hello.py", "hello", "goodbye"), Say("Changed hello.py. DONE-REPLACE")),
     "rm": (Shell("rm -rf build"), Say("Tried to remove build. DONE-RM")),
     "ls": (Shell("ls -la"), Say("Listed files. DONE-LS")),
