@@ -82,10 +82,10 @@ def why(result: LockWhy, style: Style) -> str:
 
 def span(seconds: float) -> str:
     """`12s`, `4m`, `2h05`."""
-    whole = int(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    return f"{whole // 60}m" if whole < 3600 else f"{whole // 3600}h{whole % 3600 // 60:02d}"
+    if round(seconds) < 60:
+        return f"{round(seconds)}s"
+    minutes = round(seconds / 60)
+    return f"{minutes}m" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02d}"
 
 
 def _locks(locks: Sequence[LockView], style: Style) -> str:

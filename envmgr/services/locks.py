@@ -102,7 +102,8 @@ class Locks(LockBook):
             if len(grant.sessions) > 1:
                 tx.locks.save(replace(grant, sessions=grant.sessions - {session}))
         alone = [grant for grant in mine if len(grant.sessions) == 1]
-        return self.drop(tx, tell, alone, kind="lock.lost", why=f"its session {session} has ended")
+        named = "" if session == ITSELF else f" {session}"
+        return self.drop(tx, tell, alone, kind="lock.lost", why=f"its session{named} has ended")
 
     def drop(
         self, tx: Transaction, tell: Tell, grants: Iterable[Grant], *, kind: str, why: str = ""

@@ -222,8 +222,11 @@ class LockMachine(RuleBasedStateMachine):
         """When everybody gives back what they hold, everybody who waits gets it, and nobody is left."""
         for _ in range(len(self.requests) + 1):
             for grant in self.held():
-                self.change(lambda tell, grant=grant: self.locks.drop(self.tx, tell, [grant], kind=""))
+                self.end(grant)
         assert not self.requests
+
+    def end(self, grant: Grant) -> None:
+        self.change(lambda tell: self.locks.drop(self.tx, tell, [grant], kind=""))
 
     # --- how ---------------------------------------------------------------------------------------------------
 
