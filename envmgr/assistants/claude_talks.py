@@ -33,13 +33,13 @@ def tail(env: Mapping[str, str], conversation: str) -> Talk:
     files: list[str] = []
     todos: list[Mapping[str, Any]] = []
     for entry in _entries(env, conversation):
-        content = entry["message"].get("content")
-        if entry.get("type") == "user" and isinstance(content, str) and not entry.get("isMeta"):
-            asked.append(content)
-        for block in content if isinstance(content, list) else ():
+        is_answer, content = entry.get("type") == "assistant", entry["message"]["content"]
+        for block in [{"type": "text", "text": content}] if isinstance(content, str) else content:
             match block:
-                case {"type": "text", "text": str(text)}:
-                    (said if entry.get("type") == "assistant" else asked).append(text)
+                case {"type": "text", "text": str(text)} if is_answer:
+                    said.append(text)
+                case {"type": "text", "text": str(text)} if _is_prompt(entry, text):
+                    asked.append(text)
                 case {"type": "tool_use", "name": "TodoWrite", "input": {"todos": list(listed)}}:
                     todos = [todo for todo in listed if isinstance(todo, dict)]
                 case {"type": "tool_use", "name": str(name), "input": {"file_path": str(path)}} if (
@@ -56,6 +56,11 @@ def tail(env: Mapping[str, str], conversation: str) -> Talk:
     )
 
 
+def _is_prompt(entry: Mapping[str, Any], text: str) -> bool:
+    """Whether somebody said it; the CLI puts notes of its own, and what its commands do, between."""
+    return entry.get("type") == "user" and not entry.get("isMeta") and not text.lstrip().startswith("<")
+
+
 def _todos(todos: list[Mapping[str, Any]], status: str) -> tuple[str, ...]:
     return tuple(str(todo.get("content", "")) for todo in todos if todo.get("status") == status)
 
@@ -70,12 +75,16 @@ def _entries(env: Mapping[str, str], conversation: str) -> Iterator[Mapping[str,
                     entry = json.loads(line)
                 except ValueError:
                     continue  # cut at the beginning, or being written
-                if (
-                    isinstance(entry, dict)
-                    and isinstance(entry.get("message"), dict)
-                    and not entry.get("isSidechain")
-                ):
+                if _is_message(entry):
                     yield entry
+
+
+def _is_message(entry: object) -> bool:
+    """Of the main conversation, in the form we know."""
+    if not isinstance(entry, dict) or entry.get("isSidechain"):
+        return False
+    message = entry.get("message")
+    return isinstance(message, dict) and isinstance(message.get("content"), (str, list))
 
 
 def _files(env: Mapping[str, str], conversation: str) -> list[Path]:

@@ -72,7 +72,7 @@ def test_prompts_answers_todos_and_changed_files_are_read(env: dict[str, str]) -
 @proves("HAND-003")
 @pytest.mark.parametrize(
     "entry",
-    ["", "{", "[]", "null", '{"message": 3}', {"message": {}}, {"type": "user", "message": {"content": [None, 3, {}]}},
+    ["", "{", "[]", "null", '{"message": 3}', {"message": {}}, {"type": "user", "message": {"content": 3}}, {"type": "user", "message": {"content": [None, 3, {}]}},
      answer(uses("TodoWrite", todos="x")), answer(uses("Edit", file_path=3)), answer(uses("TodoWrite", todos=[1]))],
 )  # fmt: skip
 def test_lines_of_another_form_are_passed_over(env: dict[str, str], entry: object) -> None:
