@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime
 
 from envmgr.app.context import App
 from envmgr.core import handing_over
+from envmgr.errors import EnvmgrError
 from envmgr.model.memory import MemoryFilter
 from envmgr.services.coordination import Coordination
 from envmgr.services.queue.claiming import Claimed, Nothing
 from envmgr.services.recalled import Question
+
+log = logging.getLogger(__name__)
 
 _MEMORIES = 5
 _TOKENS = 700
@@ -17,8 +21,14 @@ _QUESTION_CHARS = 1000
 
 
 async def context(app: App, found: Claimed | Nothing) -> str:
-    """For a prompt; empty when nothing is known."""
-    return await known(app.coordinator, found) if isinstance(found, Claimed) else ""
+    """For a prompt; empty when nothing is known, or can be found out: the task is claimed, and whoever has it must hear of that."""
+    if not isinstance(found, Claimed):
+        return ""
+    try:
+        return await known(app.coordinator, found)
+    except EnvmgrError as error:
+        log.warning("no context for a task", extra={"task": found.task.name, "why": error.message})
+        return ""
 
 
 async def known(services: Coordination, found: Claimed) -> str:

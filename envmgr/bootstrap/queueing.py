@@ -52,8 +52,8 @@ def dispatcher(
     queue: Queue, supervisor: Supervisor, settings: Settings, *, brief: Callable[[Claimed], Awaitable[str]]
 ) -> Dispatcher:
     """Who gives tasks to idle agents."""
-    said = settings.queue
-    return Dispatcher(supervisor, queue, period_s=said.dispatch_s, lease_s=settings.queue.lease_s, brief=brief)
+    period_s, lease_s = settings.queue.dispatch_s, settings.queue.lease_s
+    return Dispatcher(supervisor, queue, period_s=period_s, lease_s=lease_s, brief=brief)
 
 
 def _rules(settings: Settings) -> QueueRules:
