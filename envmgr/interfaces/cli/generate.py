@@ -93,8 +93,8 @@ def _http_page() -> str:
 
 _HTTP = """# HTTP
 
-Generated from the operations registry. The daemon speaks HTTP/1.1 on `daemon.sock` in its state folder; the whole description is
-`openapi.json` beside this page.
+Generated from the operations registry. The daemon speaks HTTP/1.1 on `daemon.sock` in its state folder, and on TCP where `http.listen`
+says so; [how to use it](../how-to/http-api.md) tells of keys, clients and statuses. The whole description is `openapi.json` beside this page.
 
 `Accept` chooses the form: `application/json` (streams: one object per line), `text/plain` (what people see),
 `text/event-stream` (streams; `GET /api/v1/events` numbers its events and resumes after `Last-Event-ID`). A failure is a problem
