@@ -13,7 +13,7 @@ from envmgr.model.audit import Entry, Row, Statement
 GENESIS = bytes(32)
 """What stands for the hash before the first row."""
 
-_TITLE = b"envmgr audit statement 1\n"
+_TITLE = b"envmgr-audit-statement-1\n"
 canonical = json.JSONEncoder(separators=(",", ":"), sort_keys=True, check_circular=False).encode
 """JSON in one way only: keys sorted, no spaces, nothing but ASCII."""
 

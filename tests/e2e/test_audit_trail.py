@@ -136,7 +136,7 @@ def test_a_key_is_good_for_its_scopes_until_it_is_revoked(own: Host) -> None:
         (("create", "taken"), 5, "there is a key 'taken' already"),
         (("create", "ci", "--expires", "soon"), 2, "'soon' is no length of time"),
         (("create", "two words"), 2, "name:"),
-        (("revoke", "nobody"), 4, "there is no key 'nobody'"),
+        (("revoke", "otter"), 4, "there is no key 'otter'"),
     ],
 )
 def test_wrong_words_about_keys(here: Host, words: tuple[str, ...], code: int, says: str) -> None:

@@ -39,7 +39,7 @@ async def verify(seals: Seals, *, after_us: int = 0) -> Verdict:
         ]
         findings += filter(None, [wrong_cut(cut, statements)])
         findings += await blocking.act("file", partial(_signatures, seals, statements, key, sealed_number))
-        await _walk(walk, store.read)
+        await _walk(walk, store.search)
         walk.end(known)
         filed, wrong, notes = await blocking.act("file", _files, seals.shelf, [] if after_us else statements)
     checkpoints = [one for one in statements if one.mark is Mark.CHECKPOINT]

@@ -58,8 +58,8 @@ class Redaction:
     def _may_hold_secrets(self, plain: str) -> bool:
         if not plain.isascii():
             return True  # what cannot be stored, such as half a character, is looked for with care, too
-        # A token is a number that grows with each lock, unless it is a text.
-        if may_hold_secrets(plain.replace('"token":', "") if '"token":"' not in plain else plain):
+        # Tokens of locks and leases are numbers, and no secrets; texts of that name are.
+        if may_hold_secrets(plain if 'token":"' in plain else plain.replace('token":', '":')):
             return True
         # JSON writes quotes, backslashes and letters beyond ASCII otherwise; such values are looked for with care.
         return any(one in plain or not one.isalnum() for one in list(self._known))

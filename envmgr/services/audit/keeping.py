@@ -65,7 +65,7 @@ class Keeping:
             return ends[-1] - begin.seq
         while ends:
             fitting = [end for end in ends if end - begin.seq <= _FILE_ROWS] or ends[:1]
-            rows = await store.read(partial(_through, after=begin.seq, through=fitting[-1]))
+            rows = await store.search(partial(_through, after=begin.seq, through=fitting[-1]))
             if not rows:
                 break  # an older database is in its place: nothing of it is moved
             begin, moved, ends = await self._cut(rows), moved + len(rows), ends[len(fitting) :]

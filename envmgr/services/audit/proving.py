@@ -40,7 +40,7 @@ async def prove(seals: Seals, seq: int) -> Proof:
 
 async def _rows(seals: Seals, statement: Statement) -> Sequence[Row]:
     count = statement.last - statement.first + 1
-    rows = await seals.store.read(partial(_between, first=statement.first, count=count))
+    rows = await seals.store.search(partial(_between, first=statement.first, count=count))
     if len(rows) < count:
         rows = await blocking.act("file", _filed, seals, statement)
     if len(rows) != count or rows[0].seq != statement.first:

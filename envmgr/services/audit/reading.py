@@ -22,7 +22,7 @@ async def newest(store: Store, wanted: Filter, *, limit: int, below: int = 0) ->
     while end > first + 1 and len(found) < limit:
         begin = max(first, end - _WINDOW - 1)
         query = partial(_search, wanted=wanted, above=begin, below=end, limit=limit - len(found))
-        rows, latest_us = await store.read(query)
+        rows, latest_us = await store.search(query)
         found += rows
         if latest_us and latest_us < wanted.after_us - _SLACK_US:
             break
@@ -37,7 +37,7 @@ async def oldest(store: Store, wanted: Filter) -> AsyncIterator[Row]:
     while begin + 1 < end:
         until = min(end, begin + _WINDOW // 10 + 1)
         query = partial(_search, wanted=wanted, above=begin, below=until, limit=_WINDOW)
-        rows, _ = await store.read(query)
+        rows, _ = await store.search(query)
         for row in reversed(rows):
             yield row
         begin = until - 1

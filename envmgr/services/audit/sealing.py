@@ -96,7 +96,7 @@ class Seals:
         async with self.turn:
             await self._find_key()
             while True:
-                rows = await self.store.read(partial(_rows, after=self._sealed.seq, limit=self._terms.rows))
+                rows = await self.store.search(partial(_rows, after=self._sealed.seq, limit=self._terms.rows))
                 if rows:
                     await self._vouch(rows)
                 if len(rows) < self._terms.rows:
