@@ -46,6 +46,7 @@ from envmgr.runtime.incarnation import Layout, Systems
 from envmgr.runtime.keeper_loss import KeeperLoss
 from envmgr.runtime.maintenance.archives import Archives
 from envmgr.runtime.maintenance.keys import OldKeys
+from envmgr.runtime.maintenance.leavings import OldLeavings
 from envmgr.runtime.maintenance.maintenance import Maintenance
 from envmgr.runtime.maintenance.trail import Trail as AuditTrail
 from envmgr.runtime.prevention.prevention import Prevention
@@ -202,7 +203,12 @@ def _look_after(
         supervisor,
         policies.maintenance(settings),
         period_s=settings.maintenance.period_s,
-        more=(Archives(archive), AuditTrail(app.coordinator.audit.keeping), OldKeys()),
+        more=(
+            Archives(archive),
+            AuditTrail(app.coordinator.audit.keeping),
+            OldKeys(),
+            OldLeavings(settings.sessions.keep_days),
+        ),
     )
     app.reaper = Reaper(supervisor, policies.reaping(settings), app.maintenance)
     loops = {

@@ -37,5 +37,8 @@ class Handoffs(Protocol):
             before: Only those with a smaller id; 0: all.
         """
 
+    def old(self, *, before_at: float) -> int:
+        """How many `prune` would drop."""
+
     def prune(self, *, before_at: float, limit: int) -> int:
         """Drop older ones, at most so many at once; the newest of each agent stays. Returns how many."""

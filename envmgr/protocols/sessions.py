@@ -29,5 +29,8 @@ class Sessions(Protocol):
     def silent(self, *, before_steady: float, limit: int) -> Sequence[Session]:
         """Those not over that gave no sign of life since then."""
 
+    def old(self, *, before_at: float) -> int:
+        """How many `prune` would drop."""
+
     def prune(self, *, before_at: float, limit: int) -> int:
         """Drop what has been over since then; returns how many."""

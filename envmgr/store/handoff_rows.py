@@ -10,6 +10,9 @@ from envmgr.model.handoff import Handoff
 from envmgr.store.codec import Codec
 
 _HANDOFF = Codec(Handoff)
+_OLD = (
+    "FROM handoff h WHERE at < ? AND EXISTS (SELECT 1 FROM handoff n WHERE n.agent = h.agent AND n.at > h.at)"
+)
 
 
 class HandoffRows:
@@ -73,10 +76,12 @@ class HandoffRows:
         )
         return [_handoff(row) for row in rows]
 
+    def old(self, *, before_at: float) -> int:
+        return int(self._execute(f"SELECT count(*) {_OLD}", (before_at,)).fetchone()[0])
+
     def prune(self, *, before_at: float, limit: int) -> int:
         gone = self._execute(
-            "DELETE FROM handoff WHERE id IN (SELECT id FROM handoff h WHERE at < ?"
-            " AND EXISTS (SELECT 1 FROM handoff n WHERE n.agent = h.agent AND n.at > h.at) LIMIT ?)",
+            f"DELETE FROM handoff WHERE id IN (SELECT id {_OLD} LIMIT ?)",  # noqa: S608  our own words
             (before_at, limit),
         ).rowcount
         if gone:

@@ -10,6 +10,7 @@ from envmgr.model.session import Session
 from envmgr.store.codec import Codec
 
 _SESSION = Codec(Session)
+_OLD = "FROM session WHERE is_over AND json_extract(record, '$.last_at') < ?"
 _COLUMNS = "seen_at, is_over, record"
 
 
@@ -64,10 +65,12 @@ class SessionRows:
         )
         return [_session(row) for row in rows]
 
+    def old(self, *, before_at: float) -> int:
+        return int(self._execute(f"SELECT count(*) {_OLD}", (before_at,)).fetchone()[0])
+
     def prune(self, *, before_at: float, limit: int) -> int:
         return self._execute(
-            "DELETE FROM session WHERE (principal, session) IN (SELECT principal, session FROM session"
-            " WHERE is_over AND json_extract(record, '$.last_at') < ? LIMIT ?)",
+            f"DELETE FROM session WHERE (principal, session) IN (SELECT principal, session {_OLD} LIMIT ?)",  # noqa: S608
             (before_at, limit),
         ).rowcount
 

@@ -257,3 +257,16 @@ async def test_a_fork_and_an_agent_on_the_same_branch_are_told_what_the_other_on
         assert "of heron" in await told()
         inc.systems = replace(inc.systems, now=lambda: at + 31 * 86_400)
         assert await told() == ""
+
+
+@proves("HAND-001")
+async def test_old_ones_are_forgotten_but_the_newest_of_each_agent(handoffs: Handoffs, clock: Clock) -> None:
+    for summary in ("oldest", "old"):
+        await handoffs.write(draft(summary), by=FOX)
+        clock.pass_by(60)
+    until = clock.at + 86_400
+
+    assert await handoffs.ground.read(lambda tx: tx.handoffs.old(before_at=until)) == 1
+    assert await handoffs.ground.write(lambda tx, _: tx.handoffs.prune(before_at=until, limit=10)) == 1
+
+    assert [one.summary for one in await handoffs.read(REPO, limit=9)] == ["old"]
