@@ -13,7 +13,7 @@ from envmgr.aio import blocking
 from envmgr.app import audit_views as views
 from envmgr.app import moments, spans
 from envmgr.app.context import App
-from envmgr.app.operations import operation
+from envmgr.app.operations import OPERATIONS, operation
 from envmgr.app.shapes import Ask, argument, option
 from envmgr.core.audit_chain import row_from
 from envmgr.errors import NotFound, UsageError
@@ -39,7 +39,7 @@ class AuditFilter(Ask):
         validation_alias=AliasChoices("agent", "agent_id"),
     )
     operation: str = option(
-        "Name of an operation, or the beginning of several, such as `lock.`", default="", max_length=_NAME
+        "Name of an operation or its tool, or the beginning of several, such as `lock.`", default="", max_length=_NAME
     )
     target: str = option("Part of what it was about", default="", max_length=1000)
     decision: str = option("allowed or denied", default="", max_length=_NAME)
@@ -186,12 +186,17 @@ def _filter(ask: AuditFilter, app: App) -> Filter:
         before_us=int(moments.read(ask.until, now=now) * 1e6) if ask.until else 0,
         actor=ask.actor,
         agent=_agent(ask.agent, app),
-        operation=ask.operation,
+        operation=_operation(ask.operation),
         target=ask.target,
         decision=ask.decision,
         outcome=ask.outcome,
         request=ask.request,
     )
+
+
+def _operation(wanted: str) -> str:
+    """Its name; agents know operations by their tools."""
+    return next((op.name for op in OPERATIONS.values() if op.tool == wanted), wanted)
 
 
 def _agent(wanted: str, app: App) -> str:

@@ -2304,7 +2304,7 @@ class Operations:
             until: Only before then
             actor: Id or name of whoever asked
             agent: Name or id of an agent
-            operation: Name of an operation, or the beginning of several, such as `lock.`
+            operation: Name of an operation or its tool, or the beginning of several, such as `lock.`
             target: Part of what it was about
             decision: allowed or denied
             outcome: ok, or the code or reason why not
@@ -2701,7 +2701,7 @@ class Operations:
             until: Only before then
             actor: Id or name of whoever asked
             agent: Name or id of an agent
-            operation: Name of an operation, or the beginning of several, such as `lock.`
+            operation: Name of an operation or its tool, or the beginning of several, such as `lock.`
             target: Part of what it was about
             decision: allowed or denied
             outcome: ok, or the code or reason why not
