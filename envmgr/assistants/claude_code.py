@@ -23,7 +23,7 @@ _INSTALL = (
     "Run `npm install -g @anthropic-ai/claude-code` (node 22 or newer), or set `agent.command` to its path."
 )
 _QUIET = {"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1", "DISABLE_AUTOUPDATER": "1"}
-# It starts without the tools when they take longer than that; and its usual 5 s can be short on a busy machine.
+# Else a server that needs longer than 5 s, as on a busy machine, has failed.
 _PATIENT = {"MCP_CONNECT_TIMEOUT_MS": "30000"}
 _HOOK_TIMEOUT_S = 5
 _OWN_TALK = frozenset({"--resume", "-r", "--continue", "-c", "--session-id"})
@@ -36,6 +36,7 @@ class ClaudeCodeAssistant:
     reports: ClassVar[bool] = True
     converses: ClassVar[bool] = True
     greets: ClassVar[bool] = True
+    awaits_tools: ClassVar[bool] = False
     pastes_for_s: ClassVar[float] = 0.0
 
     def check(self, spec: AssistantSpec, env: Mapping[str, str]) -> str:

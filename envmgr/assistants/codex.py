@@ -25,6 +25,7 @@ class CodexAssistant:
     reports: ClassVar[bool] = True
     converses: ClassVar[bool] = True
     greets: ClassVar[bool] = False  # SessionStart comes with the first prompt
+    awaits_tools: ClassVar[bool] = True
     pastes_for_s: ClassVar[float] = 0.0
 
     def check(self, spec: AssistantSpec, env: Mapping[str, str]) -> str:

@@ -30,6 +30,7 @@ class CommandAssistant:
     reports: ClassVar[bool] = False
     converses: ClassVar[bool] = False
     greets: ClassVar[bool] = False
+    awaits_tools: ClassVar[bool] = True
     pastes_for_s: ClassVar[float] = 0.0
 
     def check(self, spec: AssistantSpec, env: Mapping[str, str]) -> str:

@@ -27,6 +27,7 @@ class GeminiAssistant:
     reports: ClassVar[bool] = True
     converses: ClassVar[bool] = True
     greets: ClassVar[bool] = True
+    awaits_tools: ClassVar[bool] = True
     pastes_for_s: ClassVar[float] = 0.3
 
     def check(self, spec: AssistantSpec, env: Mapping[str, str]) -> str:

@@ -27,6 +27,7 @@ class OpencodeAssistant:
     reports: ClassVar[bool] = True
     converses: ClassVar[bool] = True
     greets: ClassVar[bool] = False  # its plugins are loaded before it takes keys
+    awaits_tools: ClassVar[bool] = True
     pastes_for_s: ClassVar[float] = 0.0
 
     def check(self, spec: AssistantSpec, env: Mapping[str, str]) -> str:

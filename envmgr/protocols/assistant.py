@@ -21,8 +21,11 @@ Like the body of a live report, with `at`, the Unix time of the call. At most 1 
 KEY_VARIABLE = "ENVMGR_AGENT_KEY"
 """Has the agent's key: in the environment of its assistant, and of nothing else."""
 
-IDENTITY = (KEY_VARIABLE, "ENVMGR_STATE_DIR")
-"""Variables by which whoever asks the daemon finds it, and is the agent."""
+LISTED_VARIABLE = "ENVMGR_MCP_LISTED"
+"""Names the file that the MCP server makes once the assistant has asked for its tools."""
+
+IDENTITY = (KEY_VARIABLE, "ENVMGR_STATE_DIR", LISTED_VARIABLE)
+"""Variables that the MCP server needs: by them it finds the daemon, and is the agent."""
 
 TOOLS_VARIABLE = "ENVMGR_MCP_COMMAND"
 """Command line of the agent's MCP server, for assistants that envmgr does not know how to configure."""
@@ -100,6 +103,8 @@ class Assistant(Protocol):
     """Whether it can go on with a conversation after its end."""
     greets: ClassVar[bool]
     """Whether a hook tells that it has started; if not, its screen does."""
+    awaits_tools: ClassVar[bool]
+    """Whether its first prompt waits for its MCP servers."""
     pastes_for_s: ClassVar[float]
     """For how long after a paste is shown it takes an Enter for a part of it."""
 

@@ -6,7 +6,7 @@ import anyio
 
 from envmgr.errors import Conflict, Unavailable
 from envmgr.model.agent import Activity
-from envmgr.runtime import conversation
+from envmgr.runtime import conversation, tools
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.reports import Reports
 
@@ -26,6 +26,7 @@ async def deliver(inc: Incarnation, text: str, reports: Reports) -> None:
         Unavailable: The prompt was pasted but not taken, even after a second Enter; it was not sent twice.
     """
     async with reports.turn:
+        await tools.until_listed(inc)
         try:
             pane, pasted = await _paste(inc, text)
         except BaseException:

@@ -24,6 +24,9 @@ class Usual:
 _USUAL = {
     # A session grows to 1.5-2 GB, idle it has 200 MB.
     "claude_code": Usual(memory_bytes=1.5e9),
+    "codex": Usual(memory_bytes=0.5e9),
+    "gemini": Usual(memory_bytes=0.8e9),
+    "opencode": Usual(memory_bytes=1.5e9),  # 0.7 GB when it has done nothing yet
     "command": Usual(memory_bytes=32e6, cpus=0.1, tasks=5, open_files=20, watchers=0, watches=0),
 }
 _OTHERS = Usual(memory_bytes=1e9)

@@ -59,7 +59,7 @@ def test_a_real_client_locks_claims_and_completes_as_itself_and_comes_back(kind:
         assert done["result"] == {"by": "the scripted model"}
         assert [(one["target"], one["holder_id"]) for one in locks] == [("src/app.py", agent["id"])], locks
         assert released == []
-        audited = here.ok("audit", "--last", "1h", "--json").json
+        audited = here.ok("audit", "--last", "1h", "--agent", agent["id"], "--json").json
         assert _asked_by(audited, agent["id"]) >= {"lock.acquire", "task.claim", "task.complete"}, audited
         assert _called(model) == ["acquire_lock", "get_work", "complete_work"]
         assert "SCN=coordinate" in json.dumps(model.requests()[-1]["body"]), "the conversation goes on"

@@ -32,11 +32,23 @@ INSTRUCTIONS = (
 )
 
 
-def server(backend: Backend, *, version: str, choice: Callable[[Context], Choice]) -> Server[Any]:
-    """A server that keeps nothing between calls. `choice` tells how many tools the caller is shown."""
+def server(
+    backend: Backend,
+    *,
+    version: str,
+    choice: Callable[[Context], Choice],
+    listed: Callable[[], None] = lambda: None,
+) -> Server[Any]:
+    """A server that keeps nothing between calls.
+
+    Args:
+        choice: Tells how many tools the caller is shown.
+        listed: Called when somebody wants to see them.
+    """
 
     async def list_tools(ctx: Context, params: Paged) -> types.ListToolsResult:
         shown = catalogue.chosen(choice(ctx)).values()
+        listed()
         return types.ListToolsResult(tools=[_listed(tool, supplies=backend.supplies) for tool in shown])
 
     async def call_tool(ctx: Context, params: types.CallToolRequestParams) -> types.CallToolResult:

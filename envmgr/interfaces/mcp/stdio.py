@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from importlib import metadata
+from pathlib import Path
 
 import anyio
 import anyio.lowlevel
@@ -23,6 +24,9 @@ from pydantic import ValidationError
 from envmgr.interfaces.mcp.bridge import Bridge
 from envmgr.interfaces.mcp.catalogue import Choice
 from envmgr.interfaces.mcp.serving import server
+
+LISTED = "ENVMGR_MCP_LISTED"
+"""Variable that names the file to be made once the tools have been listed."""
 
 MOST_BYTES = 4 * 1024 * 1024
 """The same as the SDK allows over HTTP."""
@@ -45,7 +49,7 @@ def main(choice: Choice) -> int:
 
 async def _serve(wire_in: int, wire_out: int, choice: Choice) -> None:
     bridge = Bridge()
-    made = server(bridge, version=metadata.version("envmgr"), choice=lambda _: choice)
+    made = server(bridge, version=metadata.version("envmgr"), choice=lambda _: choice, listed=_tell)
     incoming, heard = anyio.create_memory_object_stream[SessionMessage | Exception](0)
     spoken, outgoing = anyio.create_memory_object_stream[SessionMessage](0)
     async with anyio.create_task_group() as group:
@@ -54,6 +58,13 @@ async def _serve(wire_in: int, wire_out: int, choice: Choice) -> None:
         await made.run(heard, spoken, made.create_initialization_options())
         group.cancel_scope.cancel()
     await bridge.aclose()
+
+
+def _tell() -> None:
+    """Whoever started the assistant may wait for its tools: a file says that they were asked for. Blocking, and very short."""
+    with suppress(OSError):
+        if file := os.environ.get(LISTED):
+            Path(file).touch(mode=0o600)
 
 
 async def _read(

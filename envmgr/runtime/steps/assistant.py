@@ -17,9 +17,9 @@ from envmgr.errors import StopFailed, Unavailable
 from envmgr.model.agent import Activity
 from envmgr.model.observe import Present, ProcessIdentity
 from envmgr.model.spec import AssistantSpec
-from envmgr.protocols.assistant import KEY_VARIABLE, TOOLS_VARIABLE, Place
+from envmgr.protocols.assistant import KEY_VARIABLE, LISTED_VARIABLE, TOOLS_VARIABLE, Place
 from envmgr.protocols.terminals import Pane
-from envmgr.runtime import agent_key, begun, conversation, delivery, rendering
+from envmgr.runtime import agent_key, begun, conversation, delivery, rendering, tools
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.reports import Reports
 from envmgr.runtime.saga import Receipt, Step
@@ -74,7 +74,7 @@ async def _identity(inc: Incarnation) -> dict[str, str]:
     if key := await agent_key.issue(inc):
         env[KEY_VARIABLE] = key
     if inc.tools_command:
-        env[TOOLS_VARIABLE] = shlex.join(inc.tools_command)
+        env |= {TOOLS_VARIABLE: shlex.join(inc.tools_command), LISTED_VARIABLE: str(tools.listed_file(inc))}
     return env
 
 
@@ -268,6 +268,7 @@ def was_let_in(inc: Incarnation) -> bool:
 
 
 def _write_start(inc: Incarnation, spec: AssistantSpec, place: Place) -> None:
+    tools.listed_file(inc).unlink(missing_ok=True)
     inc.assistant.check(spec, place.env)
     start = inc.assistant.prepare(spec, place)
     # It holds the agent's key, and may hold secrets: in a file of its own, deleted before the assistant starts.

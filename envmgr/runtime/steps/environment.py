@@ -43,7 +43,7 @@ async def forget_files(inc: Incarnation) -> None:
     """Delete what was written for this generation; logs and configuration stay."""
 
     def forget() -> None:
-        for name in ("env", "gate", "start.sh", "start.env"):
+        for name in ("env", "gate", "start.sh", "start.env", "tools.listed"):
             (inc.home / name).unlink(missing_ok=True)
 
     await blocking.act("file", forget)
