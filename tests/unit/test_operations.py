@@ -16,6 +16,7 @@ from pydantic import Field
 
 from envmgr.app.aliases import aliases
 from envmgr.app.context import App
+from envmgr.app.examples import EXAMPLES
 from envmgr.app.faces import FROM_CLI, FROM_HTTP
 from envmgr.app.manifest import manifest, params, served
 from envmgr.app.openapi import openapi
@@ -250,6 +251,15 @@ def test_the_openapi_document_describes_exactly_what_is_served() -> None:
     own = {(*op.route, op.name) for op in served()}
     others = {(*alias.route, alias.op.name) for alias in aliases()}
     assert {(*route, name.partition("--")[0]) for *route, name in described} == own | others
+
+
+@proves("OPS-004")
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
+def test_the_example_of_an_operation_fits_it(name: str) -> None:
+    op = OPERATIONS[name]
+    in_path = dict.fromkeys(re.findall(r"\{(\w+)\}", op.route[1]), "x")
+
+    assert parse(op, EXAMPLES[name] | in_path)
 
 
 @proves("OPS-004")
