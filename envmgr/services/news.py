@@ -27,7 +27,7 @@ _SAID: dict[str, _Say] = {
     ),
     "lock.expired": lambda e: f"your lock of {e.data.get('target')} has run out",
     "lock.received": lambda e: f"you have been given the lock of {e.data.get('target')}{_of(e, 'sender')}",
-    "lock.violation": lambda e: f"a write without its lock{_of(e, 'path', 'target', 'holder')}",
+    # Violations are among the warnings: `services.changes` tells them once, whoever is asked first.
     "task.cancelled": lambda e: (
         f"task {e.data.get('task')} was cancelled, stop working on it{_of(e, 'reason')}"
     ),
