@@ -111,6 +111,8 @@ async def _troubles_of_systems(app: App) -> list[str]:
     match await systems.terminals.panes():
         case Unknown(reason):
             found.append(f"tmux does not answer: {reason}")
+    if app.coordination is not None and (trouble := app.coordination.audit.seals.trouble):
+        found.append(f"the audit trail: {trouble}; see `envmgr audit --verify`")
     graves = await systems.store.read(lambda tx: tx.tombstones())
     sessions = (grave.name for grave in graves if grave.kind == "session")
     return [*found, *(f"session {name} is closed as soon as tmux answers" for name in sessions)]

@@ -12,6 +12,7 @@ import anyio
 import pytest
 
 from envmgr.core.audit_chain import chained
+from envmgr.errors import Unavailable
 from envmgr.model.audit import Entry, Verdict, Wrong
 from tests.support.requirements import proves
 from tests.support.trail import act, last, tampering, trail
@@ -235,6 +236,10 @@ def _garble_a_checkpoint(folder: Path) -> None:
     _write(folder, [_lines(folder)[0], "{half\n", *_lines(folder)[2:]])
 
 
+def _garble_the_last_checkpoint(folder: Path) -> None:
+    _write(folder, [*_lines(folder)[:-1], "{half\n"])
+
+
 def _lose_the_key(folder: Path) -> None:
     (folder / "audit" / "signing.key").unlink()
 
@@ -252,6 +257,7 @@ def _another_key(folder: Path) -> None:
         (_drop_the_last_checkpoint, Wrong.STATEMENT),
         (_drop_all_checkpoints, Wrong.STATEMENT),
         (_garble_a_checkpoint, Wrong.STATEMENT),
+        (_garble_the_last_checkpoint, Wrong.STATEMENT),
         (_lose_the_key, Wrong.KEY),
         (_another_key, Wrong.KEY),
     ],
@@ -267,13 +273,27 @@ async def test_what_is_done_to_the_checkpoints_is_found(
 
 
 @proves("TRAIL-003")
-async def test_a_lost_key_is_not_quietly_replaced_and_nothing_else_stops(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("harm", "trouble"),
+    [
+        (_lose_the_key, "no usable key"),
+        (_garble_the_last_checkpoint, "a line of checkpoints.jsonl is damaged"),
+    ],
+)
+async def test_nothing_stops_when_rows_cannot_be_vouched_for_and_no_key_is_quietly_replaced(
+    tmp_path: Path, harm: Callable[[Path], None], trouble: str
+) -> None:
     await _made(tmp_path)
-    _lose_the_key(tmp_path)
+    harm(tmp_path)
+    keys = {file.name for file in (tmp_path / "audit").iterdir()}
 
-    await _made(tmp_path)
+    async with trail(tmp_path) as kept:
+        await act(kept, ROWS)
+        with pytest.raises(Unavailable, match=trouble):
+            await kept.seals.seal()
+        await kept.end()
 
-    assert not (tmp_path / "audit" / "signing.key").exists()
+    assert {file.name for file in (tmp_path / "audit").iterdir()} == keys
     assert (await _verdict(tmp_path)).last == 2 * ROWS
 
 

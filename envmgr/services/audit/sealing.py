@@ -60,19 +60,33 @@ class Seals:
         self._sealed = Head(0, GENESIS)
         self._unsealed = 0
         self._full = anyio.Event()
-        self._is_open = False
+        self._is_read = self._is_open = False
+        self._found = ""
+        self.trouble = ""
+        """Why rows cannot be vouched for, or what was found when they were; empty when all is well."""
         store.on_rows = self._count
 
     async def open(self) -> None:
-        """Learn where the file ends, so that no number is given twice even to rows of an older database; quick."""
+        """Learn where the file ends; quick. A file that cannot be read keeps nobody from working."""
+        try:
+            await self._read()
+        except EnvmgrError as error:
+            self._complain(error.message)
+
+    async def _read(self) -> None:
+        """No number is given twice, even to rows of an older database: the trail goes on after the last checkpoint."""
+        if self._is_read:
+            return
         self._last = await blocking.act("file", self.shelf.last)
         if sealed := await blocking.act("file", lambda: self.shelf.last(Mark.CHECKPOINT)):
             self._sealed = Head(sealed.last, bytes.fromhex(sealed.head))
         known = await self.store.read(lambda tx: tx.audit.head())
         self._unsealed = max(0, known.seq - self._sealed.seq)
         if known.seq < self._sealed.seq:
-            log.error("rows of the audit trail are missing; see `envmgr audit --verify`")
+            self._found = f"rows after {known.seq} are missing"
+            self._complain(self._found)
             await self.store.write(lambda tx: tx.audit.expect(self._sealed))
+        self._is_read = True
 
     async def run(self) -> None:
         """Until cancelled. What fails is tried again after the usual time."""
@@ -84,8 +98,10 @@ class Seals:
                 try:
                     await self.seal()
                 except EnvmgrError as error:
-                    log.error("the audit trail cannot be vouched for", extra={"why": error.message})
+                    self._complain(error.message)
                     await anyio.sleep(self._terms.period_s)
+                else:
+                    self.trouble = self._found  # that stays until a person has looked
 
     async def seal(self) -> None:
         """Vouch for all rows that there are.
@@ -94,6 +110,7 @@ class Seals:
             Unavailable: There is no key, or something cannot be written.
         """
         async with self.turn:
+            await self._read()
             await self._find_key()
             while True:
                 rows = await self.store.search(partial(_rows, after=self._sealed.seq, limit=self._terms.rows))
@@ -150,7 +167,8 @@ class Seals:
 
         statement = await blocking.act("file", check)
         for finding in walk.findings:
-            log.error("the audit trail is not as it was written", extra={"what": finding.says})
+            self._found = finding.says
+            self._complain(finding.says)
         await self.add(statement)
         self._sealed = walk.at
 
@@ -164,6 +182,11 @@ class Seals:
         if found and not known:
             await self.store.write(lambda tx: tx.put(_KEY, found))
         self._is_open = not self.notary.trouble()
+
+    def _complain(self, why: str) -> None:
+        if why != self.trouble:
+            log.error("the audit trail has trouble; see `envmgr audit --verify`", extra={"why": why})
+        self.trouble = why
 
     def _count(self, rows: int) -> None:
         self._unsealed += rows
