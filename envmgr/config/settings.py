@@ -431,7 +431,7 @@ def _table(said: Mapping[str, object], prefix: str) -> Table:
     items = {
         key: _table(value, f"{prefix}{key.upper()}__")
         if isinstance(value, Mapping)
-        else Items(marks[key], [text_leaf(marks[key], str(item)) for item in value])
+        else Items(marks[key], tuple(text_leaf(marks[key], str(item)) for item in value))
         if isinstance(value, list)
         else text_leaf(marks[key], str(value))
         for key, value in said.items()

@@ -5,13 +5,14 @@ Whoever watches the files reports to `observed`; how they see what was written i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from envmgr.core import telling
 from envmgr.core.overlap import has_path
 from envmgr.core.targets import parse_target, path_target
 from envmgr.errors import UsageError
+from envmgr.model.event import NewEvent
 from envmgr.model.lock import Grant, Mode
 from envmgr.model.observed import Evidence, ObservedChange, Told, Write
 from envmgr.model.principal import DAEMON, Principal
@@ -19,7 +20,7 @@ from envmgr.protocols.store import Transaction
 from envmgr.services.calls import Call, answering
 from envmgr.services.ground import Ground, Tell
 from envmgr.services.lock_book import LockBook
-from envmgr.services.lock_events import event
+from envmgr.services.lock_events import is_agent
 from envmgr.services.mentions import Mentions
 
 _AT_ONCE = 200  # files in one change of the store, so that others get their turn
@@ -144,8 +145,8 @@ class Changes:
                 said = _said(writer, fresh) | {
                     "target": grant.target, "mode": grant.mode.value, "token": grant.token, "reason": grant.reason,
                 }  # fmt: skip
-                tell(event("lock.violation", writer.agent, **said, holder=grant.name))
-                tell(event("lock.violated", grant.holder, **said, writer=writer.name))
+                tell(_event("lock.violation", writer.agent, said | {"holder": grant.name}))
+                tell(_event("lock.violated", grant.holder, said | {"writer": writer.name}))
             return bool(fresh)
 
         if not await self.ground.read(lambda tx: self._is_new(tx, writer, grant, writes)):
@@ -164,7 +165,7 @@ class Changes:
         said = _said(writer, [write.path for write in writes]) | {
             "evidence": writer.evidence.value, "agents": list(writer.suspects),
         }  # fmt: skip
-        await self.ground.write(lambda tx, tell: tell(event("change.main_checkout", writer.agent, **said)))
+        await self.ground.write(lambda tx, tell: tell(_event("change.main_checkout", writer.agent, said)))
 
     # --- telling -------------------------------------------------------------------------------------------------
 
@@ -238,6 +239,10 @@ def _change(writer: Writer, write: Write, grant: Grant | None) -> ObservedChange
     if grant is None:
         return made
     return replace(made, violates=grant.token, holder=grant.holder, holder_name=grant.name)
+
+
+def _event(kind: str, who: str, data: Mapping[str, object]) -> NewEvent:
+    return NewEvent(kind=kind, agent=who if is_agent(who) else "", data=data)
 
 
 def _said(writer: Writer, paths: Sequence[str]) -> dict[str, object]:

@@ -133,7 +133,10 @@ def test_what_agents_write_is_seen_and_a_write_against_a_lock_is_told_to_both(he
 @proves("CHANGES-005")
 def test_the_main_checkout_is_watched_and_who_said_so_is_named(here: Host) -> None:
     main = here.repo / "main.py"
-    payload = {"tool_name": "Write", "tool_input": {"file_path": str(main), "content": "9\n"}}
+    payload: dict[str, object] = {
+        "tool_name": "Write",
+        "tool_input": {"file_path": str(main), "content": "9\n"},
+    }
     said = _hook(here, "right", "PreToolUse", payload)
 
     main.write_text("9\n", encoding="utf-8")

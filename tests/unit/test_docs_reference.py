@@ -117,23 +117,12 @@ _FAMILIES: dict[str, type[StrEnum]] = {"agent.": Lifecycle, "service.": ServiceS
 
 
 def _kinds_in(path: Path) -> Iterator[str]:
-    """Kinds that a module gives to `NewEvent`, as literals, as families, or through a function of its own or of locks."""
+    """Kinds that a module gives to `NewEvent`, as literals, as families, or through a function of its own."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    yield from _kinds_of_locks(tree)
     for function in ast.walk(tree):
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
             for kind in _given_kinds(function):
                 yield from _expand(kind, function.name, tree, str(path))
-
-
-def _kinds_of_locks(tree: ast.AST) -> Iterator[str]:
-    """What is given to the functions of `services.lock_events`, and passed on to them as `kind`."""
-    for call in ast.walk(tree):
-        if isinstance(call, ast.Call):
-            first = call.args[:1] if _name(call.func) in ("event", "about") else []
-            for given in [*first, *(word.value for word in call.keywords if word.arg == "kind")]:
-                if isinstance(given, ast.Constant) and str(given.value).startswith(("lock.", "change.")):
-                    yield str(given.value)
 
 
 def _given_kinds(function: ast.AST) -> Iterator[ast.expr]:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from envmgr.bootstrap.lock_rules import LockRules
-from envmgr.config.settings import Locks, Settings, load
+from envmgr.config.locks import Locks
+from envmgr.config.settings import Settings, load
 from envmgr.errors import ConfigError
 from tests.support.requirements import proves
 
