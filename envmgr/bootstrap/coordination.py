@@ -74,11 +74,13 @@ def _memory(ground: Ground, settings: Settings) -> Recollection:
 
 
 def _locks(ground: Ground, supervisor: Supervisor, settings: Settings) -> Locks:
-    said = settings.locks
     policy = LockPolicy(
-        ttl_s=said.ttl_s, grace_s=said.grace_s, age_s=said.age_s, look_every_s=said.look_every_s,
-        renew_every_s=said.renew_every_s,
-    )  # fmt: skip
+        ttl_s=settings.locks.ttl_s,
+        grace_s=settings.locks.grace_s,
+        age_s=settings.locks.age_s,
+        look_every_s=settings.locks.look_every_s,
+        renew_every_s=settings.locks.renew_every_s,
+    )
     return Locks(ground, policy, life=partial(life_of, supervisor), rules=LockRules(settings))
 
 

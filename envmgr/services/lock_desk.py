@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import anyio
 from anyio.lowlevel import checkpoint_if_cancelled
@@ -17,6 +18,7 @@ from envmgr.services import calls
 from envmgr.services.calls import Call
 from envmgr.services.ground import Tell
 from envmgr.services.line import Waiter
+from envmgr.services.lock_events import forced
 from envmgr.services.locks import LockRequest, Locks
 
 NOT_HELD = "not_held"
@@ -97,7 +99,7 @@ class LockDesk:
     async def _take_back(self, answer: Answer) -> None:
         fresh = [grant for grant in answer.grants if grant.target not in answer.refreshed]
         if fresh:
-            await self._ground.write(lambda tx, tell: self._locks.drop(tx, tell, fresh, kind=""))
+            await self._ground.write(lambda tx, tell: self._locks.drop(tx, tell, fresh))
 
     async def release(
         self, principal: Principal, repo: str, targets: Sequence[str], *, token: int = 0
@@ -143,7 +145,7 @@ class LockDesk:
         held = await self._ground.read(lambda tx: self._locks.held(tx, repo, holder=principal.id))
 
         def change(tx: Transaction, tell: Tell) -> Done:
-            gone = self._locks.drop(tx, tell, held, kind="")
+            gone = self._locks.drop(tx, tell, held)
             _note(call, [grant.target for grant in gone], "", released=[grant.token for grant in gone])
             return Done(grants=tuple(gone))
 
@@ -194,7 +196,7 @@ class LockDesk:
             missing: list[tuple[str, str]] = []
             for target in targets:
                 found = [grant for grant in self._locks.near(tx, repo, target) if grant.target == target]
-                gone += self._locks.drop(tx, tell, found, kind="lock.forced", why=f"{by}: {reason}")
+                gone += self._locks.drop(tx, tell, found, tells=partial(forced, why=f"{by}: {reason}"))
                 if not found:
                     missing.append((target, NOT_HELD))
             said = [f"{grant.name} #{grant.token}" for grant in gone]

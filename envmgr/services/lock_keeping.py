@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from envmgr.model.lock import Grant
 from envmgr.model.principal import DAEMON
 from envmgr.protocols.store import Transaction
 from envmgr.services.calls import Call, answering
 from envmgr.services.ground import Tell
+from envmgr.services.lock_events import expired, lost
 from envmgr.services.locks import Locks
 
 Why = Callable[[str, str], str]
@@ -49,7 +51,7 @@ class LockKeeping:
                 # A new run may have taken it over since.
                 if now is not None and now.life == grant.life:
                     why = dead[grant.holder, grant.life]
-                    gone += self.locks.drop(tx, tell, [now], kind="lock.lost", why=why)
+                    gone += self.locks.drop(tx, tell, [now], tells=partial(lost, why=why))
             return gone
 
         return await self._act("lock.lose", change, ended)
@@ -68,7 +70,7 @@ class LockKeeping:
         def change(tx: Transaction, tell: Tell) -> Sequence[Grant]:
             now = [tx.locks.one(grant.token) for grant in late]
             over = [grant for grant in now if grant is not None and not self.locks.stands(grant)]
-            return self.locks.drop(tx, tell, over, kind="lock.expired")
+            return self.locks.drop(tx, tell, over, tells=expired)
 
         return await self._act("lock.expire", change, late)
 

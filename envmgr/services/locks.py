@@ -8,18 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from envmgr.core.leasing import Around, Judgement, around, covers, is_same_life, judge, stem
-from envmgr.core.waits import Waits, Wish, link, queued_before, says
+from envmgr.core.waits import Waits, Wish, link, queued_before
+from envmgr.model.event import NewEvent
 from envmgr.model.lock import Answer, Grant, Link, LockPolicy, Mode, Outcome
 from envmgr.model.principal import Principal
 from envmgr.protocols.store import Transaction
 from envmgr.services.ground import Ground, Tell
 from envmgr.services.line import Waiter
 from envmgr.services.lock_book import ITSELF, LockBook, LockRequest, Rules, no_rules, nothing
-from envmgr.services.lock_events import about, event
+from envmgr.services.lock_events import deadlock, expired, lost, received, released, transferred, waiting
 
 __all__ = ["LockRequest", "Locks"]
+
+Tells = Callable[[Grant], NewEvent]
 
 
 class Locks(LockBook):
@@ -89,11 +93,11 @@ class Locks(LockBook):
                     if left.via:
                         tx.locks.save(left)
                     else:
-                        self.drop(tx, tell, [grant], kind="")
+                        self.drop(tx, tell, [grant])
 
     def end_task(self, tx: Transaction, tell: Tell, task: str) -> Sequence[Grant]:
         """Release what was taken for a task."""
-        return self.drop(tx, tell, tx.locks.of_task(task), kind="")
+        return self.drop(tx, tell, tx.locks.of_task(task))
 
     def end_session(self, tx: Transaction, tell: Tell, holder: str, session: str) -> Sequence[Grant]:
         """Release what only this session of the holder has asked for; those of its other sessions stay."""
@@ -103,20 +107,20 @@ class Locks(LockBook):
                 tx.locks.save(replace(grant, sessions=grant.sessions - {session}))
         alone = [grant for grant in mine if len(grant.sessions) == 1]
         named = "" if session == ITSELF else f" {session}"
-        return self.drop(tx, tell, alone, kind="lock.lost", why=f"its session{named} has ended")
+        return self.drop(tx, tell, alone, tells=partial(lost, why=f"its session{named} has ended"))
 
     def drop(
-        self, tx: Transaction, tell: Tell, grants: Iterable[Grant], *, kind: str, why: str = ""
+        self, tx: Transaction, tell: Tell, grants: Iterable[Grant], *, tells: Tells | None = None
     ) -> list[Grant]:
         """End grants, whoever holds them; returns those that were still there.
 
         Args:
-            kind: Event that tells each holder about it; empty when they know.
+            tells: Makes the event that tells each holder; without it they know.
         """
         gone = [grant for grant in grants if tx.locks.drop(grant.token)]
         for grant in gone:
-            if kind:
-                tell(about(kind, grant, why=why))
+            if tells is not None:
+                tell(tells(grant))
             self._tell_free(tell, grant.repo, grant.target, grant.holder)
         return gone
 
@@ -136,10 +140,10 @@ class Locks(LockBook):
             sessions=frozenset({to.session or ITSELF}), expires_at=self.ground.steady() + grant.ttl_s,
         )  # fmt: skip
         moved = replace(moved, token=tx.locks.add(moved))
-        tell(about("lock.transferred", grant, to=to.name))
+        tell(transferred(grant, to.name))
         self._tell_free(tell, grant.repo, grant.target, grant.holder)  # to the new holder it is
         if to.agent:
-            tell(about("lock.received", moved, sender=grant.name))
+            tell(received(moved, grant.name))
         return moved
 
     # --- parts of it -------------------------------------------------------------------------------------------
@@ -150,7 +154,7 @@ class Locks(LockBook):
             if self.stands(grant):
                 standing.append(grant)
             else:
-                self.drop(tx, tell, [grant], kind="lock.expired")
+                self.drop(tx, tell, [grant], tells=expired)
         return judge(target, wish.mode, standing, holder=wish.holder, family=wish.family)
 
     def _graph(self, tx: Transaction, tell: Tell) -> Waits:
@@ -172,12 +176,10 @@ class Locks(LockBook):
         wish = waiter.wish
         if cycle := graph.cycle(wish):
             self.line.leave(wish.number)
-            steps = [says(step) for step in cycle]
-            tell(event("lock.deadlock", wish.holder, targets=list(wish.targets), cycle=steps))
+            tell(deadlock(wish, cycle))
             return replace(refused, outcome=Outcome.DEADLOCK, cycle=cycle)
         if not self.line.enter(waiter):
-            holders = sorted({conflict.grant.name for conflict in refused.conflicts})
-            tell(event("lock.waiting", wish.holder, targets=list(wish.targets), holders=holders))
+            tell(waiting(wish, (conflict.grant.name for conflict in refused.conflicts)))
         return replace(refused, outcome=Outcome.QUEUED, position=self.line.position(wish))
 
     def _grant(self, tx: Transaction, asked: LockRequest, looked: dict[str, Judgement]) -> Answer:
@@ -234,7 +236,7 @@ class Locks(LockBook):
     def _tell_free(self, tell: Tell, repo: str, target: str, holder: str) -> None:
         """An event only if somebody waits: what everybody did is in the audit trail."""
         if self.line.is_anybody():
-            tell(event("lock.released", holder, repo=repo, target=target))
+            tell(released(repo, target, holder))
 
 
 def _has(found: Judgement, mode: Mode) -> bool:

@@ -146,9 +146,7 @@ class LockMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def force(self, data: st.DataObject) -> None:
         grant = data.draw(st.sampled_from(self.held()))
-        gone = self.change(
-            lambda tell: self.locks.drop(self.tx, tell, [grant], kind="lock.forced", why="test")
-        )
+        gone = self.change(lambda tell: self.locks.drop(self.tx, tell, [grant]))
         assert gone == [grant]
 
     @rule(seconds=st.sampled_from([1.0, 40.0, 70.0, 120.0]), alive=st.sets(WHO))
@@ -226,7 +224,7 @@ class LockMachine(RuleBasedStateMachine):
         assert not self.requests
 
     def end(self, grant: Grant) -> None:
-        self.change(lambda tell: self.locks.drop(self.tx, tell, [grant], kind=""))
+        self.change(lambda tell: self.locks.drop(self.tx, tell, [grant]))
 
     # --- how ---------------------------------------------------------------------------------------------------
 
@@ -276,7 +274,7 @@ class LockMachine(RuleBasedStateMachine):
     def sweep(self) -> None:
         """What the daemon does twice a second."""
         late = [g for g in self.tx.locks.late(self.now - POLICY.grace_s) if not self.locks.stands(g)]
-        self.change(lambda tell: self.locks.drop(self.tx, tell, late, kind="lock.expired"))
+        self.change(lambda tell: self.locks.drop(self.tx, tell, late))
         self.locks.line.look_again()
         self.pump()
 
