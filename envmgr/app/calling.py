@@ -11,7 +11,7 @@ from envmgr.app.operations import Operation, Touch
 from envmgr.app.shapes import Ask
 from envmgr.errors import Denied, EnvmgrError
 from envmgr.model.principal import STRANGER, Principal, PrincipalKind
-from envmgr.services.calls import Call, answering
+from envmgr.services.calls import Call, answering, aside
 
 _KEYED = (PrincipalKind.AGENT, PrincipalKind.PROGRAM)
 _BEHIND = frozenset({"agent.report"})
@@ -87,7 +87,8 @@ def turned_away(
 def _note_life(app: App, principal: Principal) -> None:
     """Any call with a key is a sign of life."""
     if app.coordination is not None and principal.kind in _KEYED:
-        app.coordination.sessions.seen(principal)
+        with aside():
+            app.coordination.sessions.seen(principal)
 
 
 async def _record(

@@ -62,6 +62,16 @@ def principal() -> Principal:
 
 
 @contextmanager
+def aside() -> Iterator[None]:
+    """What happens inside, and what that starts, is not part of the call: signs of life, and other things that go with any call."""
+    token = _current.set(None)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+@contextmanager
 def answering(call: Call) -> Iterator[Call]:
     """Everything inside happens because of the call."""
     token = _current.set(call)
