@@ -34,6 +34,7 @@ class Checkout:
         top: As its repository names it.
         others: Worktrees that may lie inside.
         quiet_s: Time without a change that ends a bunch.
+        at_once: So many checkouts ask git at the same time.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Checkout:
         *,
         others: Callable[[], Collection[str]],
         quiet_s: float,
+        at_once: anyio.CapacityLimiter,
     ) -> None:
         self._top = top
         self._workspaces = workspaces
@@ -54,6 +56,7 @@ class Checkout:
         self._ignored: set[str] = set()
         self._mark = ""
         self._turn = anyio.Lock()
+        self._at_once = at_once
 
     async def run(self, report: Report, *, since: float) -> None:
         """Until cancelled: report each bunch of files that were written, from this moment (Unix time) on."""
@@ -86,7 +89,8 @@ class Checkout:
         async with self._turn:
             await self._git.until_done()
             try:
-                found = await self._workspaces.written(self._top, touched, since=since, mark=self._mark)
+                async with self._at_once:
+                    found = await self._workspaces.written(self._top, touched, since=since, mark=self._mark)
                 self._mark = found.mark or self._mark
                 self._ignored |= {str(self._top / folder.rstrip("/")) for folder in found.ignored}
                 writes = [write for write in found.writes if _counts(write)]

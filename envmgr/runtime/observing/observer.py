@@ -26,6 +26,7 @@ from envmgr.services.changes import Changes, Writer
 log = logging.getLogger(__name__)
 
 _AGAIN_S = 10.0
+_AT_ONCE = 4
 _PRUNE_S = 3600.0
 _QUIET_ABOUT_S = 600.0
 _MOST_QUIET = 10_000
@@ -51,6 +52,7 @@ class Observer:
         self._changes = changes
         self._quiet_s = quiet_s
         self._since = since
+        self._at_once = anyio.CapacityLimiter(_AT_ONCE)
         self._running: dict[Key, anyio.CancelScope] = {}
         self._unknown: dict[tuple[str, str], float] = {}
 
@@ -120,6 +122,7 @@ class Observer:
             self._watcher,
             others=lambda: self._worktrees() - {str(top)},
             quiet_s=self._quiet_s,
+            at_once=self._at_once,
         )
 
     def _worktrees(self) -> set[str]:
