@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from pathlib import Path
 
@@ -32,7 +32,7 @@ class Checkout:
 
     Args:
         top: As its repository names it.
-        others: Worktrees that may lie inside.
+        is_others: Whether a folder inside is a worktree of its own; asked from threads, for each folder.
         quiet_s: Time without a change that ends a bunch.
         at_once: So many checkouts ask git at the same time.
     """
@@ -43,14 +43,14 @@ class Checkout:
         workspaces: Workspaces,
         watcher: FolderWatcher,
         *,
-        others: Callable[[], Collection[str]],
+        is_others: Callable[[str], bool],
         quiet_s: float,
         at_once: anyio.CapacityLimiter,
     ) -> None:
         self._top = top
         self._workspaces = workspaces
         self._watcher = watcher
-        self._others = others
+        self._is_others = is_others
         self._quiet_s = quiet_s
         self._git = Rewriting(top)
         self._ignored: set[str] = set()
@@ -82,7 +82,7 @@ class Checkout:
         await self._look([_WHOLE], report, since=since)
 
     def _is_left_out(self, folder: str) -> bool:
-        return folder in self._ignored or folder in self._others()
+        return folder in self._ignored or self._is_others(folder)
 
     async def _look(self, touched: Sequence[str], report: Report, *, since: float) -> None:
         """What cannot be told now is lost: these are hints, and locks do not rest on them."""

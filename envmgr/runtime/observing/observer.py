@@ -7,6 +7,7 @@ or ran a command that names the checkout; else all agents that were at work may 
 from __future__ import annotations
 
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 
 _AGAIN_S = 10.0
 _AT_ONCE = 4
+_FRESH_S = 0.5
 _PRUNE_S = 3600.0
 _QUIET_ABOUT_S = 600.0
 _MOST_QUIET = 10_000
@@ -54,6 +56,8 @@ class Observer:
         self._since = since
         self._at_once = anyio.CapacityLimiter(_AT_ONCE)
         self._running: dict[Key, anyio.CancelScope] = {}
+        self._looked_at = 0.0
+        self._trees: frozenset[str] = frozenset()
         self._unknown: dict[tuple[str, str], float] = {}
 
     async def run(self) -> None:
@@ -120,14 +124,19 @@ class Observer:
             top,
             self._supervisor.systems.workspaces,
             self._watcher,
-            others=lambda: self._worktrees() - {str(top)},
+            is_others=lambda folder: folder in self._worktrees(),
             quiet_s=self._quiet_s,
             at_once=self._at_once,
         )
 
-    def _worktrees(self) -> set[str]:
-        actors = self._supervisor.actors()
-        return {str(actor.incarnation.path) for actor in actors if actor.incarnation is not None}
+    def _worktrees(self) -> frozenset[str]:
+        """Asked for each folder, from threads: so it is looked up now and then."""
+        now = time.monotonic()
+        if now - self._looked_at > _FRESH_S:
+            self._looked_at = now
+            known = [actor.incarnation for actor in self._supervisor.actors()]
+            self._trees = frozenset(str(inc.path) for inc in known if inc is not None)
+        return self._trees
 
     def _writers(self, repo: str, writes: Sequence[Write]) -> dict[Writer, list[Write]]:
         """Who it was, as far as is known."""
