@@ -147,7 +147,7 @@ class _Form:
     def _body(self, in_path: list[str]) -> Schema:
         content: Schema = {"schema": self._takes if not in_path else self._rest(in_path)}
         if self._op.name in EXAMPLES:
-            content["example"] = EXAMPLES[self._op.name]
+            content["example"] = dict(EXAMPLES[self._op.name])
         is_required = any(
             field.is_required() for name, field in self._op.takes.model_fields.items() if name not in in_path
         )

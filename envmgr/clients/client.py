@@ -92,8 +92,8 @@ class Client(Operations):
             pause_s, left = pause_s * 2, left - 1
 
     def _stream(self, method: str, path: str, asked: Mapping[str, object]) -> Generator[Any, None, None]:
-        reply = self._send(method, path, asked, timeout_s=self._timeout_s)
-        reply.connection.sock.settimeout(None)  # a quiet log may have nothing to say for hours
+        # A quiet log may have nothing to say for hours.
+        reply = self._send(method, path, asked, timeout_s=self._timeout_s, is_patient=True)
         try:
             while line := reply.response.readline():
                 item = json.loads(line)
@@ -103,14 +103,24 @@ class Client(Operations):
         finally:
             reply.close()
 
-    def _send(self, method: str, path: str, asked: Mapping[str, object], *, timeout_s: float) -> Reply:
+    def _send(
+        self,
+        method: str,
+        path: str,
+        asked: Mapping[str, object],
+        *,
+        timeout_s: float,
+        is_patient: bool = False,
+    ) -> Reply:
         """Raises what the daemon answers as a problem; Unavailable when no answer comes."""
         path, body = _request(method, path, asked)
         headers = {"Accept": "application/json"}
         headers |= {"X-API-Key": self._key} if self._key else {}
         headers |= {"Content-Type": "application/json"} if body is not None else {}
         try:
-            reply = self._wire.send(method, path, body, headers=headers, timeout_s=timeout_s)
+            reply = self._wire.send(
+                method, path, body, headers=headers, timeout_s=timeout_s, is_patient=is_patient
+            )
             if reply.status < 400:
                 return reply
             problem = self._wire.done(reply)

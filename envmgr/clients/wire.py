@@ -66,9 +66,16 @@ class Wire:
         return "" if self._path else self._url.path.rstrip("/")
 
     def send(
-        self, method: str, path: str, body: bytes | None, *, headers: Mapping[str, str], timeout_s: float
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        *,
+        headers: Mapping[str, str],
+        timeout_s: float,
+        is_patient: bool = False,
     ) -> Reply:
-        """Send a request and wait for the head of its answer. Raises OSError or HTTPException."""
+        """Send a request and wait for the head of its answer, if patient for ever. Raises OSError or HTTPException."""
         connection = self._take() or self._new(timeout_s)
         try:
             if connection.sock is None:
@@ -76,6 +83,8 @@ class Wire:
                 connection.connect()
             connection.sock.settimeout(timeout_s)
             connection.request(method, self.prefix + path, body=body, headers=dict(headers))
+            if is_patient:
+                connection.sock.settimeout(None)
             return Reply(connection, connection.getresponse())
         except BaseException:
             connection.close()

@@ -191,6 +191,7 @@ def test_the_python_client_calls_reads_streams_and_raises_at_both_doors(
 ) -> None:
     with Client(getattr(served, door), key=key) as client:
         lock = client.acquire_lock(targets=[f"db:{door}"], repo=str(served.here.repo), reason="a test")
+        client.submit_work(description="so that something happens", repo=str(served.here.repo))
         events = client.events(follow=True)
         first = next(events)
         events.close()

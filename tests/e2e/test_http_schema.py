@@ -48,12 +48,13 @@ def key(served: Api) -> str:
 def ask(case: Any, served: Api, key: str) -> Response:
     """Send it; about a repository that is there, unless the case names another one."""
     name = case.operation.definition.raw["operationId"].partition("--")[0]
-    part = case.body if isinstance(case.body, dict) else case.query
-    if isinstance(part, dict):
-        for endless in _ENDLESS:
-            part.pop(endless, None)
-        if "repo" in REGISTRY[name].takes.model_fields and not part.get("repo"):
-            part["repo"] = str(served.here.repo)
+    in_body = isinstance(case.body, dict)
+    asked = case.body if in_body else case.query
+    if isinstance(asked, dict):
+        asked = {key: value for key, value in asked.items() if key not in _ENDLESS}
+        if "repo" in REGISTRY[name].takes.model_fields and not asked.get("repo"):
+            asked["repo"] = str(served.here.repo)
+        setattr(case, "body" if in_body else "query", asked)
     words = case.as_transport_kwargs(base_url=served.url)
     words["headers"]["X-API-Key"] = key
     return Response.from_requests(requests.request(**words, timeout=_DEADLINE_S), verify=False)
