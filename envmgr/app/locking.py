@@ -192,7 +192,7 @@ async def why(ask: WhyLock, app: App) -> LockWhy:
     mode = "" if ask.mode == "write" else f" --mode {ask.mode}"
     return LockWhy(
         target=target,
-        is_free=not [one for one in conflicts if "intent" not in (one.mode, ask.mode)],
+        is_free=not conflicts,
         locks=[says.lock(grant) for grant in near if _touch(grant.target, (target,))],
         waiting=[w for w in _waiting(app, who.repo) if any(_touch(one, (target,)) for one in w.targets)],
         conflicts=conflicts,

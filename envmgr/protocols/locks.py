@@ -15,8 +15,8 @@ class LockRows(Protocol):
     def around(self, repo: str, where: Around) -> Sequence[Grant]:
         """All grants of a repository that stand at these places of the index, oldest first; lapsed ones too."""
 
-    def add(self, grant: Grant) -> int:
-        """Write it down (its `token` is ignored); returns its token, which is higher than any before it."""
+    def add(self, grant: Grant) -> Grant:
+        """Write it down (its `token` is ignored); returned is the same with its token, which is higher than any before it."""
 
     def save(self, grant: Grant) -> None:
         """Replace mode, sessions, reason, task and times of the one with this token."""

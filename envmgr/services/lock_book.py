@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from envmgr.core.derived_keys import Rule, derived
@@ -17,6 +17,9 @@ from envmgr.services.line import Line
 
 ITSELF = "-"
 """In `Grant.via`: it was asked for itself. In `Grant.sessions`: by a session that did not say which it is."""
+
+
+_BY_ITSELF = frozenset({ITSELF})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,14 +124,14 @@ class LockBook:
         return next((grant for grant in mine if self.stands(grant)), None)
 
     def look(self, tx: Transaction, asked: LockRequest) -> list[Conflict]:
-        """What would keep the targets from being granted, and what warns; changes nothing."""
+        """What would keep the targets from being granted now, those who wait not counted; changes nothing."""
         found: list[Conflict] = []
         who = asked.principal
         for target in self.wanted(asked):
             near = self.near(tx, asked.repo, target)
             seen = judge(target, asked.mode, near, holder=who.id, family=family(who))
             if seen.own is None or not covers(seen.own.mode, asked.mode):
-                found += [*seen.conflicts, *seen.warnings]
+                found += seen.conflicts
         return found
 
     def would_meet(self, tx: Transaction, grant: Grant, to: Principal, *, moving: Collection[int]) -> bool:
@@ -153,15 +156,19 @@ class LockBook:
 
     def wanted(self, asked: LockRequest) -> dict[str, frozenset[str]]:
         """All targets, those that follow from rules last, with what brings each; see `Grant.via`."""
-        brought = {target: {ITSELF} for target in asked.targets}
+        brought = dict.fromkeys(asked.targets, _BY_ITSELF)
         for target in asked.targets:
             for key in self.keys(asked.repo, target):
-                brought.setdefault(key, set()).add(target)
-        return {target: frozenset(via) for target, via in brought.items()}
+                brought[key] = brought.get(key, frozenset()) | {target}
+        return brought
 
-    def wish(self, asked: LockRequest) -> Wish:
-        """The same as others see it who want something, too."""
+    def wish(self, asked: LockRequest, targets: Iterable[str]) -> Wish:
+        """The same as others see it who want something, too.
+
+        Args:
+            targets: All that are wanted.
+        """
         return Wish(
-            number=0, repo=asked.repo, targets=tuple(self.wanted(asked)), mode=asked.mode, priority=asked.priority,
+            number=0, repo=asked.repo, targets=tuple(targets), mode=asked.mode, priority=asked.priority,
             holder=asked.principal.id, name=asked.principal.name, family=family(asked.principal), reason=asked.reason,
         )  # fmt: skip

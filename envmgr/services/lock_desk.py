@@ -206,7 +206,7 @@ class LockDesk:
         return await self._ground.write(change)
 
     async def in_the_way(self, principal: Principal, repo: str, target: str, mode: Mode) -> list[Conflict]:
-        """What would keep the target from being granted now, or only warns; changes nothing."""
+        """What would keep the target from being granted now; changes nothing."""
         asked = LockRequest(principal=principal, repo=repo, targets=(target,), mode=mode)
         return await self._ground.read(lambda tx: self._locks.look(tx, asked))
 

@@ -6,7 +6,7 @@ They run in the store's writer thread, one after the other: what one of them see
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -49,7 +49,8 @@ class Locks(LockBook):
         Args:
             waiter: Keeps a place in the line when they cannot be had now.
         """
-        wish = waiter.wish if waiter else self.wish(asked)
+        wanted = self.wanted(asked)
+        wish = waiter.wish if waiter else self.wish(asked, wanted)
         looked = {target: self._look(tx, tell, wish, target) for target in wish.targets}
         lacking = tuple(target for target, found in looked.items() if not _has(found, asked.mode))
         conflicts = [conflict for target in lacking for conflict in looked[target].conflicts]
@@ -60,7 +61,7 @@ class Locks(LockBook):
             conflicts += [queued_before(part, one) for one in graph.bars(part)]
         if not conflicts:
             self.line.leave(wish.number)
-            return self._grant(tx, asked, looked)
+            return self._grant(tx, asked, looked, wanted)
         warnings = tuple(warning for found in looked.values() for warning in found.warnings)
         refused = Answer(outcome=Outcome.CONFLICT, conflicts=tuple(conflicts), warnings=warnings)
         if waiter is None:
@@ -69,7 +70,7 @@ class Locks(LockBook):
 
     def waiter(self, asked: LockRequest) -> Waiter:
         """To be passed to `take`; whoever makes it takes it out of the line in the end, whatever happens."""
-        return self.line.waiter(self.wish(asked))
+        return self.line.waiter(self.wish(asked, self.wanted(asked)))
 
     def give_back(
         self, tx: Transaction, tell: Tell, *, repo: str, holder: str, targets: Iterable[str]
@@ -139,7 +140,7 @@ class Locks(LockBook):
             grant, holder=to.id, name=to.name, life=self._life(to.agent), task="",
             sessions=frozenset({to.session or ITSELF}), expires_at=self.ground.steady() + grant.ttl_s,
         )  # fmt: skip
-        moved = replace(moved, token=tx.locks.add(moved))
+        moved = tx.locks.add(moved)
         tell(transferred(grant, to.name))
         self._tell_free(tell, grant.repo, grant.target, grant.holder)  # to the new holder it is
         if to.agent:
@@ -182,8 +183,14 @@ class Locks(LockBook):
             tell(waiting(wish, (conflict.grant.name for conflict in refused.conflicts)))
         return replace(refused, outcome=Outcome.QUEUED, position=self.line.position(wish))
 
-    def _grant(self, tx: Transaction, asked: LockRequest, looked: dict[str, Judgement]) -> Answer:
-        grants, refreshed, wanted = [], set(), self.wanted(asked)
+    def _grant(
+        self,
+        tx: Transaction,
+        asked: LockRequest,
+        looked: Mapping[str, Judgement],
+        wanted: Mapping[str, frozenset[str]],
+    ) -> Answer:
+        grants, refreshed = [], set()
         life = self._life(asked.principal.agent)
         for target, found in looked.items():
             own, via = found.own, wanted.get(target, frozenset({ITSELF}))
@@ -231,7 +238,7 @@ class Locks(LockBook):
             via=via, reason=asked.reason, task=asked.task, ttl_s=ttl_s, since_at=self.ground.now(),
             expires_at=self.ground.steady() + ttl_s,
         )  # fmt: skip
-        return replace(grant, token=tx.locks.add(grant))
+        return tx.locks.add(grant)
 
     def _tell_free(self, tell: Tell, repo: str, target: str, holder: str) -> None:
         """An event only if somebody waits: what everybody did is in the audit trail."""

@@ -33,14 +33,19 @@ class SqliteLockRows:
         given = (repo, *where.stems, repo, where.low, where.high)
         return _grants(self._execute(_around(len(where.stems)), given))
 
-    def add(self, grant: Grant) -> int:
+    def add(self, grant: Grant) -> Grant:
         row = (
             grant.repo, grant.stem, grant.target, grant.mode, grant.holder, grant.name, grant.life,
             _joined(grant.sessions), _joined(grant.via), grant.reason, grant.task, grant.ttl_s, grant.since_at, grant.expires_at,
         )  # fmt: skip
         token = self._execute(_ADD, row).lastrowid
         assert token is not None, "a row was just inserted"
-        return token
+        # `dataclasses.replace` takes three times as long, which is a tenth of the whole.
+        return Grant(
+            token=token, repo=grant.repo, stem=grant.stem, target=grant.target, mode=grant.mode, holder=grant.holder,
+            name=grant.name, life=grant.life, sessions=grant.sessions, via=grant.via, reason=grant.reason, task=grant.task,
+            ttl_s=grant.ttl_s, since_at=grant.since_at, expires_at=grant.expires_at,
+        )  # fmt: skip
 
     def save(self, grant: Grant) -> None:
         row = (
@@ -112,7 +117,7 @@ def _grant(row: Row) -> Grant:
 
 
 def _joined(words: frozenset[str]) -> str:
-    return "\n".join(sorted(words))
+    return next(iter(words)) if len(words) == 1 else "\n".join(sorted(words))
 
 
 def _split(text: str) -> frozenset[str]:
