@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from anyio.abc import TaskGroup
 
@@ -26,9 +28,12 @@ from envmgr.services.keys import Keys
 from envmgr.services.lock_desk import LockDesk
 from envmgr.services.lock_keeping import LockKeeping
 from envmgr.services.locks import Locks
+from envmgr.services.meaning import Meaning, NoMeaning
 from envmgr.services.memory import MemoryRules, Recollection
 from envmgr.services.session_parts import SessionRules
 from envmgr.services.sessions import Presence
+
+log = logging.getLogger(__name__)
 
 
 async def coordination(supervisor: Supervisor, settings: Settings) -> Coordination:
@@ -68,9 +73,21 @@ async def coordination(supervisor: Supervisor, settings: Settings) -> Coordinati
 
 
 def _memory(ground: Ground, settings: Settings) -> Recollection:
-    said = settings.memory
-    rules = MemoryRules(dedup_window_s=said.dedup_window_s, half_life_s=said.half_life_days * DAY_S)
-    return Recollection(ground=ground, rules=rules)
+    rules = MemoryRules(
+        dedup_window_s=settings.memory.dedup_window_s, half_life_s=settings.memory.half_life_days * DAY_S
+    )
+    return Recollection(ground=ground, rules=rules, meaning=_meaning(settings.memory.model))
+
+
+def _meaning(model: Path | None) -> Meaning:
+    if model is None:
+        return NoMeaning()
+    try:
+        from envmgr.drivers.sentences import Sentences  # needs numpy, an extra that most do without
+    except ImportError:
+        log.warning("the setting memory.model is of no use without numpy: pip install 'envmgr[vectors]'")
+        return NoMeaning()
+    return Sentences(model.expanduser())
 
 
 def _locks(ground: Ground, supervisor: Supervisor, settings: Settings) -> Locks:
