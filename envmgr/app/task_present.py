@@ -15,6 +15,13 @@ from envmgr.services.queue.queue import Answer
 from envmgr.services.queue.submitting import Submitted
 
 _TOLD = 100
+_HINTS = {
+    "stale_lease": "the lease has ended and the task may be somebody else's; write a handoff with what you have",
+    "task_not_claimed_by_agent": "you do not have this task; claim one with `task claim`",
+    "already_completed": "it is over already",
+    "task_cancelled": "it was called off: stop, and leave your work on its branch",
+    "over_budget": "the budget is used up: stop; a person decides how it goes on",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +100,7 @@ def report_view(answer: Answer, clock: Clock) -> views.ReportView:
         task_id=task.name,
         status=task.status.value,
         reason=reason,
-        hint=views.refused(reason),
+        hint=_HINTS.get(reason, ""),
         must_stop=bool(reason),
         over=list(answer.over),
         lease_expires_at=clock.date(task.lease_until) if is_leased else "",

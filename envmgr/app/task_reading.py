@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from envmgr.app import task_text
 from envmgr.app import task_views as views
 from envmgr.app.caller import caller
 from envmgr.app.context import App
@@ -22,7 +23,7 @@ _SUMMARY = 120
     "task.get",
     route="GET /api/v1/tasks/{task_id}",
     gives=views.TaskView,
-    text=views.shown,
+    text=task_text.shown,
     command="task show",
     scope=Scope.WORK,
     tool="get_task",
@@ -38,7 +39,7 @@ async def get(ask: AskTask, app: App) -> views.TaskView:
     "task.list",
     route="GET /api/v1/tasks",
     gives=views.TaskList,
-    text=views.listed,
+    text=task_text.listed,
     command="task ls",
     scope=Scope.WORK,
     tool="list_tasks",
@@ -68,7 +69,7 @@ async def list_(ask: AskTasks, app: App) -> views.TaskList:
     "task.why",
     route="GET /api/v1/tasks/{task_id}/why",
     gives=views.WhyTaskView,
-    text=views.why,
+    text=task_text.why,
     command="task why",
     scope=Scope.WORK,
     tool="why_task",
@@ -96,7 +97,7 @@ async def why(ask: AskWhy, app: App) -> views.WhyTaskView:
     "task.graph",
     route="GET /api/v1/graph/tasks",
     gives=views.GraphView,
-    text=views.graph,
+    text=task_text.graph,
     command="task graph",
     scope=Scope.WORK,
     tool="task_graph",

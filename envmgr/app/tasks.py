@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from envmgr.app import moments
+from envmgr.app import moments, task_text
 from envmgr.app import task_views as views
 from envmgr.app.caller import caller
 from envmgr.app.context import App
@@ -44,7 +44,7 @@ def refusal_status(result: views.ReportView | views.ClaimView) -> int:
     "task.submit",
     route="POST /api/v1/tasks",
     gives=views.SubmittedView,
-    text=views.submitted,
+    text=task_text.submitted,
     touch=Touch.WRITE,
     command="task add",
     scope=Scope.WORK,
@@ -70,7 +70,7 @@ async def submit(ask: AskSubmit, app: App) -> views.SubmittedView:
     "task.batch",
     route="POST /api/v1/tasks/batch",
     gives=views.BatchView,
-    text=views.batch,
+    text=task_text.batch,
     touch=Touch.WRITE,
     scope=Scope.WORK,
     tool="submit_batch",
@@ -93,7 +93,7 @@ async def batch(ask: AskBatch, app: App) -> views.BatchView:
     "task.claim",
     route="POST /api/v1/tasks/claim",
     gives=views.ClaimView,
-    text=views.claimed,
+    text=task_text.claimed,
     touch=Touch.WRITE,
     command="task claim",
     status=refusal_status,
@@ -119,7 +119,7 @@ async def claim(ask: AskClaim, app: App) -> views.ClaimView:
     "task.heartbeat",
     route="POST /api/v1/tasks/{task_id}/heartbeat",
     gives=views.ReportView,
-    text=views.report,
+    text=task_text.report,
     touch=Touch.WRITE,
     command="task heartbeat",
     status=refusal_status,
@@ -140,7 +140,7 @@ async def heartbeat(ask: AskHeartbeat, app: App) -> views.ReportView:
     "task.complete",
     route="POST /api/v1/tasks/{task_id}/complete",
     gives=views.ReportView,
-    text=views.report,
+    text=task_text.report,
     touch=Touch.WRITE,
     command="task complete",
     status=refusal_status,
@@ -172,7 +172,7 @@ async def complete(ask: AskComplete, app: App) -> views.ReportView:
     "task.fail",
     route="POST /api/v1/tasks/{task_id}/fail",
     gives=views.ReportView,
-    text=views.report,
+    text=task_text.report,
     touch=Touch.WRITE,
     command="task fail",
     status=refusal_status,
@@ -199,7 +199,7 @@ async def fail(ask: AskFail, app: App) -> views.ReportView:
     "task.cancel",
     route="POST /api/v1/tasks/{task_id}/cancel",
     gives=views.ReportView,
-    text=views.report,
+    text=task_text.report,
     touch=Touch.WRITE,
     command="task cancel",
     status=refusal_status,
@@ -215,7 +215,7 @@ async def cancel(ask: AskCancel, app: App) -> views.ReportView:
     "task.retry",
     route="POST /api/v1/tasks/{task_id}/retry",
     gives=views.ReportView,
-    text=views.report,
+    text=task_text.report,
     touch=Touch.WRITE,
     command="task retry",
     status=refusal_status,

@@ -45,6 +45,9 @@ class Tasks(Protocol):
     def save(self, task: Task) -> None:
         """Write what changes of a task: all but repository, type, priority and when it was submitted."""
 
+    def next(self, repo: str, *, capabilities: Collection[str], types: Collection[str]) -> Task | None:
+        """The first of `ready`, in one statement."""
+
     def ready(
         self,
         repo: str,

@@ -31,10 +31,21 @@ INSERT INTO task (repo, lane, type, priority, status, unmet, rank, run_at, due_a
                   dependents, has_locks, submitted_at, submitted_by)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
-_LANES = """
-SELECT id FROM task_lane l WHERE repo = ?
-AND NOT EXISTS (SELECT 1 FROM json_each(l.capabilities) WHERE value NOT IN (SELECT value FROM json_each(?)))
+_FITTING = """
+FROM task_lane l WHERE l.repo = ?1
+AND (?3 = '[]' OR l.type IN (SELECT value FROM json_each(?3)))
+AND (l.capabilities = '[]' OR NOT EXISTS (
+    SELECT 1 FROM json_each(l.capabilities) WHERE value NOT IN (SELECT value FROM json_each(?2))
+))
 """
+_LANES = f"SELECT l.id {_FITTING}"
+# The head of each fitting lane, and the best of them; the cost does not depend on how many tasks there are.
+_NEXT = f"""
+SELECT {_COLUMNS} FROM (
+    SELECT (SELECT h.id FROM task h WHERE h.lane = l.id AND h.status = 'ready' ORDER BY h.rank, h.id LIMIT 1) AS head
+    {_FITTING}
+) JOIN task t ON t.id = head ORDER BY t.rank, t.id LIMIT 1
+"""  # noqa: S608 - names of columns
 _HEAD = f"{_TASK} WHERE t.lane = ? AND t.status = 'ready' AND (t.rank, t.id) > (?, ?) ORDER BY t.rank, t.id"
 _FIRST = (float("-inf"), 0)
 _PARENTS = f"""
@@ -62,6 +73,7 @@ _PRUNE = (
     "DELETE FROM task_link WHERE child = ?",
     "DELETE FROM task_link WHERE parent = ?",
 )
+_EMPTY_LANES = "DELETE FROM task_lane WHERE id NOT IN (SELECT DISTINCT lane FROM task)"
 
 # Any: rows come from SQLite.
 Row = tuple[Any, ...]
@@ -113,6 +125,10 @@ class TaskRows:
     def save(self, task: Task) -> None:
         self._execute(_SAVE, (*(getattr(task, name) for name in _SAVED), task.id))
 
+    def next(self, repo: str, *, capabilities: Collection[str], types: Collection[str]) -> Task | None:
+        row = self._execute(_NEXT, _wanted(repo, capabilities, types)).fetchone()
+        return _task(row) if row else None
+
     def ready(
         self,
         repo: str,
@@ -121,11 +137,7 @@ class TaskRows:
         types: Collection[str],
         after: tuple[float, int] | None = None,
     ) -> Iterator[Task]:
-        question, values = _LANES, [repo, write_json(sorted(capabilities))]
-        if types:
-            question += f" AND type IN ({_marks(types)})"
-            values += types
-        lanes = [lane for (lane,) in self._execute(question, values)]
+        lanes = [lane for (lane,) in self._execute(_LANES, _wanted(repo, capabilities, types))]
         heads = (map(_task, self._execute(_HEAD, (lane, *(after or _FIRST)))) for lane in lanes)
         return heapq.merge(*heads, key=lambda task: (task.rank, task.id))
 
@@ -255,14 +267,16 @@ class TaskRows:
         old = [(task,) for (task,) in self._execute(_PRUNED, (before_at, limit))]
         for statement in _PRUNE:
             self._executemany(statement, old)
+        if 0 < len(old) < limit:
+            self._execute(_EMPTY_LANES)
         return len(old)
 
     def _tasks(self, where: str, values: Sequence[object]) -> Sequence[Task]:
         return [_task(row) for row in self._execute(f"{_TASK} {where}", values)]
 
 
-def _marks(values: Collection[object]) -> str:
-    return ", ".join("?" * len(values))
+def _wanted(repo: str, capabilities: Collection[str], types: Collection[str]) -> tuple[str, str, str]:
+    return repo, write_json(sorted(capabilities)), write_json(sorted(types))
 
 
 def _task(row: Row) -> Task:

@@ -65,21 +65,35 @@ class Claims:
             after: Rank and number of the last one that was tried.
         """
         self.catch_up(tx, tell, now=now)
+        if after is None:
+            first = tx.tasks.next(repo, capabilities=capabilities, types=types)
+            if first is None:
+                return Nothing()
+            if isinstance(found := self._give(tx, tell, first, who=who, now=now), Claimed):
+                return found
+        # Its locks are taken: on to whoever stands behind it.
         waits: list[Obstacle] = []
-        found = tx.tasks.ready(repo, capabilities=capabilities, types=types, after=after)
-        for tries, task in enumerate(found, 1):
-            spec = tx.tasks.spec(task.id)
-            blocked = (
-                self._footing.locks.take(tx, tell, task=task, spec=spec, holder=who) if task.has_locks else ()
-            )
-            if not blocked:
-                given = self._lease(tx, task, spec, who=who, now=now)
-                tell(_claimed(given, who))
-                return Claimed(task=given, spec=spec)
-            waits += blocked
+        line = tx.tasks.ready(repo, capabilities=capabilities, types=types, after=after)
+        for tries, task in enumerate(line, 1):
+            found = self._give(tx, tell, task, who=who, now=now)
+            if isinstance(found, Claimed):
+                return found
+            waits += found.lock_waits
             if tries == _TRIES:
                 return Nothing(lock_waits=tuple(dict.fromkeys(waits)), after=(task.rank, task.id))
         return Nothing(lock_waits=tuple(dict.fromkeys(waits)))
+
+    def _give(
+        self, tx: Transaction, tell: Tell, task: Task, *, who: Principal, now: float
+    ) -> Claimed | Nothing:
+        spec = tx.tasks.spec(task.id)
+        if task.has_locks:
+            blocked = self._footing.locks.take(tx, tell, task=task, spec=spec, holder=who)
+            if blocked:
+                return Nothing(lock_waits=tuple(blocked))
+        given = self._lease(tx, task, spec, who=who, now=now)
+        tell(_claimed(given, who))
+        return Claimed(task=given, spec=spec)
 
     def _lease(self, tx: Transaction, task: Task, spec: TaskSpec, *, who: Principal, now: float) -> Task:
         attempt = Attempt(
