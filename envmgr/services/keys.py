@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from envmgr.errors import Conflict, Denied, NotFound, UsageError
@@ -118,10 +118,14 @@ class Keys:
         """Make a key for a program.
 
         Raises:
-            UsageError: There is no such scope.
+            UsageError: There is no such scope, or none is named.
             Denied: `by` lacks a scope that the key would have.
             Conflict: A good key has that name: whoever acts is known by it.
         """
+        if not scopes:
+            raise UsageError(
+                "a key must be good for something", hint=f"There are {', '.join(sorted(_SCOPES))}."
+            )
         _check(scopes)
         if lacking := [scope for scope in sorted(scopes) if not by.may(scope)]:
             raise Denied(
@@ -181,7 +185,7 @@ def hashed(clear: str) -> str:
     return hashlib.sha256(clear.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _check(scopes: Iterable[str]) -> None:
+def _check(scopes: Collection[str]) -> None:
     if unknown := sorted(set(scopes) - _SCOPES):
         raise UsageError(f"there is no scope {unknown[0]!r}", hint=f"There are {', '.join(sorted(_SCOPES))}.")
 

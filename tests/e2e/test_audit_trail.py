@@ -165,6 +165,7 @@ def test_the_command_lines_of_the_trail(here: Host, tmp_path: Path) -> None:
     assert here.run("audit", "--prove", "100000").code == 4
     assert json.loads(exported[0])["seq"] == 1
     assert here.run("audit", "--last", "yesterday").code == 2
+    assert here.ok("maintain", "audit", "keys").out.count("\n") == 3
     script = subprocess.run(
         [ROOT / "scripts" / "audit-logs.sh", "--last", "1h", "--operation", "agent.why"],
         env=here.environment(),
