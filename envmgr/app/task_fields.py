@@ -11,6 +11,7 @@ from envmgr.app.shapes import Ask, argument, option, supplied
 
 _RESULT_BYTES = 64 * 1024
 _INPUT_BYTES = 256 * 1024
+_DEPTH = 64
 Form = Literal["tree", "dot"]
 StatusWord = Literal[
     "blocked", "scheduled", "ready", "claimed", "running", "verifying", "paused", "done", "failed", "cancelled", "dead"
@@ -30,20 +31,35 @@ def _json(value: object) -> object:
         return value
     try:
         return json.loads(value) if value.strip() else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ValueError("it is not JSON") from None
 
 
 def _at_most(most_bytes: int) -> AfterValidator:
     def check(value: Any) -> Any:  # Any: JSON
-        text = json.dumps(value)
-        if len(text) > most_bytes:
+        if _is_deep(value):
+            raise ValueError(f"it is nested more than {_DEPTH} levels deep")
+        # Neither lone surrogates nor NaN are JSON; both are told as errors of the value.
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        if len(text.encode()) > most_bytes:
             raise ValueError(f"it is longer than {most_bytes} bytes as JSON")
         if "\\u0000" in text:
             raise ValueError("a NUL byte cannot be part of it")
         return value
 
     return AfterValidator(check)
+
+
+def _is_deep(value: Any) -> bool:  # Any: JSON
+    left = [value]
+    for _ in range(_DEPTH):
+        left = [
+            inner
+            for outer in left
+            if isinstance(outer, (dict, list))
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    return bool(left)
 
 
 Word = Annotated[str, Field(max_length=200), AfterValidator(_no_nul)]
