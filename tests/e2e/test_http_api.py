@@ -42,14 +42,15 @@ def ask(served: Api, method: str, path: str, *, key: str = "", **more: Any) -> h
 # --- doors and keys ----------------------------------------------------------------------------------------------
 
 
-@proves("HTTP-001")
-def test_without_the_setting_there_is_no_door_but_the_socket() -> None:
+@proves("HTTP-001", "HTTP-011")
+def test_without_the_setting_there_is_no_door_but_the_socket_and_the_bridge_opens_none() -> None:
     with host() as here:
-        here.ok("daemon", "start")
-        (pid,) = {here.daemon_pid()}
+        before = here.run("bridge", "detect").out
+        assert not (here.state / "daemon.sock").exists()
         health = here.ok("daemon", "health", "--json").json
 
-        assert listening(pid) == []
+        assert before.startswith("COORDINATOR_AVAILABLE=false\n")
+        assert listening(here.daemon_pid()) == []
         assert [part["part"] for part in health["parts"] if not part["ok"]] == []
 
 
@@ -263,10 +264,3 @@ def test_without_a_coordinator_the_bridge_says_so_and_ends_well(served: Api, *, 
     assert (found.code, hook.code, odd.code) == (0, 0, 0)
     assert found.out.startswith("COORDINATOR_AVAILABLE=false\nCOORDINATION_TRANSPORT=none\nCAN_LOCK=false\n")
     assert hook.out.startswith("remember: skipped (")
-
-
-@proves("HTTP-011")
-def test_the_bridge_starts_no_daemon() -> None:
-    with host() as here:
-        assert "COORDINATOR_AVAILABLE=false" in here.run("bridge", "detect").out
-        assert not (here.state / "daemon.sock").exists()
