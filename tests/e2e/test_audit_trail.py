@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from envmgr.app.operations import Operation
 from tests.support.examples import EXAMPLES, Example, Scene
 from tests.support.faces import Http
 from tests.support.host import Host, host
+from tests.support.pages import blocks
 from tests.support.requirements import ROOT, proves
 from tests.support.survive import kill_daemon
 from tests.support.wait import eventually
@@ -162,6 +164,11 @@ def test_the_command_lines_of_the_trail(here: Host, tmp_path: Path) -> None:
     assert public in here.ok("audit", "--verify").out
     assert "signed with the key that you gave" in here.ok("audit", "check", str(proof), "--key", public).out
     assert here.run("audit", "check", str(proof), "--key", "00" * 32).code == 1
+    (program,) = [block.text for block in blocks(ROOT / "docs/how-to/audit.md") if block.language == "python"]
+    alone = subprocess.run(
+        [sys.executable, "-I", "-c", program, proof], capture_output=True, text=True, check=True
+    )
+    assert alone.stdout == "row 1 was there\n"
     assert here.run("audit", "--prove", "100000").code == 4
     assert json.loads(exported[0])["seq"] == 1
     assert here.run("audit", "--last", "yesterday").code == 2

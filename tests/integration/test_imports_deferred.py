@@ -18,6 +18,7 @@ from tests.support.requirements import proves
 
 HEAVY = (
     "textual",
+    "cryptography",
     "docker",
     "libtmux",
     "mcp",
