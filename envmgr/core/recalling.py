@@ -19,7 +19,7 @@ _TAUGHT = 1.1
 _PINNED = 1.3
 _HERE = 1.25
 """For memories about the files that who asks is working on."""
-_LEAD_ROWS = 4000
+_LEAD_ROWS = 2500
 _MOST_OTHERS = 8
 
 

@@ -23,8 +23,8 @@ from envmgr.services.ground import Ground, Tell
 from envmgr.services.meaning import Meaning, NoMeaning
 from envmgr.services.recalled import Question, Recalled, answer, contradicts
 
-_LOOKED_AT = 200
-_RANKED = 80
+_LOOKED_AT = 150
+_RANKED = 50
 _ALIKE = 8
 
 
@@ -151,7 +151,9 @@ class Recollection:
     def _find(self, tx: Transaction, question: Question, vector: bytes) -> Recalled:
         now = self.ground.now()
         if question.text.strip():
-            scores = self._relevant(tx, question.text, question.which, limit=_LOOKED_AT, has_neighbours=True)
+            scores = self._relevant(
+                tx, question.text, question.which, limit=_LOOKED_AT, ranked=max(_RANKED, question.limit)
+            )
             memories = [m for m in tx.memories.many(scores).values() if _fits(m, question.which)]
             scores = self.meaning.reranked(
                 scores, tx.memories.vectors(scores, model=self.meaning.name), vector
@@ -170,16 +172,20 @@ class Recollection:
         return answer(tx, sorted(hits, key=lambda hit: (-hit.score, -hit.memory.id)), question, now)
 
     def _relevant(
-        self, tx: Transaction, text: str, which: MemoryFilter, *, limit: int, has_neighbours: bool = False
+        self, tx: Transaction, text: str, which: MemoryFilter, *, limit: int, ranked: int = 0
     ) -> Mapping[int, float]:
-        """The best by relevance alone."""
+        """The best by relevance alone.
+
+        Args:
+            ranked: So many, with what was remembered before and after them; 0: alone.
+        """
         terms = recalling.terms(tx.memories.frequencies(asked(text)))
         scores = dict(tx.memories.search(terms, which, limit=limit))
-        if has_neighbours:
-            best = sorted(scores, key=lambda n: -scores[n])[:_RANKED]
-            scores = recalling.with_neighbours(scores, tx.memories.neighbours(best))
-        kept = sorted(scores.items(), key=lambda one: -one[1])[:_RANKED]
-        return dict(kept)
+        if not ranked:
+            return scores
+        best = sorted(scores, key=lambda n: -scores[n])[:ranked]
+        found = recalling.with_neighbours(scores, tx.memories.neighbours(best))
+        return dict(sorted(found.items(), key=lambda one: -one[1])[:ranked])
 
     # --- the rest --------------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ _MEMORY = Codec(Memory)
 _COLUMNS = "id, used_at, superseded_by, memory"
 # Of summary, body (lessons and details), tags and paths.
 _RANK = "bm25(memory_text, 1.0, 0.5, 1.2, 1.5)"
-_MOST_ROWS = 4000
+_MOST_ROWS = 3000
 """Rows that one search ranks at most: the newest."""
 
 Execute = Callable[..., sqlite3.Cursor]
