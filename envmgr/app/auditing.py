@@ -39,7 +39,9 @@ class AuditFilter(Ask):
         validation_alias=AliasChoices("agent", "agent_id"),
     )
     operation: str = option(
-        "Name of an operation or its tool, or the beginning of several, such as `lock.`", default="", max_length=_NAME
+        "Name of an operation or its tool, or the beginning of several, such as `lock.`",
+        default="",
+        max_length=_NAME,
     )
     target: str = option("Part of what it was about", default="", max_length=1000)
     decision: str = option("allowed or denied", default="", max_length=_NAME)

@@ -51,8 +51,8 @@ async def test_the_row_of_a_call_is_in_the_transaction_of_its_change(tmp_path: P
         def change(tx: Transaction) -> int:
             _touch(tx)
             call = calls.current()
-            assert call is None, "contexts do not reach the writer thread"
-            mine.target, mine.result = "src/app.py", {"ok": True, "token": 7}
+            assert call is not None, "the call reaches the thread that writes"
+            call.target, call.result = "src/app.py", {"ok": True, "token": 7}
             return len(tx.audit.rows(after=0, limit=10))
 
         mine = _call(target="elsewhere")

@@ -59,7 +59,9 @@ def test_any_change_of_any_field_of_any_row_is_found(entries: list[Entry], data:
     at = data.draw(st.integers(0, len(rows) - 1))
     name = data.draw(st.sampled_from(Entry._fields))
     old = getattr(rows[at].entry, name)
-    new: Any = data.draw((_WORDS if isinstance(old, str) else st.integers(0, 2**53)).filter(lambda v: v != old))
+    new: Any = data.draw(
+        (_WORDS if isinstance(old, str) else st.integers(0, 2**53)).filter(lambda v: v != old)
+    )
     changed = rows[at]._replace(entry=rows[at].entry._replace(**{name: new}))
 
     assert not is_whole(changed)

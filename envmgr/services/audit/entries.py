@@ -15,6 +15,7 @@ _SHORT_CHARS = 512
 """Parameters up to this are looked at as one text first, and most are recorded as they are."""
 _TEXT_CHARS = 240
 """So much is kept of a prompt or another free text; the rest is known by its hash."""
+_LOOKED_AT_CHARS = 8192
 _MOST_CHARS = 4096
 _MOST_ITEMS = 50
 _NOTHING = "{}"
@@ -65,7 +66,14 @@ class Redaction:
         return any(one in plain or not one.isalnum() for one in list(self._known))
 
     def _word(self, value: str) -> str:
-        return _cut(masked(value.encode("utf-8", "replace").decode(), self._known))
+        return self._text(value.encode("utf-8", "replace").decode())
+
+    def _text(self, value: str) -> str:
+        """Of a very long text only the beginning is looked at: nothing else of it is kept."""
+        head = masked(value[:_LOOKED_AT_CHARS], self._known)
+        if len(head) <= _TEXT_CHARS:
+            return head
+        return f"{head[:_TEXT_CHARS]}... ({len(value)} characters, sha256 {_sha256(value)})"
 
     def _short(self, value: Mapping[str, object], plain: str) -> str:
         short = canonical(self._cleaned(value))
@@ -76,7 +84,7 @@ class Redaction:
     def _cleaned(self, value: object, *, is_secret: bool = False) -> object:
         match value:
             case str():
-                return MASK if is_secret and value else _cut(masked(value, self._known))
+                return MASK if is_secret and value else self._text(value)
             case Mapping():
                 return {
                     masked(str(name), self._known): self._cleaned(one, is_secret=is_secret_name(str(name)))
@@ -138,12 +146,6 @@ def answer(result: object) -> str:
     if getattr(result, "ok", True):
         return OK
     return str(getattr(result, "reason", "") or "not_ok")
-
-
-def _cut(text: str) -> str:
-    if len(text) <= _TEXT_CHARS:
-        return text
-    return f"{text[:_TEXT_CHARS]}... ({len(text)} characters, sha256 {_sha256(text)})"
 
 
 def _sha256(text: str) -> str:
