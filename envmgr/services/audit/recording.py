@@ -53,14 +53,14 @@ class AuditedStore:
 
     async def write(self, change: Callable[[Transaction], T]) -> T:
         call = calls.current()
-        if call is None or call.is_written:
+        if call is None:
             return await self._store.write(change)
         wrote: list[bool] = []
 
         def run(tx: Transaction) -> T:
             with calls.answering(call):  # the writer's thread knows of no call by itself
                 result = change(tx)
-            # Another change of the same call may have come first.
+            # An earlier change of the same call may have brought it.
             if not call.is_written:
                 call.outcome = OK if call.result.get("ok", True) else str(call.result.get("reason", "not_ok"))
                 tx.audit.append(entry(call, self._redaction, outcome=call.outcome))
