@@ -408,6 +408,18 @@ async def test_a_part_is_not_given_away_from_under_the_rest(smith: Locksmith) ->
     assert not (await smith.desk.transfer(ANN, REPO, ["src", "src/a.py"], to=BOB)).refused
 
 
+@proves("LOCK-018")
+async def test_who_waits_for_what_is_given_to_them_need_not_wait_any_more(smith: Locksmith) -> None:
+    await ask(smith, ANN, "a")
+    async with anyio.create_task_group() as group:
+        group.start_soon(lambda: ask(smith, BOB, "a", wait_s=20))
+        await in_line(smith, 1)
+
+        await smith.desk.transfer(ANN, REPO, ["a"], to=BOB)
+
+    assert await held(smith) == ["bob a"]
+
+
 @proves("LOCK-019")
 async def test_a_forced_release_tells_the_former_holder_and_fences_the_token(smith: Locksmith) -> None:
     (mine,) = (await ask(smith, ANN, "a")).grants
