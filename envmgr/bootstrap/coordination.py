@@ -111,7 +111,7 @@ def start(services: Coordination, supervisor: Supervisor, settings: Settings, *,
     """Begin what the services do by themselves; agents have been adopted."""
     services.audit.start(group)
     tasks.keep(group, "work queue", services.queue_keeper.run)
-    Leavings(supervisor, every_s=services.sessions.rules.every_s).start(group)
+    Leavings(supervisor, group, every_s=services.sessions.rules.every_s).start()
     SessionWatch(supervisor, services.sessions, every_s=services.sessions.rules.every_s).start(group)
     LockHolders(supervisor, LockKeeping(services.locks)).start(group)
     brief = partial(known, services)

@@ -18,11 +18,13 @@ from envmgr.core.masking import masked
 from envmgr.errors import EnvmgrError
 from envmgr.model.event import Event, NewEvent
 from envmgr.model.handoff import Handoff, HandoffKind, Talk, handoff_name
+from envmgr.model.principal import DAEMON
 from envmgr.protocols.store import Transaction
 from envmgr.protocols.workspaces import Worktree
 from envmgr.runtime import conversation, rendering, saving
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.secrecy import values_of
+from envmgr.services.calls import Call, answering
 
 log = logging.getLogger(__name__)
 
@@ -180,7 +182,9 @@ async def _store(inc: Incarnation, draft: Handoff, publish: Publish | None) -> N
             kind=new.kind, agent=new.agent, generation=new.generation, data=new.data, cause="", seq=seq, at=now
         )  # fmt: skip
 
-    event = await inc.systems.store.write(change)
+    params = {"agent": inc.name, "kind": draft.kind.value}
+    with answering(Call(principal=DAEMON, operation="handoff.leave", target=inc.name, params=params)):
+        event = await inc.systems.store.write(change)
     if publish is not None:
         publish([event])
 
