@@ -289,3 +289,12 @@ def test_a_screen_with_trouble_is_passed_on_in_its_own_words() -> None:
     report = ClaudeCodeAssistant().read_screen((SCREENS / "cannot_connect.txt").read_text(encoding="utf-8"))
 
     assert (report.activity, report.detail) == (None, "Unable to connect to Anthropic services")
+
+
+@proves("HAND-003")
+def test_a_compaction_is_told_before_it_happens_unless_it_is_a_subagents() -> None:
+    own = ClaudeCodeAssistant().understand("PreCompact", {"trigger": "auto"})
+    other = ClaudeCodeAssistant().understand("PreCompact", {"trigger": "auto", "agent_id": "s1"})
+
+    assert (own.compacts, own.activity) == (True, None)
+    assert not other.compacts
