@@ -6,12 +6,14 @@ import json
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from envmgr.clients.client import Client
 from tests.support.host import Host, host
 from tests.support.requirements import proves
 from tests.support.survive import kill_daemon
@@ -235,3 +237,32 @@ def _me(here: Host) -> str:
     holder = here.ok("lock", "acquire", "who-am-i", "--json").json["locks"][0]["holder"]
     here.ok("lock", "release", "who-am-i")
     return str(holder)
+
+
+@proves("LOCK-022")
+def test_sixty_four_clients_at_once_take_turns(here: Host) -> None:
+    address = f"unix:{here.state / 'daemon.sock'}"
+    with Client(address) as owner:
+        keys = [owner.key_create(name=f"program-{n}", scopes="locks")["key"] for n in range(64)]
+    inside: list[str] = []
+    most: list[int] = []
+
+    def work(key: str) -> int:
+        with Client(address, key=key) as client:
+            answer = client.acquire_lock(targets=["src/hot.py"], repo=str(here.repo), wait_s=50)
+            assert answer["status"] == "granted", answer
+            inside.append(key)
+            most.append(len(inside))
+            inside.remove(key)
+            client.release_lock(targets=["src/hot.py"], repo=str(here.repo))
+            return int(answer["locks"][0]["token"])
+
+    with ThreadPoolExecutor(64) as threads:
+        tokens = list(threads.map(work, keys))
+
+    assert len(set(tokens)) == 64
+    assert max(most) == 1
+    assert locks(here) == {}
+    with Client(address) as owner:
+        for n in range(64):
+            owner.key_revoke(key=f"program-{n}")
