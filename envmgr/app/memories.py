@@ -13,7 +13,7 @@ from envmgr.app.operations import Touch, operation
 from envmgr.app.repo_paths import inside
 from envmgr.app.shapes import Ask, argument, option, supplied
 from envmgr.app.spans import seconds
-from envmgr.errors import EnvmgrError
+from envmgr.errors import EnvmgrError, Invalid
 from envmgr.model.memory import Memory, MemoryFilter, Outcome, memory_name
 from envmgr.model.principal import Scope
 from envmgr.runtime.secrecy import values_of
@@ -25,6 +25,7 @@ Word = Annotated[str, StringConstraints(max_length=100, pattern=_NO_NUL)]
 Path = Annotated[str, StringConstraints(max_length=1000, pattern=_NO_NUL)]
 _OUTCOMES = {"success": Outcome.POSITIVE, "failure": Outcome.NEGATIVE}
 _SECRETS_S = 2.0
+_MOST_DETAILS = 20_000
 
 
 class Remember(Ask):
@@ -37,7 +38,7 @@ class Remember(Ask):
         "Such as discovery, decision, error, success, optimization", default="discovery", max_length=40,
         pattern=r"^[a-z][a-z0-9_.-]*$",
     )  # fmt: skip
-    details: str | dict[str, object] = option("More about it", default="", max_length=20_000)
+    details: str | dict[str, object] = option("More about it", default="", max_length=_MOST_DETAILS)
     outcome: Literal["", "positive", "negative", "neutral", "success", "failure"] = option(
         "positive, negative or neutral", default=""
     )
@@ -126,7 +127,7 @@ async def remember(ask: Remember, app: App) -> views.RememberedView:
         thread=thread,
         event_type=ask.event_type,
         summary=ask.summary,
-        details=ask.details if isinstance(ask.details, str) else views.plain(ask.details),
+        details=_details(ask.details),
         outcome=_OUTCOMES.get(ask.outcome) or Outcome(ask.outcome or Outcome.NEUTRAL),
         lessons=tuple(ask.lessons),
         tags=tuple(tag.strip().lower() for tag in ask.tags),
@@ -221,6 +222,17 @@ async def forget(ask: Forget, app: App) -> views.ForgottenView:
     who = await caller(app, ask.repo)
     gone = await app.coordinator.memory.forget(who.repo, ask.memory_id, by=who.principal)
     return views.ForgottenView(memory_id=memory_name(gone.id), summary=gone.summary)
+
+
+def _details(said: str | dict[str, object]) -> str:
+    """Raises Invalid when they are too long."""
+    text = said if isinstance(said, str) else views.plain(said)
+    if len(text) > _MOST_DETAILS:
+        raise Invalid(
+            f"details: {len(text)} characters",
+            hint=f"Keep them below {_MOST_DETAILS}; a path to more will do.",
+        )
+    return text
 
 
 async def _secrets(app: App, who: Caller) -> frozenset[str]:

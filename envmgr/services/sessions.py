@@ -42,9 +42,10 @@ class Presence:
     _told: dict[tuple[str, str], int] = field(default_factory=dict)
 
     async def load(self) -> None:
-        """Remember what sessions said they can do; once, before anything else."""
+        """Remember what sessions said they can do; once, before anything else. Nobody could call while no daemon ran."""
         stored = await self.ground.read(lambda tx: tx.sessions.all())
         self._abilities = {(one.principal, one.session): one.capabilities for one in stored}
+        self._seen = dict.fromkeys(self._abilities, self.ground.steady())
 
     def capabilities(self, principal: Principal) -> frozenset[str]:
         """What is known of what it can do: by its template, and by what its session has said."""

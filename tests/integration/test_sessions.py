@@ -237,3 +237,18 @@ async def test_a_heartbeat_tells_what_happened_once_what_others_do_and_whether_t
     assert any(f"task {task} was cancelled" in line for line in first.messages)
     assert first.must_stop == "the agent is to be stopped"
     assert second.messages == ()
+
+
+@proves("SESS-001")
+async def test_what_no_daemon_could_hear_is_held_against_nobody(presence: Presence, clock: Clock) -> None:
+    await presence.register(bot("one"))
+    clock.pass_by(5000)
+
+    later = Presence(
+        ground=presence.ground, locks=presence.locks, queue=presence.queue, rules=SessionRules(stale_s=900)
+    )
+    await later.load()
+
+    assert await later.end_silent() == []
+    clock.pass_by(901)
+    assert [one.session for one in await later.end_silent()] == ["one"]
