@@ -69,8 +69,15 @@ class Tasks(Protocol):
     def children(self, task: int, *, unmet_only: bool = False) -> Sequence[Task]:
         """Who waits for it (`unmet_only`: still), oldest first."""
 
-    def meet(self, parent: int) -> Sequence[Task]:
-        """Nobody needs to wait for it any more; returns those that did, with their `unmet` counted down, not yet saved."""
+    def meet(self, parent: int) -> Sequence[tuple[int, float | None]]:
+        """Nobody needs to wait for it any more.
+
+        Returns:
+            Number and `run_at` of the blocked ones that wait for nothing now; their status is as it was.
+        """
+
+    def wake(self, tasks: Collection[int]) -> None:
+        """Set the status of all of these to ready."""
 
     def due(self, now: float, *, limit: int) -> Sequence[Task]:
         """Scheduled ones whose moment has come."""

@@ -31,6 +31,8 @@ INSERT INTO task (repo, lane, type, priority, status, unmet, rank, run_at, due_a
                   dependents, has_locks, submitted_at, submitted_by)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
+_LANE = "SELECT id FROM task_lane WHERE repo = ? AND type = ? AND capabilities = ?"
+_NEW_LANE = "INSERT INTO task_lane (repo, type, capabilities) VALUES (?, ?, ?) RETURNING id"
 _FITTING = """
 FROM task_lane l WHERE l.repo = ?1
 AND (?3 = '[]' OR l.type IN (SELECT value FROM json_each(?3)))
@@ -55,6 +57,10 @@ _CHILDREN = f"""
 SELECT {_COLUMNS} FROM task_link l JOIN task t ON t.id = l.child
 WHERE l.parent = ? AND l.kind = 'blocks' AND (l.is_met = 0 OR ?) ORDER BY t.id
 """  # noqa: S608 - names of columns
+_CHILD = "(SELECT child FROM task_link WHERE parent = ? AND kind = 'blocks' AND is_met = 0)"
+_COUNT_DOWN = f"UPDATE task SET unmet = unmet - 1 WHERE id IN {_CHILD}"  # noqa: S608 - as above
+_FREED = f"SELECT id, run_at FROM task WHERE id IN {_CHILD} AND unmet = 0 AND status = 'blocked' ORDER BY id"  # noqa: S608
+_MET = "UPDATE task_link SET is_met = 1 WHERE parent = ? AND kind = 'blocks' AND is_met = 0"
 _WAITING = "t.status IN ('blocked', 'scheduled', 'ready')"
 _ANY_DUE = """
 SELECT EXISTS (SELECT 1 FROM task WHERE due_at <= ?1) OR EXISTS (SELECT 1 FROM task WHERE lease_until <= ?1)
@@ -102,11 +108,8 @@ class TaskRows:
 
     def _lane(self, repo: str, spec: TaskSpec) -> int:
         key = (repo, spec.type, write_json(sorted(set(spec.capabilities))))
-        find = "SELECT id FROM task_lane WHERE repo = ? AND type = ? AND capabilities = ?"
-        if row := self._execute(find, key).fetchone():
-            return int(row[0])
-        cursor = self._execute("INSERT INTO task_lane (repo, type, capabilities) VALUES (?, ?, ?)", key)
-        return int(cursor.lastrowid or 0)
+        row = self._execute(_LANE, key).fetchone() or self._execute(_NEW_LANE, key).fetchone()
+        return int(row[0])
 
     def link(self, links: Sequence[Link]) -> None:
         self._executemany(
@@ -152,14 +155,14 @@ class TaskRows:
     def children(self, task: int, *, unmet_only: bool = False) -> Sequence[Task]:
         return [_task(row) for row in self._execute(_CHILDREN, (task, not unmet_only))]
 
-    def meet(self, parent: int) -> Sequence[Task]:
-        waiting = self.children(parent, unmet_only=True)
-        if waiting:
-            self._execute(
-                "UPDATE task_link SET is_met = 1 WHERE kind = 'blocks' AND parent = ? AND is_met = 0",
-                (parent,),
-            )
-        return [replace(child, unmet=child.unmet - 1) for child in waiting]
+    def meet(self, parent: int) -> Sequence[tuple[int, float | None]]:
+        self._execute(_COUNT_DOWN, (parent,))
+        freed = self._execute(_FREED, (parent,)).fetchall()
+        self._execute(_MET, (parent,))
+        return freed
+
+    def wake(self, tasks: Collection[int]) -> None:
+        self._executemany("UPDATE task SET status = 'ready' WHERE id = ?", [(task,) for task in tasks])
 
     def due(self, now: float, *, limit: int) -> Sequence[Task]:
         return self._tasks("WHERE t.due_at <= ? ORDER BY t.due_at LIMIT ?", (now, limit))

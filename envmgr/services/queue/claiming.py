@@ -133,7 +133,8 @@ class Claims:
         ]
         for task in woken:
             tx.tasks.save(task)
-        announce_ready(tell, woken)
+        for repo in {task.repo: None for task in woken}:
+            announce_ready(tell, repo, [task.id for task in woken if task.repo == repo])
         return len(overdue) + len(late) + len(due)
 
     def _overdue(self, tx: Transaction, tell: Tell, task: Task, *, now: float) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from envmgr.core.queueing import Meaning, back_off_s, meaning, standing
 from envmgr.model.event import NewEvent
-from envmgr.model.task import LEASED, Dependents, Task, TaskStatus, Usage
+from envmgr.model.task import LEASED, Dependents, Task, TaskStatus, Usage, task_name
 from envmgr.protocols.store import Transaction
 from envmgr.services.ground import Tell
 from envmgr.services.queue.rules import Footing
 
+T = TypeVar("T")
 _TOLD_AT_ONCE = 100
 EXPIRED, ABANDONED, RETRIED = "expired", "abandoned", "retried"
 """Outcomes of attempts that are no status of a task."""
@@ -34,7 +36,11 @@ class Ending:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """The task as it is now, and those that its end changed."""
+    """The task as it is now, and those that its end changed.
+
+    Attributes:
+        ready: The first hundred of them; the events name all.
+    """
 
     task: Task
     ready: tuple[Task, ...] = ()
@@ -110,7 +116,7 @@ class Ends:
         tx.tasks.save(back)
         tell(_event("task.returned", back, reason=ending.outcome, failures=failures))
         if status is TaskStatus.READY:
-            announce_ready(tell, [back])
+            announce_ready(tell, back.repo, [back.id])
         return Ended(task=back)
 
     def put_back(self, tx: Transaction, tell: Tell, task: Task, *, now: float) -> Task:
@@ -124,7 +130,7 @@ class Ends:
         tx.tasks.save(again)
         tell(_event("task.retried", again))
         if again.status is TaskStatus.READY:
-            announce_ready(tell, [again])
+            announce_ready(tell, again.repo, [again.id])
         return again
 
     def _leave(self, tx: Transaction, tell: Tell, task: Task, ending: Ending, *, now: float) -> None:
@@ -143,15 +149,16 @@ class Ends:
             self._footing.locks.release(tx, tell, task)
 
     def _release(self, tx: Transaction, tell: Tell, parent: Task, *, now: float) -> tuple[Task, ...]:
+        """Many may wait for one task, so what all of them get alike is written at once."""
         ready = []
-        for child in tx.tasks.meet(parent.id):
-            if child.status is TaskStatus.BLOCKED:
-                child = self._stand(child, now=now)
-            tx.tasks.save(child)
-            if child.status is TaskStatus.READY:
-                ready.append(child)
-        announce_ready(tell, ready)
-        return tuple(ready)
+        for number, run_at in tx.tasks.meet(parent.id):
+            if standing(unmet=0, due_at=run_at, now=now) is TaskStatus.READY:
+                ready.append(number)
+            elif (child := tx.tasks.get(number)) is not None:
+                tx.tasks.save(self._stand(child, now=now))
+        tx.tasks.wake(ready)
+        announce_ready(tell, parent.repo, ready)
+        return tuple(child for number in ready[:_TOLD_AT_ONCE] if (child := tx.tasks.get(number)) is not None)
 
     def _stand(self, task: Task, *, now: float) -> Task:
         status = standing(unmet=task.unmet, due_at=task.run_at, now=now)
@@ -187,14 +194,15 @@ class Ends:
         )
 
 
-def announce_ready(tell: Tell, tasks: Sequence[Task]) -> None:
+def announce_ready(tell: Tell, repo: str, tasks: Sequence[int]) -> None:
     """They can be claimed now."""
     for part in _parts(tasks):
-        data = {"repo": part[0].repo, "tasks": [task.name for task in part]}
-        tell(NewEvent(kind="task.ready", data=data))
+        tell(
+            NewEvent(kind="task.ready", data={"repo": repo, "tasks": [task_name(number) for number in part]})
+        )
 
 
-def _parts(tasks: Sequence[Task]) -> list[Sequence[Task]]:
+def _parts(tasks: Sequence[T]) -> list[Sequence[T]]:
     return [tasks[start : start + _TOLD_AT_ONCE] for start in range(0, len(tasks), _TOLD_AT_ONCE)]
 
 
