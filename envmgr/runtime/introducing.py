@@ -54,22 +54,20 @@ async def _left(inc: Incarnation) -> Sequence[Handoff]:
 
 def _newest(tx: Transaction, inc: Incarnation) -> Sequence[Handoff]:
     since_at = inc.systems.now() - _OLDEST_S
-    for where in _places(inc):
-        found = [h for h in tx.handoffs.newest(repo=inc.spec.repo, limit=10, **where) if h.at >= since_at]
-        if found:
-            own = next((h for h in found if h.kind is HandoffKind.WRITTEN), None)
-            return [found[0]] if own in (None, found[0]) else [found[0], *([own] if own is not None else [])]
+    for agent, branch in _places(inc):
+        known = tx.handoffs.newest(repo=inc.spec.repo, agent=agent, branch=branch, limit=10)
+        if found := [handoff for handoff in known if handoff.at >= since_at]:
+            own = [handoff for handoff in found if handoff.kind is HandoffKind.WRITTEN]
+            return list(dict.fromkeys([found[0], *own[:1]]))
     return ()
 
 
-def _places(inc: Incarnation) -> Sequence[dict[str, str]]:
-    """Where to look, first to last."""
-    places = [{"agent": str(inc.id)}]
-    if inc.spec.origin is not None and inc.spec.origin.agent:
-        places.append({"agent": inc.spec.origin.agent})
+def _places(inc: Incarnation) -> Sequence[tuple[str, str]]:
+    """Agents and branches to look for, first to last."""
+    origin = inc.spec.origin.agent if inc.spec.origin is not None else ""
     # Its own branch is a new one; the one that it begins from may be another agent's.
-    base = inc.spec.workspace.base
-    return [*places, {"branch": base}] if base not in ("", "HEAD") else places
+    base = inc.spec.workspace.base if inc.spec.workspace.base != "HEAD" else ""
+    return [place for place in ((str(inc.id), ""), (origin, ""), ("", base)) if any(place)]
 
 
 def _text(handoff: Handoff) -> str:
