@@ -116,6 +116,7 @@ class Sampler:
         self._missing.pop(inc.tag, None)
         if not pane.dead:
             self._said.pop(inc.tag, None)
+            inc.pane_pid = inc.pane_pid or pane.pid  # another daemon began it
         for fact in await self._facts(actor, inc, pane):
             decision = await self._supervisor.apply(actor, fact)
             if isinstance(fact, AssistantExited) and fact.code != 0:

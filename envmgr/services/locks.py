@@ -210,6 +210,7 @@ class Locks(LockBook):
         ttl_s = asked.ttl_s or own.ttl_s
         # What somebody asked for beside the task does not end with it.
         task = own.task if own.task == asked.task else ""
+        life = own.life if life.endswith("/0") else life  # what is known of the run is not forgotten
         fresh = replace(
             own, ttl_s=ttl_s, expires_at=self.ground.steady() + ttl_s, life=life, sessions=own.sessions | {asked.session},
             via=own.via | via, reason=asked.reason or own.reason, task=task,
