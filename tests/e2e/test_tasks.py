@@ -120,6 +120,22 @@ def test_json_lines_come_from_stdin_and_lists_in_pages(here: Host) -> None:
     assert (len(page["tasks"]), len(rest["tasks"]), rest["next"]) == (200, 100, "")
 
 
+@proves("QUEUE-011")
+def test_the_convention_of_other_coordinators_calls_a_task_off(here: Host) -> None:
+    (name,) = _names(here.ok("task", "add", "Soon obsolete", "-t", "obsolete"))
+    token = here.ok("task", "claim", "--task-types", "obsolete", "--json").json["lease_token"]
+
+    off = here.ok(
+        "task", "complete", name, "--no-success", "--error-code", "cancelled_by_orchestrator", "-m", "revised", "--json"
+    ).json  # fmt: skip
+
+    assert off["status"] == "cancelled"
+    late = here.run("task", "complete", name, "--lease-token", str(token), "--json")
+    assert (late.code, late.json["reason"], late.json["must_stop"]) == (5, "task_cancelled", True)
+    shown = here.ok("task", "show", name, "--json").json
+    assert shown["error_message"] == "Cancelled by orchestrator: revised"
+
+
 @proves("QUEUE-012")
 def test_bad_input_is_refused_and_nothing_of_it_is_stored(here: Host) -> None:
     bomb = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
