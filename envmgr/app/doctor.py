@@ -23,6 +23,7 @@ from envmgr.model.observe import Absent, Present, Unknown
 from envmgr.runtime import tiers
 
 _LOW_DISK_BYTES = 2**30
+_ASSISTANTS = {"claude": "claude_code", "codex": "codex", "gemini": "gemini", "opencode": "opencode"}
 _OLDEST_TMUX = (3, 2)
 _OLDEST_GIT = (2, 36)
 
@@ -51,10 +52,9 @@ async def doctor(ask: Nothing, app: App) -> views.DoctorView:
 def _host_checks(app: App) -> Iterator[views.CheckView]:
     yield _tool("git", ("git", "--version"), _OLDEST_GIT, "Install git: apt-get install git")
     yield _tool("tmux", ("tmux", "-V"), _OLDEST_TMUX, "Install tmux: apt-get install tmux")
-    claude = shutil.which("claude")
-    yield views.CheckView(
-        check="claude", ok=True, found=claude or "not installed; only the claude_code assistant needs it"
-    )
+    for program, kind in _ASSISTANTS.items():
+        found = shutil.which(program) or f"not installed; only the {kind} assistant needs it"
+        yield views.CheckView(check=program, ok=True, found=found)
     yield views.CheckView(check="sqlite", ok=True, found=sqlite3.sqlite_version)
     yield _folder(app.state_dir)
     yield _socket_path(app.state_dir)
