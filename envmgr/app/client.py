@@ -112,7 +112,7 @@ def identity() -> dict[str, str]:
     key = os.environ.get(_KEY, "").strip()
     session = os.environ.get("ENVMGR_SESSION", "")
     named = {"X-Envmgr-Session": session} if session.isascii() and session.isprintable() and session else {}
-    return {"X-API-Key": key, **named} if key.isascii() and key.isprintable() and key else {}
+    return {"X-API-Key": key, **named} if key.isascii() and key.isprintable() and key else named
 
 
 def connect() -> socket.socket:

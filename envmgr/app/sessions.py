@@ -18,6 +18,7 @@ from envmgr.model.principal import Scope
 from envmgr.model.session import Session, SessionStatus
 from envmgr.protocols.store import Transaction
 from envmgr.services.session_parts import Beat
+from envmgr.services.sessions import UNNAMED
 
 _NO_NUL = r"^[^\x00]*$"
 Word = Annotated[str, StringConstraints(max_length=100, pattern=_NO_NUL)]
@@ -186,7 +187,9 @@ async def discover(ask: Discover, app: App) -> views.SessionList:
     return views.SessionList(
         agents=[
             views.session(
-                one, locks=held.get(one.principal, ()), tasks=tasks.get((one.principal, one.session), ())
+                one,
+                locks=held.get((one.principal, one.session), ()),
+                tasks=tasks.get((one.principal, one.session), ()),
             )
             for one in chosen
         ]
@@ -200,12 +203,13 @@ async def _whose(app: App, ask: Discover) -> Caller | None:
 
 def _held(
     tx: Transaction, app: App, repo: str
-) -> tuple[dict[str, list[str]], dict[tuple[str, str], list[str]]]:
-    """Locks by holder, and tasks by holder and session."""
-    locks: dict[str, list[str]] = {}
+) -> tuple[dict[tuple[str, str], list[str]], dict[tuple[str, str], list[str]]]:
+    """Locks and tasks, by holder and session."""
+    locks: dict[tuple[str, str], list[str]] = {}
     tasks: dict[tuple[str, str], list[str]] = {}
     for grant in app.coordinator.locks.held(tx, repo):
-        locks.setdefault(grant.holder, []).append(grant.target)
+        for session in grant.sessions:
+            locks.setdefault((grant.holder, "" if session == UNNAMED else session), []).append(grant.target)
     for task in tx.tasks.leased():
         tasks.setdefault((task.holder, task.session), []).append(task.name)
     return locks, tasks

@@ -94,7 +94,7 @@ class Door:
         if key is not None:
             return replace(self._owner_of(key), session=_session(request))
         if not self._is_tcp:
-            return self._owner
+            return replace(self._owner, session=_session(request))
         if is_open:
             return STRANGER
         raise Unauthenticated(
