@@ -241,7 +241,9 @@ async def _env(ask: Environment, app: App) -> views.EnvView:
     if not ask.reveal:
         return views.EnvView(name=actor.state.name, worktree=str(inc.path), env=public_env(inc))
     secrets = await inc.secrets(ask.environment)
-    full = rendering.assistant_env(inc, secrets, part="person")
+    # A command in there that calls envmgr means this installation.
+    here = {"ENVMGR_STATE_DIR": str(inc.layout.state_dir)}
+    full = rendering.assistant_env(inc, secrets, part="person") | here
     return views.EnvView(name=actor.state.name, worktree=str(inc.path), env=full)
 
 
