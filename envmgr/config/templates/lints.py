@@ -12,6 +12,7 @@ from envmgr.config.templates.edge_lints import lint_edges
 from envmgr.config.templates.places import Places
 from envmgr.config.templates.port_lints import lint_ports
 from envmgr.config.templates.probe_schema import Check
+from envmgr.config.templates.queue_lints import lint_queue
 from envmgr.config.templates.running_lints import lint_running
 from envmgr.config.templates.schema import Document
 from envmgr.config.templates.selecting import lint_selection
@@ -38,6 +39,7 @@ def lint(document: Document, tree: Table, *, chosen: Collection[str] | None = No
         *lint_containers(document, places),
         *lint_running(document, places),
         *lint_terminals(document, places),
+        *lint_queue(document, places),
         *lint_selection(document, places, chosen),
     ]
 

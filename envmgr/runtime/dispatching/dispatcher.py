@@ -15,7 +15,8 @@ import anyio
 from anyio.abc import TaskGroup
 
 from envmgr.aio import tasks
-from envmgr.errors import EnvmgrError
+from envmgr.core.shells import SHELLS
+from envmgr.errors import Conflict, EnvmgrError
 from envmgr.model.agent import Activity, Desired, Lifecycle
 from envmgr.model.event import NewEvent
 from envmgr.model.ids import AgentId
@@ -28,6 +29,8 @@ from envmgr.runtime.dispatching import errand as errands
 from envmgr.runtime.dispatching import words
 from envmgr.runtime.dispatching.errand import Errand, Stage
 from envmgr.runtime.dispatching.finishing import Finishing
+from envmgr.runtime.incarnation import Incarnation
+from envmgr.runtime.steps.assistant import alive_pane
 from envmgr.runtime.supervisor import Supervisor
 from envmgr.services.calls import Call, answering
 from envmgr.services.queue.claiming import Claimed
@@ -166,6 +169,7 @@ class Dispatcher:
             text = words.brief(found, context=await self._brief(found))
             if not self._is_idle(actor):
                 raise EnvmgrError(f"{inc.name} was not idle any more")
+            await _refuse_shell(inc)
             await delivery.deliver(inc, text, actor.reports)
         except EnvmgrError as error:
             await self._hand_back(actor, errand, error.message)
@@ -230,6 +234,13 @@ class Dispatcher:
     async def _forget(self, agent: AgentId) -> None:
         self._beaten.pop(agent, None)
         await self._note(agent, None)
+
+
+async def _refuse_shell(inc: Incarnation) -> None:
+    """A shell would run the text of a task (R-22). Raises Conflict when one has the terminal just now."""
+    pane = await alive_pane(inc)
+    if pane.command in SHELLS and not inc.assistant.reports:
+        raise Conflict(f"{inc.name} is at a shell ({pane.command}), which would run the task's text")
 
 
 def principal_of(actor: Actor) -> Principal:

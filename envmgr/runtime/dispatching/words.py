@@ -33,5 +33,5 @@ def _how_it_ends(task: str, lease: int) -> str:
     named = f'task_id "{task}" and lease_token {lease}'
     return (
         f"When it is done, call the tool complete_work with {named}; if it cannot be done, call fail_work with the reason. "
-        f"Without these tools: `envmgr task complete {task} --lease-token {lease}`, `envmgr task fail {task} --lease-token {lease}`."
+        f"Without these tools run: envmgr task complete {task} --lease-token {lease}, or: envmgr task fail {task} --lease-token {lease}."
     )
