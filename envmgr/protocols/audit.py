@@ -42,7 +42,7 @@ class Audit(Protocol):
         """Delete so many of the oldest rows up to this one; returns how many."""
 
     def unguarded(self) -> Sequence[str]:
-        """Names of triggers of the trail that are missing or are not what they were made as."""
+        """Each table, trigger and view of the trail that is missing, or changed, or not ours: what it is, in words."""
 
 
 class Notary(Protocol):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from functools import cache
 from importlib.resources import files
 
 from envmgr.core.audit_chain import GENESIS, chained
+from envmgr.errors import Unavailable
 from envmgr.model.audit import Entry, Filter, Head, Row
 
 log = logging.getLogger(__name__)
@@ -46,7 +48,11 @@ class AuditRows:
 
     def _insert(self, seq: int, prev: bytes, entry: Entry) -> None:
         hash_ = chained(prev, seq, entry)
-        self._execute(_ADD, (seq, *entry, prev, hash_))
+        if self._execute(_ADD, (seq, *entry, prev, hash_)).rowcount != 1:
+            # A trigger can swallow rows without a word (RAISE(IGNORE)); then nothing of the call may be kept either.
+            raise Unavailable(
+                "the audit trail takes no rows: somebody has changed it", hint="See `envmgr audit --verify`."
+            )
         self._head = Head(seq, hash_)
 
     def _end(self) -> Head:
@@ -103,21 +109,35 @@ class AuditRows:
         return removed.rowcount
 
     def unguarded(self) -> Sequence[str]:
-        found = dict(
-            self._execute(
-                "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name LIKE 'audit%'"
-            )
-        )
-        return [name for name, sql in _triggers().items() if found.get(name) != sql]
+        made, found = _guards(), _about_trail(self._execute)
+        gone = [f"{name} is not there" for name in made.keys() - found.keys()]
+        changed = [
+            f"{name} is not what it was made as" for name in made if found.get(name, made[name]) != made[name]
+        ]
+        foreign = [f"{name} is not of envmgr" for name in found.keys() - made.keys()]
+        return sorted([*gone, *changed, *foreign])
+
+
+def _about_trail(execute: Callable[[str], Iterable[tuple[str, str, str]]]) -> dict[str, str]:
+    """All that stands between a row and its table, and the text of each as SQLite keeps it.
+
+    Other tables' triggers are looked at as well, if they name the trail; and names in any writing, as SQLite does.
+    """
+    found = execute(
+        "SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL AND"
+        " (lower(tbl_name) IN ('audit', 'audit_cut') OR lower(name) IN ('audit', 'audit_cut')"
+        " OR (type = 'trigger' AND lower(sql) LIKE '%audit%'))"
+    )
+    return {f"the {kind} {name}": sql for kind, name, sql in found}
 
 
 @cache
-def _triggers() -> dict[str, str]:
-    """Name and text of each trigger, as SQLite keeps them."""
+def _guards() -> dict[str, str]:
+    """What a new database has of them."""
     script = files(__package__).joinpath("migrations", "0003_audit_keys.sql").read_text(encoding="utf-8")
-    with sqlite3.connect(":memory:") as made:
+    with closing(sqlite3.connect(":memory:")) as made:
         made.executescript(script)
-        return dict(made.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"))
+        return _about_trail(made.execute)
 
 
 def _rows(found: Iterable[tuple[object, ...]]) -> list[Row]:

@@ -14,8 +14,9 @@ import pytest
 from envmgr.core.audit_chain import chained
 from envmgr.errors import Unavailable
 from envmgr.model.audit import Entry, Verdict, Wrong
+from envmgr.services.calls import Call, answering
 from tests.support.requirements import proves
-from tests.support.trail import act, last, tampering, trail
+from tests.support.trail import NOW, OTTER, act, last, tampering, trail
 
 pytestmark = pytest.mark.anyio
 
@@ -156,8 +157,61 @@ async def test_a_dropped_trigger_is_found_and_so_is_one_that_was_made_harmless(t
     findings = (await _verdict(tmp_path)).findings
     assert {f.says for f in findings if f.wrong is Wrong.GUARD} == {
         "the trigger audit_no_update is not there",
-        "the trigger audit_no_delete is not there",
+        "the trigger audit_no_delete is not what it was made as",
     }
+
+
+@proves("TRAIL-003")
+@pytest.mark.parametrize(
+    ("statement", "says"),
+    [
+        (
+            "CREATE TRIGGER z BEFORE INSERT ON Audit BEGIN SELECT RAISE(IGNORE); END",
+            "the trigger z is not of envmgr",
+        ),
+        (
+            "CREATE TRIGGER y AFTER INSERT ON audit_cut BEGIN DELETE FROM audit; END",
+            "the trigger y is not of envmgr",
+        ),
+        (
+            "CREATE TRIGGER x AFTER UPDATE ON setting BEGIN INSERT INTO AUDIT_CUT VALUES (9, x'00'); END",
+            "the trigger x is not of envmgr",
+        ),
+        (
+            "ALTER TABLE audit RENAME TO gone; CREATE VIEW audit AS SELECT * FROM gone",
+            "the view audit is not of envmgr",
+        ),
+    ],
+)
+async def test_what_somebody_else_has_put_between_rows_and_their_table_is_found(
+    tmp_path: Path, statement: str, says: str
+) -> None:
+    await _made(tmp_path)
+
+    with tampering(tmp_path) as database:
+        database.executescript(statement)
+
+    async with trail(tmp_path) as kept:
+        assert kept.seals.trouble  # at the start, before anybody looks
+        assert says in {f.says for f in (await kept.verify()).findings if f.wrong is Wrong.GUARD}
+
+
+@proves("TRAIL-001")
+async def test_nothing_is_changed_whose_row_is_swallowed(tmp_path: Path) -> None:
+    async with trail(tmp_path) as kept:
+        await act(kept, 3)
+        with tampering(tmp_path) as database:
+            database.execute("CREATE TRIGGER z BEFORE INSERT ON audit BEGIN SELECT RAISE(IGNORE); END")
+
+        call = Call(principal=OTTER, operation="lock.acquire", at=NOW)
+        with answering(call), pytest.raises(Unavailable, match="takes no rows"):
+            await kept.recorder.write(lambda tx: tx.put("changed", "1"))
+
+        assert await kept.recorder.read(lambda tx: tx.get("changed")) is None
+        with tampering(tmp_path) as database:
+            database.execute("DROP TRIGGER z")
+        await act(kept)
+        assert (await kept.verify()).findings == ()
 
 
 @proves("TRAIL-003")

@@ -34,9 +34,7 @@ async def verify(seals: Seals, *, after_us: int = 0) -> Verdict:
         key, sealed_number = await store.read(remembered)
         start = _start(cut, statements, after_us)
         walk = Walk.begin(start, statements)
-        findings += [
-            Finding(wrong=Wrong.GUARD, says=f"the trigger {name} is not there") for name in unguarded
-        ]
+        findings += [Finding(wrong=Wrong.GUARD, says=says) for says in unguarded]
         findings += filter(None, [wrong_cut(cut, statements)])
         findings += await blocking.act("file", partial(_signatures, seals, statements, key, sealed_number))
         await _walk(walk, store.search)

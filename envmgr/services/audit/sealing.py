@@ -80,7 +80,10 @@ class Seals:
         self._last = await blocking.act("file", self.shelf.last)
         if sealed := await blocking.act("file", lambda: self.shelf.last(Mark.CHECKPOINT)):
             self._sealed = Head(sealed.last, bytes.fromhex(sealed.head))
-        known = await self.store.read(lambda tx: tx.audit.head())
+        known, unguarded = await self.store.read(lambda tx: (tx.audit.head(), tx.audit.unguarded()))
+        if unguarded:
+            self._found = unguarded[0]
+            self._complain(self._found)
         self._unsealed = max(0, known.seq - self._sealed.seq)
         if known.seq < self._sealed.seq:
             self._found = f"rows after {known.seq} are missing"
