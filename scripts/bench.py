@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scripts.bench_rows import cli, containers, idle, readiness, recovery, spawning, through_daemon
+from scripts.bench_rows import cli, containers, coordinate, idle, readiness, recovery, spawning, through_daemon
 from scripts.bench_rows.rows import Row
 
 GROUPS: dict[str, Callable[[], Iterator[Row]]] = {
@@ -19,6 +19,7 @@ GROUPS: dict[str, Callable[[], Iterator[Row]]] = {
     "store": through_daemon.rows,
     "containers": containers.rows,
     "recovery": recovery.rows,
+    "coordinate": coordinate.rows,
 }
 
 

@@ -51,7 +51,7 @@ def _client(path: str, size: int) -> int:
     """Post notes over one kept connection until time is up; how many were acknowledged."""
     notes = [{"kind": "note.bench", "data": {"step": "ports", "n": n}} for n in range(size)]
     body = json.dumps({"notes": notes}).encode()
-    head = f"POST /api/v1/events HTTP/1.1\r\nHost: e\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = f"POST /api/v1/events HTTP/1.1\r\nHost: envmgr\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     request = head.encode() + body
     done = 0
     with socket.socket(socket.AF_UNIX) as connection:
