@@ -39,6 +39,8 @@ from envmgr.runtime.saga import never
 log = logging.getLogger(__name__)
 
 _ID_BYTES = 4
+_ENDED = frozenset({"assistant.exited", "session.lost", "agent.error"})
+"""Nobody is the agent any more after these, whatever is left of its processes; the next start gives a new key."""
 
 Perform = Callable[..., Coroutine[None, None, None]]
 """(actor, owed effect, was_cut_off=False): carry it out and settle it by the fact it ends with."""
@@ -245,6 +247,8 @@ class Supervisor:
             def change(tx: Transaction) -> tuple[int, Sequence[Event], Sequence[OwedEffect]]:
                 version = expect if decision.ignored else tx.save_state(decision.state, expect=expect)
                 events, owed = _commit(tx, decision, cause, now)
+                if self.systems.keys is not None and any(event.kind in _ENDED for event in events):
+                    self.systems.keys.revoke_agent(tx, actor.state.id)
                 if settles is not None:
                     tx.settle(settles)
                 if decision.forget:

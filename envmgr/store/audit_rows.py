@@ -16,7 +16,7 @@ from envmgr.model.audit import Entry, Filter, Head, Row
 log = logging.getLogger(__name__)
 
 _ENTRY = ", ".join(Entry._fields)
-_ROW = f"SELECT seq, {_ENTRY}, prev, hash FROM audit"
+_ROW = f"SELECT seq, {_ENTRY}, prev, hash FROM audit"  # noqa: S608  our own words
 _ADD = f"INSERT INTO audit (seq, {_ENTRY}, prev, hash) VALUES ({', '.join('?' * (len(Entry._fields) + 3))})"  # noqa: S608  our own words
 _WANTED = """ WHERE seq > ? AND seq < ? AND at_us >= ? AND (? = 0 OR at_us < ?) AND (? = '' OR ? IN (actor, name))
  AND (? = '' OR agent = ?) AND (? = '' OR operation = ? OR (substr(?, -1) = '.' AND substr(operation, 1, length(?)) = ?))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from typing import Any
 
 import psutil
@@ -10,6 +12,7 @@ import pytest
 
 from tests.support.host import Host, host
 from tests.support.requirements import proves
+from tests.support.wait import eventually
 
 KEY = "ENVMGR_AGENT_KEY"
 _TEMPLATE: dict[str, Any] = {
@@ -70,6 +73,32 @@ def test_a_key_is_its_assistants_alone_good_across_daemons_and_worthless_after_a
         assert here.run("task", "ls", env={KEY: again}).code == 0
         here.ok("rm", "k", "--stop", "--yes")
         assert here.run("task", "ls", env={KEY: again}).code == 6
+
+
+@proves("CLIENT-011")
+def test_the_key_of_an_assistant_that_was_killed_is_worthless_until_the_next_start_makes_another() -> None:
+    with host() as here:
+        _template(here)
+        here.ok("spawn", "-t", "keyed", "--name", "k")
+        key = _key(here)
+        before = here.run("task", "ls", env={KEY: key})
+        pid = next(p.pid for p in psutil.process_iter() if _is_keyed(p, key))
+
+        os.kill(pid, signal.SIGKILL)
+
+        eventually(lambda: here.run("task", "ls", env={KEY: key}).code == 6, within_s=10)
+        assert before.code == 0
+        here.ok("stop", "k")
+        here.ok("start", "k")
+        assert here.run("task", "ls", env={KEY: _key(here)}).code == 0
+        assert here.run("task", "ls", env={KEY: key}).code == 6
+
+
+def _is_keyed(process: psutil.Process, key: str) -> bool:
+    try:
+        return process.environ().get(KEY) == key
+    except psutil.Error:
+        return False
 
 
 @proves("CLIENT-012")
