@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 from envmgr.app.context import App
@@ -40,7 +41,7 @@ async def perform(op: Operation, ask: Ask, app: App, *, principal: Principal, re
     with answering(call):
         try:
             permit(op, principal)
-            _note_life(app, principal)
+            _note_life(app, principal, ask)
             result = await op.handler(ask, app)
         except BaseException as error:
             await _record(app, op, call, error=error)
@@ -57,7 +58,7 @@ async def stream(
     items = op.handler(ask, app)
     try:
         permit(op, principal)
-        _note_life(app, principal)
+        _note_life(app, principal, ask)
         if app.recorder is not None and op.touch is Touch.READ:
             app.recorder.begin(call)  # it may go on for days
         while True:
@@ -84,11 +85,16 @@ def turned_away(
         app.recorder.turn_away(call, error)
 
 
-def _note_life(app: App, principal: Principal) -> None:
-    """Any call with a key is a sign of life."""
-    if app.coordination is not None and principal.kind in _KEYED:
+def _note_life(app: App, principal: Principal, ask: Ask) -> None:
+    """Any call with a key is a sign of life, and so is any call of a session that has registered, with a key or not."""
+    if app.coordination is None:
+        return
+    named = principal.session or getattr(ask, "session_id", "")
+    who = replace(principal, session=named) if named != principal.session else principal
+    sessions = app.coordination.sessions
+    if principal.kind in _KEYED or principal.id in sessions.registered:
         with aside():
-            app.coordination.sessions.seen(principal)
+            sessions.seen(who)
 
 
 async def _record(

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from envmgr.model.principal import Principal
 from envmgr.model.session import Session, SessionStatus
+from envmgr.protocols.store import Transaction
+
+_LOOKED_AT = 200
+# Why tasks went back with whoever had them.
+_GONE = {"task.returned": "abandoned", "task.dead": "agent_gone"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,3 +79,25 @@ class Pulse:
     warnings: tuple[str, ...] = ()
     messages: tuple[str, ...] = ()
     must_stop: str = ""
+
+
+class Lost(NamedTuple):
+    """What somebody does not have any more."""
+
+    tasks: list[str]
+    locks: list[str]
+
+
+def lost_before(tx: Transaction, session: Session) -> Lost:
+    """What was taken from an agent for the end of the same run: others that look for the dead may have come first."""
+    lost = Lost([], [])
+    if not session.life:
+        return lost
+    for event in tx.last_events(agent=session.principal, limit=_LOOKED_AT):
+        if event.at < session.at:
+            continue
+        if event.kind == "lock.lost" and not str(event.data["why"]).startswith("its session"):
+            lost.locks.append(str(event.data["target"]))
+        if event.kind in _GONE and event.data.get("reason") == _GONE[event.kind]:
+            lost.tasks.append(str(event.data["task"]))
+    return lost

@@ -19,7 +19,7 @@ from envmgr.services.ground import Ground, Tell
 from envmgr.services.locks import Locks
 from envmgr.services.news import news
 from envmgr.services.queue.queue import Queue
-from envmgr.services.session_parts import Agents, Beat, Nobody, Pulse, SessionRules, Warn
+from envmgr.services.session_parts import Agents, Beat, Nobody, Pulse, SessionRules, Warn, lost_before
 
 _AT_ONCE = 100
 _NEWS = 50
@@ -29,7 +29,11 @@ UNNAMED = "-"
 
 @dataclass(slots=True, kw_only=True)
 class Presence:
-    """All sessions of one daemon."""
+    """All sessions of one daemon.
+
+    Attributes:
+        registered: Principals of which a session ever has.
+    """
 
     ground: Ground
     locks: Locks
@@ -38,6 +42,7 @@ class Presence:
     agents: Agents = field(default_factory=Nobody)
     warners: list[Warn] = field(default_factory=list)
     _abilities: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    registered: set[str] = field(default_factory=set)
     _seen: dict[tuple[str, str], float] = field(default_factory=dict)
     _told: dict[tuple[str, str], int] = field(default_factory=dict)
 
@@ -45,6 +50,7 @@ class Presence:
         """Remember what sessions said they can do; once, before anything else. Nobody could call while no daemon ran."""
         stored = await self.ground.read(lambda tx: tx.sessions.all())
         self._abilities = {(one.principal, one.session): one.capabilities for one in stored}
+        self.registered = {principal for principal, _ in self._abilities}
         self._seen = dict.fromkeys(self._abilities, self.ground.steady())
 
     def capabilities(self, principal: Principal) -> frozenset[str]:
@@ -66,14 +72,22 @@ class Presence:
         self.locks.seen(agent)
 
     async def write_down(self) -> None:
-        """Keep the signs of life given since the last time."""
+        """Keep the signs of life given since the last time.
+
+        A call that does not say of which session it is counts for the only one there is.
+        """
         signs, self._seen = self._seen, {}
         if signs:
-            now = self.ground.now()
+            began_at = self.ground.now() - self.ground.steady()
 
             def change(tx: Transaction) -> None:
                 for (principal, session), steady in signs.items():
-                    tx.sessions.seen(principal, session, steady=steady, at=now)
+                    at = began_at + steady
+                    if tx.sessions.seen(principal, session, steady=steady, at=at) or session:
+                        continue
+                    there = tx.sessions.of(principal, is_over=False)
+                    if len(there) == 1:
+                        tx.sessions.seen(principal, there[0].session, steady=steady, at=at)
 
             await self.ground.store.write(change)
 
@@ -99,6 +113,7 @@ class Presence:
 
         fresh = await self.ground.write(change)
         self._abilities[fresh.principal, fresh.session] = fresh.capabilities
+        self.registered.add(fresh.principal)
         return fresh
 
     async def heartbeat(self, principal: Principal, session: str, beat: Beat, *, repo: str) -> Pulse:
@@ -256,14 +271,12 @@ class Presence:
             return None
         over = replace(now, is_over=True, status=status, reason=why)
         tx.sessions.put(over)
-        tasks = self._give_back(tx, tell, session)
-        locks = self.locks.end_session(tx, tell, session.principal, session.session or UNNAMED)
-        tell(
-            _event(
-                "session.ended", over, status=status.value, reason=why,
-                tasks=[task.name for task in tasks], locks=[grant.target for grant in locks],
-            )
-        )  # fmt: skip
+        before = lost_before(tx, session)
+        tasks = [task.name for task in self._give_back(tx, tell, session)]
+        ended = self.locks.end_session(tx, tell, session.principal, session.session or UNNAMED)
+        locks = [grant.target for grant in ended]
+        lost = {"tasks": [*before.tasks, *tasks], "locks": [*before.locks, *locks]}
+        tell(_event("session.ended", over, status=status.value, reason=why, **lost))
         return over
 
     def _give_back(self, tx: Transaction, tell: Tell, session: Session) -> Sequence[Task]:

@@ -39,6 +39,20 @@ def ask(served: Api, method: str, path: str, *, key: str = "", **more: Any) -> h
     return httpx.request(method, f"{served.url}/api/v1{path}", headers=headers, timeout=20, **more)
 
 
+@proves("SESS-001")
+def test_a_call_that_names_its_session_is_a_sign_of_life_of_that_one(served: Api, key: str) -> None:
+    repo = str(served.here.repo)
+    for name in ("first", "second"):
+        assert ask(served, "POST", "/sessions", key=key, json={"session_id": name, "repo": repo}).is_success
+
+    fields = {"file_path": "src/alive.py", "session_id": "first", "repo": repo}
+    assert ask(served, "POST", "/locks/acquire", key=key, json=fields).is_success
+
+    found = ask(served, "GET", "/sessions", key=key, params={"repo": repo}).json()["agents"]
+    seen = {one["session_id"]: one["last_heartbeat"] for one in found}
+    assert seen["first"] > seen["second"]
+
+
 # --- doors and keys ----------------------------------------------------------------------------------------------
 
 

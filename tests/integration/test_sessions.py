@@ -12,6 +12,7 @@ from envmgr.model.lock import LockPolicy, Mode
 from envmgr.model.principal import AGENT_SCOPES, Principal, PrincipalKind
 from envmgr.model.session import Session, SessionStatus
 from envmgr.model.task import TaskSpec
+from envmgr.services.lock_keeping import LockKeeping
 from envmgr.services.locks import LockRequest, Locks
 from envmgr.services.queue.claiming import Claimed
 from envmgr.services.queue.queue import Queue
@@ -137,6 +138,25 @@ async def test_a_silent_session_gives_back_what_it_held_and_the_other_one_of_the
     assert clock.kinds().count("session.ended") == 2
 
 
+@proves("SESS-001")
+async def test_a_call_that_names_no_session_counts_for_the_only_one_there_is(
+    presence: Presence, clock: Clock
+) -> None:
+    await presence.register(bot("one"))
+    clock.pass_by(800)
+    presence.seen(BOT)
+    clock.pass_by(800)
+    presence.seen(BOT)
+
+    assert await presence.end_silent() == []
+
+    await presence.register(bot("two"))
+    clock.pass_by(901)
+    presence.seen(BOT)
+    ended = await presence.end_silent()
+    assert {one.session for one in ended} == {"one", "two"}, "of two nobody can tell which"
+
+
 @proves("SESS-002")
 async def test_who_comes_back_is_taken_in_again_and_told_what_it_lost(
     presence: Presence, clock: Clock
@@ -174,6 +194,23 @@ async def test_an_agent_whose_process_is_gone_gives_back_everything_at_once(
     assert await presence.discover(repo=REPO) == []
     await presence.note_agents()
     assert await presence.end_dead(spawned.why) == []
+
+
+@proves("SESS-003")
+async def test_the_end_of_a_session_names_what_it_held_though_others_were_quicker_to_give_it_back(
+    presence: Presence, clock: Clock, spawned: Spawned
+) -> None:
+    await presence.note_agents()
+    await lock(presence, FOX, "src/den.py")
+    task = await claim(presence, FOX)
+    spawned.status = SessionStatus.DEAD
+    await LockKeeping(presence.locks).release_dead(spawned.why)
+    await presence.ground.write(lambda tx, tell: presence.queue.release_of(tx, tell, FOX.id))
+
+    await presence.end_dead(spawned.why)
+
+    (ended,) = (event for event in clock.events if event.kind == "session.ended")
+    assert (ended.data["tasks"], ended.data["locks"]) == ([task], ["src/den.py"])
 
 
 @proves("SESS-003")
