@@ -12,7 +12,7 @@ from typing import Any
 
 from envmgr.app import client
 from envmgr.errors import EnvmgrError, UsageError, from_problem
-from envmgr.interfaces.cli import finishing, task_file, watching
+from envmgr.interfaces.cli import finishing, from_here, task_file, watching
 from envmgr.interfaces.cli.fast import terminal
 
 # Any throughout: entries of the manifest and results are JSON.
@@ -61,7 +61,7 @@ def _ask(entry: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
         asked["prompt"], asked["prompt_file"] = sys.stdin.read(), None
         if entry["name"] == "agent.send":
             del asked["prompt_file"]
-    return asked
+    return from_here.meant(entry["name"], asked, os.getcwd())
 
 
 def _passed_on(words: list[str]) -> dict[str, Any]:
