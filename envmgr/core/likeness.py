@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from envmgr.core.words import words
+from envmgr.core.words import STOP_WORDS, words
 
 SAME = 0.8
 """From this likeness on two texts say the same, unless they differ in what matters."""
@@ -14,6 +14,10 @@ CLOSE = 0.4
 _LENGTH = 2
 _DENIALS = frozenset(
     words("not no never cannot don doesn isn won without false off disabled fails broken wrong avoid unsafe")
+)
+# What one may say or not without saying anything else.
+_FILLERS = STOP_WORDS | frozenset(
+    words("again all already also always any each every here just must now only please really should still too very")
 )
 
 
@@ -40,6 +44,11 @@ def likeness(one: str, other: str) -> float:
 def differs_in_substance(one: str, other: str) -> bool:
     """One denies or counts what the other does not."""
     return _substance(words(one)) != _substance(words(other))
+
+
+def adds_words(one: str, known: str) -> bool:
+    """The one has words, such as the name of another part, that the known one has not."""
+    return bool(set(words(one)) - set(words(known)) - _FILLERS)
 
 
 def _substance(said: Sequence[str]) -> tuple[int, tuple[str, ...]]:

@@ -25,10 +25,19 @@ _MOST_OTHERS = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """What a question is looked up by: any of `leads` must be there; `others` count where one is."""
+    """What a question is looked up by: any of `leads` must be there; `others` count where one is.
+
+    Attributes:
+        promised: So many texts, of all repositories, have one of the leads.
+    """
 
     leads: tuple[str, ...]
     others: tuple[str, ...] = ()
+    promised: int = 0
+
+    def all(self) -> Terms:
+        """Any of them leads."""
+        return Terms(leads=(*self.leads, *self.others))
 
 
 def terms(frequencies: Mapping[str, int]) -> Terms:
@@ -46,7 +55,8 @@ def terms(frequencies: Mapping[str, int]) -> Terms:
             break
         leads.append(word)
     others = [word for _, word in known[len(leads) :]]
-    return Terms(leads=tuple(leads), others=tuple(others[:_MOST_OTHERS]))
+    promised = known[len(leads) - 1][0] if leads else 0
+    return Terms(leads=tuple(leads), others=tuple(others[:_MOST_OTHERS]), promised=promised)
 
 
 def with_neighbours(

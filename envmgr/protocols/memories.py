@@ -21,8 +21,8 @@ class Memories(Protocol):
     def many(self, memories: Collection[int]) -> Mapping[int, Memory]:
         """Those of them that there are."""
 
-    def same(self, repo: str, fingerprint: str, *, since_at: float) -> int:
-        """The newest one of that fingerprint which was made, or met again, since then, and is not superseded; 0: none."""
+    def same(self, memory: Memory, *, since_at: float) -> int:
+        """The newest one that says just this and was made, or met again, since then, and is not superseded; 0: none."""
 
     def touch(self, memories: Collection[int], *, at: float) -> None:
         """Somebody has used them."""

@@ -21,7 +21,7 @@ from envmgr.protocols.store import Transaction
 from envmgr.services import calls
 from envmgr.services.ground import Ground, Tell
 from envmgr.services.meaning import Meaning, NoMeaning
-from envmgr.services.recalled import Question, Recalled, answer, contradicts
+from envmgr.services.recalled import Question, Recalled, answer, contradicts, says_the_same
 
 _LOOKED_AT = 150
 _RANKED = 50
@@ -90,10 +90,7 @@ class Recollection:
         self, tx: Transaction, tell: Tell, memory: Memory, alike: Sequence[Memory], vector: bytes, old: int, named: str
     ) -> Remembered:  # fmt: skip
         since_at = memory.at - self.rules.dedup_window_s
-        mark = likeness.fingerprint(memory.event_type, memory.summary)
-        known = tx.memories.same(memory.repo, mark, since_at=since_at) or self._same(
-            tx, memory, alike, since_at
-        )
+        known = tx.memories.same(memory, since_at=since_at) or self._same(tx, memory, alike, since_at)
         if known and known != old:
             tx.memories.touch([known], at=memory.at)
             _note(known, "deduplicated")
@@ -126,9 +123,9 @@ class Recollection:
     def _same(self, tx: Transaction, memory: Memory, alike: Sequence[Memory], since_at: float) -> int:
         """One that says the same in nearly the same words, made or used within the window."""
         for other in alike:
-            is_young = max(other.at, other.used_at) >= since_at and other.event_type == memory.event_type
-            is_same = likeness.likeness(memory.summary, other.summary) >= likeness.SAME
-            if is_young and is_same and not contradicts(memory, other) and tx.memories.get(other.id):
+            is_young = max(other.at, other.used_at) >= since_at
+            is_alike = likeness.likeness(memory.summary, other.summary) >= likeness.SAME
+            if is_young and is_alike and says_the_same(memory, other) and tx.memories.get(other.id):
                 return other.id
         return 0
 
@@ -181,6 +178,9 @@ class Recollection:
         """
         terms = recalling.terms(tx.memories.frequencies(asked(text)))
         scores = dict(tx.memories.search(terms, which, limit=limit))
+        if terms.others and len(scores) < min(limit, terms.promised):
+            # Words that are rare elsewhere are not what tells memories of this repository from each other.
+            scores |= tx.memories.search(terms.all(), which, limit=limit)
         if not ranked:
             return scores
         best = sorted(scores, key=lambda n: -scores[n])[:ranked]

@@ -70,15 +70,30 @@ def _unlike(hits: Sequence[Hit], limit: int) -> list[Hit]:
     said: list[frozenset[tuple[str, ...]]] = []
     for hit in hits:
         mine = likeness.shingles(hit.memory.summary)
-        if any(len(mine & other) / len(mine | other) >= likeness.SAME for other in said) and not any(
-            contradicts(hit.memory, other.memory) for other in kept
-        ):
+        alike = (
+            other.memory
+            for other, theirs in zip(kept, said, strict=True)
+            if len(mine & theirs) / len(mine | theirs) >= likeness.SAME
+        )
+        if any(says_the_same(hit.memory, other) for other in alike):
             continue
         kept.append(hit)
         said.append(mine)
         if len(kept) >= limit:
             break
     return kept
+
+
+def says_the_same(one: Memory, known: Memory) -> bool:
+    """Whoever has the known one learns nothing from the other, whose summary is alike."""
+    return (
+        one.event_type == known.event_type
+        and not likeness.adds_words(one.summary, known.summary)
+        and one.details in ("", known.details)
+        and set(one.lessons) <= set(known.lessons)
+        and set(one.files) <= set(known.files)
+        and not contradicts(one, known)
+    )
 
 
 def contradicts(one: Memory, other: Memory) -> bool:

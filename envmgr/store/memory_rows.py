@@ -33,7 +33,7 @@ class MemoryRows:
     def add(self, memory: Memory) -> int:
         row = (
             memory.repo, memory.agent, memory.event_type, memory.thread, memory.at, memory.used_at, memory.superseded_by,
-            fingerprint(memory.event_type, memory.summary), _MEMORY.dump(memory),
+            _mark(memory), _MEMORY.dump(memory),
         )  # fmt: skip
         number = self._execute(
             "INSERT INTO memory (repo, agent, event_type, thread, at, used_at, superseded_by, fingerprint, memory)"
@@ -63,11 +63,11 @@ class MemoryRows:
         )
         return {memory.id: memory for memory in map(_memory, rows)}
 
-    def same(self, repo: str, fingerprint: str, *, since_at: float) -> int:
+    def same(self, memory: Memory, *, since_at: float) -> int:
         row = self._execute(
             "SELECT id FROM memory WHERE repo = ? AND fingerprint = ? AND superseded_by = 0 AND max(at, used_at) >= ?"
             " ORDER BY id DESC LIMIT 1",
-            (repo, fingerprint, since_at),
+            (memory.repo, _mark(memory), since_at),
         ).fetchone()
         return int(row[0]) if row else 0
 
@@ -161,6 +161,11 @@ class MemoryRows:
             (model, _ids(memories)),
         )
         return dict(rows)
+
+
+def _mark(memory: Memory) -> str:
+    """Equal for memories that say the same, but for case, spaces and punctuation."""
+    return fingerprint(memory.event_type, memory.summary, memory.details, *memory.lessons, "", *memory.files)
 
 
 def _match(terms: Terms) -> str:

@@ -14,6 +14,7 @@ from envmgr.core.recalling import DAY_S, tokens
 from envmgr.errors import Denied, NotFound, UsageError
 from envmgr.model.memory import Memory, MemoryFilter, Outcome, memory_name
 from envmgr.model.principal import AGENT_SCOPES, Principal, PrincipalKind
+from envmgr.protocols.store import Transaction
 from envmgr.services.memory import Recollection
 from envmgr.services.recalled import Question, Recalled
 from tests.support.clocked import REPO, Clock, ground
@@ -111,6 +112,36 @@ async def test_the_same_within_the_window_is_stored_once(memory: Recollection, c
 
     clock.pass_by(3601)
     assert not (await memory.remember(one("The cache must be warm before tests run"))).is_known
+
+
+@proves("MEM-002")
+async def test_what_adds_something_to_a_known_memory_is_kept_and_recalled(memory: Recollection) -> None:
+    await memory.remember(one("Tests failed", details="no database"))
+    other = await memory.remember(one("Tests failed", details="migration 7 missing", files=("db/7.sql",)))
+    same = await memory.remember(one("Tests failed"))
+    text = "the integration tests of the service {} need the database of the payment provider to be up and seeded"
+    billing, shipping = [await memory.remember(one(text.format(name))) for name in ("billing", "shipping")]
+
+    assert [other.is_known, same.is_known, shipping.is_known] == [False, True, False]
+    assert await found(memory, "migration 7 missing") == ["Tests failed"]
+    assert [hit.memory.details for hit in (await ask(memory, "tests failed")).hits[:2]] != [""] * 2
+    assert (await found(memory, "shipping"))[0] == text.format("shipping")
+    both = await ask(memory, "which services need the payment provider")
+    assert {hit.memory.id for hit in both.hits} >= {billing.id, shipping.id}
+
+
+@proves("MEM-001")
+async def test_what_other_repositories_remember_hides_nothing(memory: Recollection) -> None:
+    await memory.remember(one("payment webhook signature needs the raw body"))
+
+    def fill(tx: Transaction, _: object) -> None:
+        for number in range(2700):
+            said = "flaky" if number < 2600 else "nothing"
+            tx.memories.add(replace(one(f"{said} payment webhook {number}"), repo="/other"))
+
+    await memory.ground.write(fill)
+
+    assert await found(memory, "flaky payment webhook") == ["payment webhook signature needs the raw body"]
 
 
 @proves("MEM-002")
