@@ -25,6 +25,7 @@ from envmgr.model.stimulus import ActivityReported
 from envmgr.protocols.store import Transaction
 from envmgr.runtime import addresses, attaching, commands, conversation, delivery, owning, rendering, sharing
 from envmgr.runtime.actor import Actor
+from envmgr.runtime.dispatching import errand as errands
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.runners import needs_runner
 from envmgr.runtime.steps.assistant import last_screen
@@ -404,6 +405,10 @@ async def report(ask: Report, app: App) -> views.Noted:
         app.coordinator.sessions.hooked(actor.state.id)
         await conversation.hear(inc, understood)
         changing.hear(app, actor, inc, ask.payload)
+        if actor.spec.queue.mode == "auto" and (understood.finishes or understood.fails):
+            await app.agents.systems.store.write(
+                lambda tx: errands.end(tx, inc.id, inc.generation, reason=understood.fails)
+            )
         if understood.compacts:
             # Who listens writes the handoff; the assistant waits for this answer.
             event = NewEvent(kind="assistant.compacting", agent=inc.id, generation=inc.generation)

@@ -44,6 +44,8 @@ def understand(hook: str, payload: Mapping[str, object]) -> Report:
         compacts=is_own and hook == "PreCompact",
         listens=_LISTENS.get(hook) if is_own else None,
         ends_turn=activity is Activity.READY and hook != "SessionStart",
+        finishes=activity is Activity.READY and hook == "Stop",
+        fails=detail[:_DETAIL_CHARS] if hook == "StopFailure" else "",
     )
 
 

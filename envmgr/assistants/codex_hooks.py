@@ -47,4 +47,5 @@ def understand(hook: str, payload: Mapping[str, object]) -> Report:
         prompt=text_of(payload, "prompt") if hook == "UserPromptSubmit" else "",
         listens=Listens.TURN if is_own and hook == "UserPromptSubmit" else None,
         ends_turn=activity is Activity.READY,
+        finishes=hook == "Stop",
     )

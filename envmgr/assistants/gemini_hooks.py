@@ -32,4 +32,5 @@ def understand(hook: str, payload: Mapping[str, object]) -> Report:
         prompt=text_of(payload, "prompt") if hook == "BeforeAgent" else "",
         listens=Listens.TURN if hook == "BeforeAgent" else None,
         ends_turn=hook == "AfterAgent",
+        finishes=hook == "AfterAgent",  # also when a person has interrupted it: nothing tells these apart
     )

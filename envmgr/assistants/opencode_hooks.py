@@ -31,4 +31,6 @@ def understand(hook: str, payload: Mapping[str, object]) -> Report:
         conversation=text_of(payload, "sessionID") if is_prompt else "",
         prompt=text_of(payload, "prompt") if is_prompt else "",
         ends_turn=activity is Activity.READY,
+        finishes=activity is Activity.READY and hook != "session.error",
+        fails=f"{hook} {remark}"[:_DETAIL_CHARS] if hook == "session.error" else "",
     )

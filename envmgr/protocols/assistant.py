@@ -82,6 +82,8 @@ class Report:
         listens: What this hook prints, `{"hookSpecificOutput": {"hookEventName": ..., "additionalContext": ...}}`, goes to the
             model; None if it does not, or nobody has seen that it does.
         ends_turn: It has done what the last prompt asked, or given it up.
+        finishes: It says itself that it has done it.
+        fails: Why it could not go on, as it says, such as an error of the model's API.
     """
 
     activity: Activity | None
@@ -89,6 +91,8 @@ class Report:
     conversation: str = ""
     prompt: str = ""
     ends_turn: bool = False
+    finishes: bool = False
+    fails: str = ""
     compacts: bool = False
     listens: Listens | None = None
 

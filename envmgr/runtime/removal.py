@@ -23,6 +23,7 @@ from envmgr.runtime import (
     volumes,
 )
 from envmgr.runtime.archiving.gathering import forget_marks
+from envmgr.runtime.dispatching import errand as errands
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.saga import never
 from envmgr.runtime.steps.environment import clear_home
@@ -95,6 +96,7 @@ def _forget(tx: Transaction, agent: AgentId) -> None:
     conversation.forget_all(tx, agent)
     engine_use.forget(tx, agent)
     given_up.forget(tx, agent)
+    errands.drop(tx, agent)
 
 
 async def _drop_origin(inc: Incarnation) -> None:

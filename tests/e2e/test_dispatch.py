@@ -152,6 +152,25 @@ def test_an_idle_agent_gets_tasks_and_its_turns_and_checks_end_them(tmp_path: Pa
         assert "validating" in [e["data"].get("activity") for e in here.events("c")]
 
 
+@proves("DISPATCH-005")
+def test_a_turn_that_failed_is_no_task_that_is_done(tmp_path: Path) -> None:
+    with _coder(tmp_path) as here:
+        task = here.ok("task", "add", "SCN=e402", "--json").json["task_id"]
+        here.ok("spawn", "-t", "coder", "--name", "c")
+
+        eventually(lambda: _outcomes(here, task) == ["abandoned"], within_s=90, every_s=0.3)
+
+        (shown,) = _tasks(here).values()
+        told = here.ok("task", "show", task, "--json").json["history"][0]
+        assert shown["status"] == "ready"
+        assert "StopFailure" in told["error_message"]
+        assert here.run("lock", "ls", "--json").json["locks"] == []
+
+
+def _outcomes(here: Host, task: str) -> list[str]:
+    return [one["outcome"] for one in here.ok("task", "show", task, "--json").json["history"]]
+
+
 @proves("DISPATCH-003")
 def test_what_a_check_finds_is_given_back_to_be_mended_and_then_the_attempt_has_failed(
     tmp_path: Path,

@@ -16,7 +16,7 @@ from anyio.abc import TaskGroup
 
 from envmgr.aio import tasks
 from envmgr.core.shells import SHELLS
-from envmgr.errors import Conflict, EnvmgrError
+from envmgr.errors import Conflict, EnvmgrError, NotFound
 from envmgr.model.agent import Activity, Desired, Lifecycle
 from envmgr.model.event import NewEvent
 from envmgr.model.ids import AgentId
@@ -25,6 +25,7 @@ from envmgr.model.task import LEASED, Task
 from envmgr.protocols.store import Transaction
 from envmgr.runtime import conversation, delivery
 from envmgr.runtime.actor import Actor
+from envmgr.runtime.conversation import Phase
 from envmgr.runtime.dispatching import errand as errands
 from envmgr.runtime.dispatching import words
 from envmgr.runtime.dispatching.errand import Errand, Stage
@@ -39,7 +40,7 @@ from envmgr.services.queue.queue import Queue, Report
 log = logging.getLogger(__name__)
 
 _WAKES = ("task.", "agent.", "activity.", "assistant.")
-_REST_S = 60.0
+_REST_S, _LONGEST_REST_S = 60.0, 3600.0
 _BUSY = frozenset({Activity.WORKING, Activity.AWAITING_INPUT, Activity.VALIDATING})
 
 Brief = Callable[[Claimed], Awaitable[str]]
@@ -62,6 +63,7 @@ class Dispatcher:
         self._served: set[AgentId] = set()
         self._beaten: dict[AgentId, float] = {}
         self._not_before: dict[AgentId, float] = {}
+        self._failures: dict[AgentId, int] = {}
         self._group: TaskGroup | None = None
 
     def start(self, group: TaskGroup) -> None:
@@ -174,7 +176,7 @@ class Dispatcher:
         except EnvmgrError as error:
             await self._hand_back(actor, errand, error.message)
             return
-        await self._note(inc.id, replace(errand, stage=Stage.TOLD))
+        await self._told(inc.id, errand)
         self._beaten[inc.id] = self._supervisor.systems.steady()
         data = {"task": task.name, "repo": task.repo, "by": inc.name}
         await self._supervisor.record(
@@ -182,33 +184,61 @@ class Dispatcher:
         )
 
     async def _hand_back(self, actor: Actor, errand: Errand, why: str) -> None:
-        """It never began; the agent is left alone for a while, as it would only fail again."""
+        """It never began, or its assistant cannot work just now; it is left alone for a while that grows, as it would only fail again."""
         agent = actor.state.id
-        self._not_before[agent] = self._supervisor.systems.steady() + _REST_S
+        self._failures[agent] = failures = self._failures.get(agent, 0) + 1
+        rest_s = min(_REST_S * 2 ** (failures - 1), _LONGEST_REST_S)
+        self._not_before[agent] = self._supervisor.systems.steady() + rest_s
         log.warning("a task was not delivered", extra={"agent": agent, "task": errand.task, "why": why})
         await self._queue.hand_back(report_of(actor, errand), why=why)
         await self._forget(agent)
 
+    async def _told(self, agent: AgentId, errand: Errand) -> None:
+        """Unless its turn has ended meanwhile."""
+
+        def note(tx: Transaction) -> None:
+            known = errands.read(tx, agent)
+            if known is not None and known.lease == errand.lease and known.stage is Stage.GIVEN:
+                errands.write(tx, agent, replace(known, stage=Stage.TOLD))
+
+        await self._supervisor.systems.store.write(note)
+
     # --- following ---------------------------------------------------------------------------------------
 
     async def _follow(self, actor: Actor, errand: Errand) -> None:
-        seen = await self._queue.see(actor.spec.repo, errand.task)
-        task = seen.task
+        try:
+            task = (await self._queue.see(actor.spec.repo, errand.task)).task
+        except NotFound:
+            await self._forget(actor.state.id)  # long over
+            return
         if task.lease != errand.lease or task.status not in LEASED:
             await self._forget(actor.state.id)  # done, called off, over its budget, or somebody else's
         elif errand.stage is Stage.GIVEN:
-            await self._hand_back(actor, errand, "the daemon ended before it was told")
-        elif await self._has_ended(actor, errand):
-            await self._finishing.finish(actor, errand)
+            await self._find_out(actor, errand)
+        elif errand.stage is Stage.FAILED:
+            await self._hand_back(actor, errand, errand.reason)
+        elif errand.stage is Stage.ENDED:
+            if self._has_settled(actor):
+                self._failures.pop(actor.state.id, None)
+                await self._finishing.finish(actor, errand)
         elif await self._is_at_it(actor):
             await self._beat(actor, errand)
 
-    async def _has_ended(self, actor: Actor, errand: Errand) -> bool:
-        """Its assistant has said that its turn is over; one that cannot say so ends a task by its own call."""
+    async def _find_out(self, actor: Actor, errand: Errand) -> None:
+        """The last daemon ended somewhere between the claim and the proof that the assistant was told."""
+        inc = actor.incarnation
+        if inc is None:
+            return  # not looked at yet
+        said = await conversation.pending(inc)
+        if said is not None and said.phase is not Phase.SENDING and words.mark(errand.lease) in said.text:
+            await self._told(inc.id, errand)
+        elif said is None or actor.state.activity is Activity.READY:
+            await self._hand_back(actor, errand, "the daemon ended before it was told")
+
+    def _has_settled(self, actor: Actor) -> bool:
+        """Nothing goes on in its terminal that somebody else has begun since."""
         inc, state = actor.incarnation, actor.state
-        if inc is None or inc.generation != errand.generation or not inc.assistant.reports:
-            return False
-        return state.activity is Activity.READY and await conversation.pending(inc) is None
+        return inc is not None and inc.generation == state.generation and state.activity is Activity.READY
 
     async def _is_at_it(self, actor: Actor) -> bool:
         inc, state = actor.incarnation, actor.state

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 
 from envmgr.model.ids import AgentId
@@ -18,6 +18,10 @@ class Stage(StrEnum):
     """Claimed for the agent; whether it was told is not known."""
     TOLD = "told"
     """The assistant has taken the prompt."""
+    ENDED = "ended"
+    """It says that it has done what the prompt asked."""
+    FAILED = "failed"
+    """It says that it could not go on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +31,7 @@ class Errand:
     Attributes:
         generation: Of the agent that was given it.
         rounds: How often it was asked to mend what the checks found.
+        reason: Why it could not go on.
     """
 
     task: str
@@ -34,6 +39,7 @@ class Errand:
     generation: int
     stage: Stage = Stage.GIVEN
     rounds: int = 0
+    reason: str = ""
 
 
 def read(tx: Transaction, agent: AgentId) -> Errand | None:
@@ -53,6 +59,17 @@ def write(tx: Transaction, agent: AgentId, errand: Errand) -> None:
 def drop(tx: Transaction, agent: AgentId) -> None:
     """It is over; dropping twice is harmless."""
     tx.drop(_key(agent))
+
+
+def end(tx: Transaction, agent: AgentId, generation: int, *, reason: str) -> None:
+    """The assistant says how its turn has ended; the first word counts.
+
+    Args:
+        reason: Why it could not go on; empty when it has done what was asked.
+    """
+    errand = read(tx, agent)
+    if errand is not None and errand.generation == generation and errand.stage in (Stage.GIVEN, Stage.TOLD):
+        write(tx, agent, replace(errand, stage=Stage.FAILED if reason else Stage.ENDED, reason=reason))
 
 
 def of(task: Task, generation: int) -> Errand:

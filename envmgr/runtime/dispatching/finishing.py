@@ -13,7 +13,7 @@ from envmgr.model.stimulus import ActivityReported
 from envmgr.runtime import commands, delivery
 from envmgr.runtime.actor import Actor
 from envmgr.runtime.dispatching import words
-from envmgr.runtime.dispatching.errand import Errand
+from envmgr.runtime.dispatching.errand import Errand, Stage
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.supervisor import Supervisor
 from envmgr.services.queue.queue import Queue, Report
@@ -85,7 +85,7 @@ class Finishing:
         )
 
     async def _have_mended(self, actor: Actor, inc: Incarnation, errand: Errand, finding: str) -> None:
-        await self._told(inc.id, replace(errand, rounds=errand.rounds + 1))
+        await self._told(inc.id, replace(errand, stage=Stage.TOLD, rounds=errand.rounds + 1))
         try:
             await delivery.deliver(inc, words.mend(errand.task, errand.lease, finding), actor.reports)
         except EnvmgrError as error:

@@ -29,8 +29,13 @@ def mend(task: str, lease: int, finding: str) -> str:
     )
 
 
+def mark(lease: int) -> str:
+    """What tells the prompt of an errand from others."""
+    return f"lease_token {lease}"
+
+
 def _how_it_ends(task: str, lease: int) -> str:
-    named = f'task_id "{task}" and lease_token {lease}'
+    named = f'task_id "{task}" and {mark(lease)}'
     return (
         f"When it is done, call the tool complete_work with {named}; if it cannot be done, call fail_work with the reason. "
         f"Without these tools run: envmgr task complete {task} --lease-token {lease}, or: envmgr task fail {task} --lease-token {lease}."
