@@ -66,8 +66,8 @@ class Tasks(Protocol):
     def parents(self, task: int) -> Sequence[tuple[Task, Link]]:
         """What it is tied to, the earlier ones, oldest first."""
 
-    def children(self, task: int, *, unmet_only: bool = False) -> Sequence[Task]:
-        """Who waits for it (`unmet_only`: still), oldest first."""
+    def children(self, task: int) -> Sequence[Task]:
+        """Who waits, or waited, for it, oldest first."""
 
     def meet(self, parent: int) -> Sequence[tuple[int, float | None]]:
         """Nobody needs to wait for it any more.
@@ -78,6 +78,15 @@ class Tasks(Protocol):
 
     def wake(self, tasks: Collection[int]) -> None:
         """Set the status of all of these to ready."""
+
+    def cancel_behind(self, task: int, *, code: str, words: str, at: float) -> Sequence[int]:
+        """Cancel whoever waits for it, directly or not; it is the cause. Returns them, oldest first."""
+
+    def cancelled_behind(self, task: int) -> Sequence[tuple[int, int, float | None]]:
+        """Those that were cancelled because of it: number, for how many it waits, and when it is to begin."""
+
+    def revive(self, tasks: Collection[int], status: TaskStatus) -> None:
+        """As if they had never ended, or been tried."""
 
     def due(self, now: float, *, limit: int) -> Sequence[Task]:
         """Scheduled ones whose moment has come."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import heapq
 import sqlite3
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from envmgr.model.task import Attempt, Dependents, LinkKind, NewTask, Task, TaskSpec, TaskStatus
 from envmgr.protocols.tasks import Link, PastRequest
 from envmgr.store.codec import Codec, write_json
+from envmgr.store.task_ties import TaskTies
 
 _SPEC = Codec(TaskSpec)
 _ATTEMPT = Codec(Attempt)
@@ -55,12 +56,8 @@ SELECT l.kind, l.is_met, {_COLUMNS} FROM task_link l JOIN task t ON t.id = l.par
 """  # noqa: S608 - names of columns
 _CHILDREN = f"""
 SELECT {_COLUMNS} FROM task_link l JOIN task t ON t.id = l.child
-WHERE l.parent = ? AND l.kind = 'blocks' AND (l.is_met = 0 OR ?) ORDER BY t.id
+WHERE l.parent = ? AND l.kind = 'blocks' ORDER BY t.id
 """  # noqa: S608 - names of columns
-_CHILD = "(SELECT child FROM task_link WHERE parent = ? AND kind = 'blocks' AND is_met = 0)"
-_COUNT_DOWN = f"UPDATE task SET unmet = unmet - 1 WHERE id IN {_CHILD}"  # noqa: S608 - as above
-_FREED = f"SELECT id, run_at FROM task WHERE id IN {_CHILD} AND unmet = 0 AND status = 'blocked' ORDER BY id"  # noqa: S608
-_MET = "UPDATE task_link SET is_met = 1 WHERE parent = ? AND kind = 'blocks' AND is_met = 0"
 _WAITING = "t.status IN ('blocked', 'scheduled', 'ready')"
 _ANY_DUE = """
 SELECT EXISTS (SELECT 1 FROM task WHERE due_at <= ?1) OR EXISTS (SELECT 1 FROM task WHERE lease_until <= ?1)
@@ -85,12 +82,11 @@ _EMPTY_LANES = "DELETE FROM task_lane WHERE id NOT IN (SELECT DISTINCT lane FROM
 Row = tuple[Any, ...]
 
 
-class TaskRows:
+class TaskRows(TaskTies):
     """Made once per connection; the caller has begun a transaction."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        self._execute: Callable[..., sqlite3.Cursor] = connection.execute
-        self._executemany = connection.executemany
+        super().__init__(connection)
 
     def add(self, task: NewTask) -> int:
         spec = task.spec
@@ -152,17 +148,8 @@ class TaskRows:
             )
         ]
 
-    def children(self, task: int, *, unmet_only: bool = False) -> Sequence[Task]:
-        return [_task(row) for row in self._execute(_CHILDREN, (task, not unmet_only))]
-
-    def meet(self, parent: int) -> Sequence[tuple[int, float | None]]:
-        self._execute(_COUNT_DOWN, (parent,))
-        freed = self._execute(_FREED, (parent,)).fetchall()
-        self._execute(_MET, (parent,))
-        return freed
-
-    def wake(self, tasks: Collection[int]) -> None:
-        self._executemany("UPDATE task SET status = 'ready' WHERE id = ?", [(task,) for task in tasks])
+    def children(self, task: int) -> Sequence[Task]:
+        return [_task(row) for row in self._execute(_CHILDREN, (task,))]
 
     def due(self, now: float, *, limit: int) -> Sequence[Task]:
         return self._tasks("WHERE t.due_at <= ? ORDER BY t.due_at LIMIT ?", (now, limit))

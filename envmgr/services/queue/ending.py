@@ -39,7 +39,7 @@ class Ended:
     """The task as it is now, and those that its end changed.
 
     Attributes:
-        ready: The first hundred of them; the events name all.
+        ready, cancelled: The first hundred of them; the events name all.
     """
 
     task: Task
@@ -158,34 +158,30 @@ class Ends:
                 tx.tasks.save(self._stand(child, now=now))
         tx.tasks.wake(ready)
         announce_ready(tell, parent.repo, ready)
-        return tuple(child for number in ready[:_TOLD_AT_ONCE] if (child := tx.tasks.get(number)) is not None)
+        return _first(tx, ready)
 
     def _stand(self, task: Task, *, now: float) -> Task:
         status = standing(unmet=task.unmet, due_at=task.run_at, now=now)
         return replace(task, status=status, due_at=task.run_at if status is TaskStatus.SCHEDULED else None)
 
     def _cascade(self, tx: Transaction, tell: Tell, root: Task, *, now: float) -> tuple[Task, ...]:
-        """Whoever waits for it, directly or not, is cancelled; it is the cause."""
-        cancelled: list[Task] = []
-        left = [root]
-        while left:
-            for child in tx.tasks.children(left.pop().id, unmet_only=True):
-                if child.status is not TaskStatus.BLOCKED:
-                    continue
-                words = f"{root.name} is {root.status}"
-                gone = replace(
-                    child, status=TaskStatus.CANCELLED, ended_at=now, cause=root.id,
-                    error_code="dependency_failed", error_message=words,
-                )  # fmt: skip
-                tx.tasks.save(gone)
-                cancelled.append(gone)
-                left.append(gone)
-        for part in _parts(cancelled):
-            names = [task.name for task in part]
-            tell(
-                NewEvent(kind="task.cancelled", data={"repo": root.repo, "tasks": names, "cause": root.name})
-            )
-        return tuple(cancelled)
+        """Whoever waits for it, directly or not, is cancelled at once; it is the cause."""
+        words = f"{root.name} is {root.status}"
+        gone = tx.tasks.cancel_behind(root.id, code="dependency_failed", words=words, at=now)
+        _announce(tell, "task.cancelled", root, gone)
+        return _first(tx, gone)
+
+    def put_back_behind(self, tx: Transaction, tell: Tell, root: Task, *, now: float) -> tuple[Task, ...]:
+        """The same backwards: what was cancelled because of a task is put back; returns the first that can be claimed."""
+        by_status: dict[TaskStatus, list[int]] = {}
+        for number, unmet, run_at in tx.tasks.cancelled_behind(root.id):
+            by_status.setdefault(standing(unmet=unmet, due_at=run_at, now=now), []).append(number)
+        for status, numbers in by_status.items():
+            tx.tasks.revive(numbers, status)
+            _announce(tell, "task.retried", root, numbers)
+        ready = by_status.get(TaskStatus.READY, [])
+        announce_ready(tell, root.repo, ready)
+        return _first(tx, ready)
 
     def _pause_s(self, failures: int) -> float:
         rules = self._footing.rules
@@ -200,6 +196,17 @@ def announce_ready(tell: Tell, repo: str, tasks: Sequence[int]) -> None:
         tell(
             NewEvent(kind="task.ready", data={"repo": repo, "tasks": [task_name(number) for number in part]})
         )
+
+
+def _announce(tell: Tell, kind: str, root: Task, tasks: Sequence[int]) -> None:
+    """What happened to many because of one."""
+    for part in _parts(tasks):
+        names = [task_name(number) for number in part]
+        tell(NewEvent(kind=kind, data={"repo": root.repo, "tasks": names, "cause": root.name}))
+
+
+def _first(tx: Transaction, tasks: Sequence[int]) -> tuple[Task, ...]:
+    return tuple(task for number in tasks[:_TOLD_AT_ONCE] if (task := tx.tasks.get(number)) is not None)
 
 
 def _parts(tasks: Sequence[T]) -> list[Sequence[T]]:

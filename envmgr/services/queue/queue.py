@@ -169,11 +169,8 @@ class Queue(Reporting, Looking):
             if found.status in LEASED or found.status in (TaskStatus.READY, TaskStatus.BLOCKED):
                 return Answer(task=found)
             again = self._ends.put_back(tx, tell, found, now=now)
-            more = self._cancelled_by(tx, found) if with_dependents else []
-            put = [self._ends.put_back(tx, tell, one, now=now) for one in more]
-            return Answer(
-                task=again, ready=tuple(one for one in (again, *put) if one.status is TaskStatus.READY)
-            )
+            behind = self._ends.put_back_behind(tx, tell, found, now=now) if with_dependents else ()
+            return Answer(task=again, ready=(again, *behind) if again.status is TaskStatus.READY else behind)
 
         return await self._write(change)
 
@@ -200,12 +197,3 @@ class Queue(Reporting, Looking):
                 details={"reason": "not_permitted"},
             )
         return task
-
-    def _cancelled_by(self, tx: Transaction, root: Task) -> list[Task]:
-        found: list[Task] = []
-        left = [root]
-        while left:
-            children = [c for c in tx.tasks.children(left.pop().id) if c.cause == root.id]
-            found += children
-            left += children
-        return list({one.id: one for one in found}.values())
