@@ -108,6 +108,10 @@ class Judgement:
     conflicts: list[Conflict]
     warnings: list[Conflict]
 
+    def has(self, mode: Mode) -> bool:
+        """Whether the asker has it already."""
+        return self.own is not None and covers(self.own.mode, mode)
+
 
 def judge(
     target: str, mode: Mode, grants: Iterable[Grant], *, holder: str, family: Collection[str]

@@ -1,11 +1,10 @@
-"""Who waits for whom: the order of the line, who may not be overtaken, and waits that would never end."""
+"""Who waits: the order of the line, and who may not be overtaken."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
-from itertools import islice
+from itertools import islice, takewhile
 
 from envmgr.core.leasing import excludes, may_meet, meets, stem
 from envmgr.model.lock import Conflict, Grant, Link, Mode, Priority
@@ -64,91 +63,28 @@ def ahead(wish: Wish, waiting: Iterable[Wish], now: float, *, age_s: float) -> l
     return [one for _, one in sorted(found, key=lambda pair: pair[0])]
 
 
-def first_in_line(waiting: Iterable[Wish], now: float, *, age_s: float) -> Iterator[Wish]:
-    """Those who wait and have nobody before them who keeps them out."""
-    ordered = sorted(waiting, key=lambda wish: place(wish, now, age_s=age_s))
-    for at, wish in enumerate(ordered):
-        if not any(one.keeps_out(wish) for one in islice(ordered, at)):
-            yield wish
+def in_order(waiting: Iterable[Wish], now: float, *, age_s: float) -> list[Wish]:
+    """First in line first."""
+    return sorted(waiting, key=lambda wish: place(wish, now, age_s=age_s))
 
 
-# By wish: the grants that are in its way.
-Blocks = Callable[[Wish], Sequence[Link]]
+def is_first(wish: Wish, ordered: Iterable[Wish]) -> bool:
+    """Whether nobody before it keeps it out. `ordered` are all who wait, in order; those after it are not looked at."""
+    before = takewhile(lambda one: one.number != wish.number, ordered)
+    return not any(one.keeps_out(wish) for one in before)
 
 
-class Waits:
-    """The wait-for graph at one moment; what is asked of the store is asked once."""
-
-    def __init__(
-        self,
-        waiting: Sequence[Wish],
-        blocks: Blocks,
-        now: float,
-        *,
-        age_s: float,
-        holds: Callable[[str], bool],
-    ) -> None:
-        """`holds` tells whether a holder has any lock at all."""
-        self._waiting, self._now, self._age_s = waiting, now, age_s
-        self._blocks = cache(blocks)
-        self._ahead = cache(self._find_ahead)
-        self._needing = cache(self._find_needing)
-        self._holds = holds
-
-    def bars(self, wish: Wish) -> list[Wish]:
-        """Whom the wish must not overtake. Who waits for the asker's own grants does not count: both would wait for ever."""
-        before = self._ahead(wish)
-        if not before or not self._is_waited_for(wish):
-            return before
-        needing = self._needing(wish.holder)
-        return [one for one in before if one not in needing]
-
-    def cycle(self, wish: Wish) -> tuple[Link, ...]:
-        """The deadlock that waiting for the wish would be; empty when its wait can end."""
-        if not self._is_waited_for(wish):
-            return ()
-        return tuple(self._walk(wish, wish.holder, {wish.holder}))
-
-    def _is_waited_for(self, wish: Wish) -> bool:
-        """False spares the rest: nobody can wait for one who has nothing, and stands nowhere else in the line."""
-        return self._holds(wish.holder) or any(
-            one.holder == wish.holder and one.number != wish.number for one in self._waiting
-        )
-
-    def _links(self, wish: Wish) -> list[Link]:
-        """All that keeps the wish waiting."""
-        return [*self._blocks(wish), *(_behind(wish, one) for one in self.bars(wish))]
-
-    def _find_ahead(self, wish: Wish) -> list[Wish]:
-        return ahead(wish, self._waiting, self._now, age_s=self._age_s)
-
-    def _find_needing(self, holder: str) -> frozenset[Wish]:
-        """Who waits for the holder, at whatever remove; everybody ahead counts as a reason to wait."""
-        waits_for = {
-            wish: {link.blocker for link in self._blocks(wish)} | {one.holder for one in self._ahead(wish)}
-            for wish in self._waiting
-        }
-        reached, found = {holder}, set[Wish]()
-        while more := {wish for wish in waits_for.keys() - found if waits_for[wish] & reached}:
-            found |= more
-            reached |= {wish.holder for wish in more}
-        return frozenset(found)
-
-    def _walk(self, wish: Wish, goal: str, seen: set[str]) -> list[Link]:
-        """The way to the goal; empty when there is none."""
-        for link in self._links(wish):
-            if link.blocker == goal:
-                return [link]
-            if link.blocker in seen:
-                continue
-            seen.add(link.blocker)
-            for one in self._waiting:
-                if one.holder == link.blocker and (way := self._walk(one, goal, seen)):
-                    return [link, *way]
-        return []
+def positions(waiting: Iterable[Wish], now: float, *, age_s: float) -> dict[int, int]:
+    """From 1, by number: how many have to be served before it, and itself."""
+    ordered = in_order(waiting, now, age_s=age_s)
+    return {
+        wish.number: 1 + sum(one.keeps_out(wish) for one in islice(ordered, at))
+        for at, wish in enumerate(ordered)
+    }
 
 
-def _behind(wish: Wish, other: Wish) -> Link:
+def behind(wish: Wish, other: Wish) -> Link:
+    """The wish waits for one who waits, too, and came first."""
     shared = wish.shared_with(other)
     assert shared is not None, "only who wants the same is ahead"
     return Link(

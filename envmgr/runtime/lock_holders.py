@@ -99,7 +99,7 @@ class LockHolders:
             await self._keeping.release_killed(self._is_gone)
             await self._keeping.expire()
             await self._keeping.write_down_signs()
-            self._keeping.locks.line.look_again()
+            await self._keeping.wake_waiting()
             await anyio.sleep(self._every_s)
 
     def _why(self, holder: str, life: str) -> str:

@@ -57,11 +57,9 @@ class Handoffs:
         def change(tx: Transaction, tell: Tell) -> Written:
             held = self.locks.held(tx, handoff.repo, holder=by.id)
             tasks = tuple(task.name for task in tx.tasks.leased(holder=by.id))
-            moved = (
-                [self.locks.hand_over(tx, tell, grant, to) for grant in held]
-                if transfers_locks and to
-                else []
-            )
+            moved = []
+            if transfers_locks and to is not None:
+                moved = self.locks.hand_over(tx, tell, self.locks.movable(tx, held, to), to)
             whole = replace(
                 clean,
                 at=self.ground.now(),

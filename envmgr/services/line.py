@@ -7,13 +7,13 @@ between; they leave there, or in the event loop. Each step is one operation on a
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 import anyio
 
 from envmgr.core.leasing import may_meet, meets, stem
-from envmgr.core.waits import Wish, ahead, first_in_line
+from envmgr.core.waits import Wish, ahead, in_order, is_first, positions
 
 
 @dataclass(slots=True)
@@ -59,28 +59,31 @@ class Line:
 
     def position(self, wish: Wish) -> int:
         """From 1."""
-        return len(self._ahead(wish)) + 1
+        return len(ahead(wish, self.wishes(), self._steady(), age_s=self._age_s)) + 1
+
+    def positions(self) -> dict[int, int]:
+        """Of all who wait, by number. Compares each with each."""
+        return positions(self.wishes(), self._steady(), age_s=self._age_s)
 
     def free(self, repo: str, target: str) -> None:
         """Something came free: wake those who want it and have nobody before them."""
         at, waiters = stem(target), dict(self._waiters)
         here = [waiter.wish for waiter in waiters.values() if waiter.wish.repo == repo]
-        for wish in first_in_line(here, self._steady(), age_s=self._age_s):
-            if any(_touches(one, target, at) for one in wish.targets):
-                waiters[wish.number].wake.set()
+        wanting = [wish for wish in here if any(_touches(one, target, at) for one in wish.targets)]
+        if wanting:
+            ordered = in_order(here, self._steady(), age_s=self._age_s)
+            self.wake(wish for wish in wanting if is_first(wish, ordered))
 
-    def look_again(self) -> None:
-        """Wake everybody: whatever was missed, is missed no longer."""
-        for waiter in list(self._waiters.values()):
-            waiter.wake.set()
+    def wake(self, wishes: Iterable[Wish]) -> None:
+        """It is worth their while to ask again."""
+        for wish in wishes:
+            if (waiter := self._waiters.get(wish.number)) is not None:
+                waiter.wake.set()
 
     def gone(self, wish: Wish) -> None:
         """It is out of the line: those behind it may be first now."""
         for target in wish.targets:
             self.free(wish.repo, target)
-
-    def _ahead(self, wish: Wish) -> Collection[Wish]:
-        return ahead(wish, self.wishes(), self._steady(), age_s=self._age_s)
 
 
 def _touches(wanted: str, target: str, at: str) -> bool:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 
 from envmgr.core.derived_keys import Rule, derived
-from envmgr.core.leasing import Around, around, covers, judge, stands, stem
+from envmgr.core.leasing import Around, around, judge, stands, stem
 from envmgr.core.targets import parse_target
-from envmgr.core.waits import Wish
+from envmgr.core.wait_graph import Needs, Waits
+from envmgr.core.waits import Wish, link
 from envmgr.model.lock import Conflict, Grant, LockPolicy, Mode, Priority
 from envmgr.model.principal import Principal
 from envmgr.protocols.store import Transaction
@@ -130,18 +132,29 @@ class LockBook:
         for target in self.wanted(asked):
             near = self.near(tx, asked.repo, target)
             seen = judge(target, asked.mode, near, holder=who.id, family=family(who))
-            if seen.own is None or not covers(seen.own.mode, asked.mode):
+            if not seen.has(asked.mode):
                 found += seen.conflicts
         return found
 
-    def would_meet(self, tx: Transaction, grant: Grant, to: Principal, *, moving: Collection[int]) -> bool:
-        """Whether a grant cannot be given to somebody because of what stays where it is.
+    def graph(self, tx: Transaction) -> Waits:
+        """Who waits for whom at this moment; what is asked of the store is asked once."""
+        near = cache(lambda repo, target: self.near(tx, repo, target))
 
-        Args:
-            moving: Tokens of all that are given together.
-        """
-        near = [one for one in self.near(tx, grant.repo, grant.target) if one.token not in moving]
-        return bool(judge(grant.target, grant.mode, near, holder=to.id, family=family(to)).conflicts)
+        def needs(wish: Wish) -> Needs:
+            looked = {
+                target: judge(
+                    target, wish.mode, near(wish.repo, target), holder=wish.holder, family=wish.family
+                )
+                for target in wish.targets
+            }
+            lacking = [target for target, found in looked.items() if not found.has(wish.mode)]
+            links = [link(wish, conflict) for target in lacking for conflict in looked[target].conflicts]
+            is_all = len(lacking) == len(looked)
+            return Needs(wish if is_all else replace(wish, targets=tuple(lacking)), links)
+
+        return Waits(
+            self.line.wishes(), needs, self.ground.steady(), age_s=self.policy.age_s, holds=tx.locks.has_any
+        )  # fmt: skip
 
     def held(self, tx: Transaction, repo: str = "", *, holder: str = "") -> list[Grant]:
         """All that stand; reads every row."""

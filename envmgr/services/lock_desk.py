@@ -32,10 +32,12 @@ class Done:
     Attributes:
         grants: As they are now, or were when they ended.
         refused: By target: why nothing was done about it; then nothing was done at all.
+        conflicts: With what others hold, if that is why.
     """
 
     grants: tuple[Grant, ...] = ()
     refused: tuple[tuple[str, str], ...] = ()
+    conflicts: tuple[Conflict, ...] = ()
 
 
 class LockDesk:
@@ -125,21 +127,18 @@ class LockDesk:
 
         return await self._ground.write(change)
 
-    def _give_back(self, tx: Transaction, tell: Tell, holder: str, repo: str, target: str) -> Sequence[Grant]:
-        (token,) = self._locks.give_back(tx, tell, repo=repo, holder=holder, targets=[target])
-        if token:
-            return [_ended(token, repo, target, holder)]
+    def _give_back(self, tx: Transaction, tell: Tell, holder: str, repo: str, target: str) -> list[Grant]:
+        """The target, or what is held inside of it; and the keys that went with it."""
         whole = parse_target(target)
-        inside = [
-            grant
-            for grant in self._locks.near(tx, repo, target)
-            if grant.holder == holder and covers(whole, parse_target(grant.target))
-        ]
-        tokens = self._locks.give_back(
-            tx, tell, repo=repo, holder=holder, targets=[grant.target for grant in inside]
-        )
-        # A key may have gone together with the path that brought it.
-        return [grant for grant, gone in zip(inside, tokens, strict=True) if gone]
+        gone = self._locks.give_back(tx, tell, repo=repo, holder=holder, targets=[target])
+        if not gone:
+            inside = [
+                grant.target
+                for grant in self._locks.near(tx, repo, target)
+                if grant.holder == holder and covers(whole, parse_target(grant.target))
+            ]
+            gone = self._locks.give_back(tx, tell, repo=repo, holder=holder, targets=inside)
+        return [_ended(token, repo, one, holder) for one, token in gone.items()]
 
     async def _release_all(self, principal: Principal, repo: str, call: Call | None) -> Done:
         held = await self._ground.read(lambda tx: self._locks.held(tx, repo, holder=principal.id))
@@ -176,11 +175,12 @@ class LockDesk:
 
         def change(tx: Transaction, tell: Tell) -> Done:
             done = self._own(tx, principal.id, repo, targets, 0)
-            moving = {grant.token for grant in done.grants}
-            met = [one.target for one in done.grants if self._locks.would_meet(tx, one, to, moving=moving)]
-            if met:
-                done = Done(refused=tuple((target, Outcome.CONFLICT.reason) for target in met))
-            grants = [self._locks.hand_over(tx, tell, grant, to) for grant in done.grants]
+            moving = self._locks.with_keys(tx, done.grants)
+            if met := self._locks.in_the_way_of(tx, moving, to):
+                stuck = {grant.target: Outcome.CONFLICT.reason for grant, _ in met}
+                done = Done(refused=tuple(stuck.items()), conflicts=tuple(one for _, one in met))
+                moving = []
+            grants = self._locks.hand_over(tx, tell, moving, to)
             tokens = [grant.token for grant in grants]
             _note(call, targets, _why(done.refused), to=to.name, tokens=tokens)
             return replace(done, grants=tuple(grants))
@@ -188,7 +188,10 @@ class LockDesk:
         return await self._ground.write(change)
 
     async def force(self, repo: str, targets: Sequence[str], *, by: str, reason: str) -> Done:
-        """End grants of anybody on exactly these targets; who had them is told, and their tokens are worth nothing."""
+        """End grants of anybody on exactly these targets; who had them is told, and their tokens are worth nothing.
+
+        Keys that these paths brought end with them.
+        """
         call = calls.current()
 
         def change(tx: Transaction, tell: Tell) -> Done:
@@ -196,7 +199,8 @@ class LockDesk:
             missing: list[tuple[str, str]] = []
             for target in targets:
                 found = [grant for grant in self._locks.near(tx, repo, target) if grant.target == target]
-                gone += self._locks.drop(tx, tell, found, tells=partial(forced, why=f"{by}: {reason}"))
+                tells = partial(forced, why=f"{by}: {reason}")
+                gone += self._locks.drop_with_keys(tx, tell, found, tells=tells)
                 if not found:
                     missing.append((target, NOT_HELD))
             said = [f"{grant.name} #{grant.token}" for grant in gone]

@@ -74,6 +74,18 @@ class LockKeeping:
 
         return await self._act("lock.expire", change, late)
 
+    async def wake_waiting(self) -> int:
+        """Have those ask again who would get an answer: most have been woken by an event, and some things no event tells.
+
+        Somebody may have got by another way what they wait for, or have waited long enough to come first, or be in a
+        deadlock that began after all of them did. Returns how many.
+        """
+        if not self.locks.line.is_anybody():
+            return 0
+        found = await self._ground.read(lambda tx: self.locks.graph(tx).worth_asking())
+        self.locks.line.wake(found)
+        return len(found)
+
     async def write_down_signs(self) -> int:
         """Store how long locks last by the signs of life of their holders, every now and then; returns how many changed."""
         now, policy = self._ground.steady(), self.locks.policy

@@ -504,7 +504,7 @@ async def test_a_wake_up_that_was_missed_is_made_up_for(tmp_path: Path) -> None:
             await in_line(smith, 1)
             await smith.store.write(lambda tx: tx.locks.drop(1))  # and nobody tells
 
-            smith.locks.line.look_again()
+            assert await smith.keeping.wake_waiting() == 1
 
         assert await held(smith) == ["bob a"]
 

@@ -100,7 +100,7 @@ class LockMachine(RuleBasedStateMachine):
         asked = LockRequest(principal=who, repo=REPO, targets=wanted, mode=mode)
         answer = self.change(lambda tell: self.locks.take(self.tx, tell, asked))
 
-        lacking = [target for target in wanted if not self.has(before, who, target, mode)]
+        lacking = [target for target in wanted if not self.has(before, who.agent, target, mode)]
         in_the_way = [
             grant
             for grant in before
@@ -112,7 +112,7 @@ class LockMachine(RuleBasedStateMachine):
         if answer.outcome is Outcome.GRANTED:
             assert not in_the_way
             assert [grant.target for grant in answer.grants] == list(wanted)
-            self.look_for(who)
+            self.look()
         else:
             assert in_the_way or self.requests
             assert answer.conflicts
@@ -128,19 +128,37 @@ class LockMachine(RuleBasedStateMachine):
     @rule(who=WHO, what=st.sampled_from(sorted(WORLD)))
     def release(self, who: Principal, what: str) -> None:
         had = [grant for grant in self.held() if (grant.holder, grant.target) == (who.agent, what)]
-        (token,) = self.change(
+        gone = self.change(
             lambda tell: self.locks.give_back(self.tx, tell, repo=REPO, holder=who.agent, targets=[what])
         )
-        assert [grant.token for grant in had] == ([token] if token else [])
+        assert {grant.target: grant.token for grant in had} == gone
 
     @precondition(lambda self: self.held())
     @rule(data=st.data(), to=WHO)
     def transfer(self, data: st.DataObject, to: Principal) -> None:
-        grant = data.draw(st.sampled_from(self.held()))
-        others = [g for g in self.held() if g != grant and g.holder not in (to.agent, to.parent)]
-        if not any(clash(grant.mode, g.mode) and shares(grant.target, g.target) for g in others):
-            moved = self.change(lambda tell: self.locks.hand_over(self.tx, tell, grant, to))
-            assert moved.token > grant.token
+        before = self.held()
+        grant = data.draw(st.sampled_from(before))
+        if grant.holder == to.agent:
+            return
+        others = [g for g in before if g != grant and g.holder not in (to.agent, to.parent)]
+        own = {g.target: g for g in before if g.holder == to.agent and g != grant}
+        already = own.get(grant.target)
+        is_needed = already is None or not covers(already.mode, grant.mode)
+        is_barred = is_needed and any(
+            clash(grant.mode, g.mode) and shares(grant.target, g.target) for g in others
+        )
+        assert is_barred == bool(self.locks.in_the_way_of(self.tx, [grant], to))
+        if is_barred:
+            return
+
+        (got,) = self.change(lambda tell: self.locks.hand_over(self.tx, tell, [grant], to))
+
+        # Nobody but the giver has less than before, and what the receiver could do already, it does under the same token.
+        assert got == already if not is_needed else got.token > grant.token
+        after = self.held()
+        assert self.has(after, to.agent, grant.target, grant.mode)
+        assert all(self.has(after, g.holder, g.target, g.mode) for g in before if g != grant)
+        assert already is None or covers(got.mode, already.mode)
 
     @precondition(lambda self: self.held())
     @rule(data=st.data())
@@ -231,8 +249,8 @@ class LockMachine(RuleBasedStateMachine):
     def held(self) -> list[Grant]:
         return self.locks.held(self.tx)
 
-    def has(self, held: Sequence[Grant], who: Principal, target: str, mode: Mode) -> bool:
-        return any(g.holder == who.agent and g.target == target and covers(g.mode, mode) for g in held)
+    def has(self, held: Sequence[Grant], who: str, target: str, mode: Mode) -> bool:
+        return any(g.holder == who and g.target == target and covers(g.mode, mode) for g in held)
 
     def change(self, do: Callable[[Callable[[NewEvent], None]], T]) -> T:
         """One change; then what it told is heard."""
@@ -255,14 +273,14 @@ class LockMachine(RuleBasedStateMachine):
         if answer.outcome is not Outcome.QUEUED and request in self.requests:
             self.requests.remove(request)
             self.locks.line.gone(request.waiter.wish)
-            self.look_for(request.asked.principal)
 
-    def look_for(self, who: Principal) -> None:
-        """Who asked twice may have got by the one what the other waits for: the next look finds that, no event tells it."""
-        for request in self.requests:
-            if who.agent in request.waiter.wish.family:
-                request.waiter.wake.set()
-        self.pump()
+    def look(self) -> None:
+        """What the daemon does twice a second: who asked twice may have got by the one what the other waits for, and no event tells."""
+        while worth := self.locks.graph(self.tx).worth_asking():
+            left = len(self.requests)
+            self.locks.line.wake(worth)
+            self.pump()
+            assert len(self.requests) < left, "whoever is woken by a look gets an answer"
 
     def pump(self) -> None:
         """Let those ask again who were woken."""
@@ -275,8 +293,15 @@ class LockMachine(RuleBasedStateMachine):
         """What the daemon does twice a second."""
         late = [g for g in self.tx.locks.late(self.now - POLICY.grace_s) if not self.locks.stands(g)]
         self.change(lambda tell: self.locks.drop(self.tx, tell, late))
-        self.locks.line.look_again()
-        self.pump()
+        self.look()
+        self.nobody_is_forgotten()
+
+    def nobody_is_forgotten(self) -> None:
+        """A look finds all whom asking everybody again would find."""
+        waiting = list(self.requests)
+        for request in waiting:
+            self.attempt(request)
+        assert self.requests == waiting
 
 
 TestLocks = LockMachine.TestCase
