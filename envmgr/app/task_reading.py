@@ -31,7 +31,7 @@ _SUMMARY = 120
 )
 async def get(ask: AskTask, app: App) -> views.TaskView:
     """Show a task: what is to be done, who has it, what it waits for, every attempt and what came of it."""
-    who = await caller(app, ask.repo)
+    who = await caller(app, ask.repo, task=ask.task_id)
     return _task(await app.coordinator.queue.see(who.repo, ask.task_id), Clock.of(app))
 
 
@@ -77,7 +77,7 @@ async def list_(ask: AskTasks, app: App) -> views.TaskList:
 )
 async def why(ask: AskWhy, app: App) -> views.WhyTaskView:
     """Tell why a task is not being done: what it waits for, who has it, which lock is in the way."""
-    who = await caller(app, ask.repo)
+    who = await caller(app, ask.repo, task=ask.task_id)
     queue = app.coordinator.queue
     able = queue.abilities(who.principal) | set(ask.capabilities)
     found = await queue.why(who.repo, ask.task_id, capabilities=able)
@@ -104,7 +104,7 @@ async def why(ask: AskWhy, app: App) -> views.WhyTaskView:
 )
 async def graph(ask: AskGraph, app: App) -> views.GraphView:
     """Show how tasks depend on each other, as a tree, as DOT for Graphviz, or with --json as nodes and edges."""
-    who = await caller(app, ask.repo)
+    who = await caller(app, ask.repo, task=ask.task_id)
     found = await app.coordinator.queue.graph(who.repo, ask.task_id, limit=ask.limit)
     return views.GraphView(
         nodes=[

@@ -224,7 +224,7 @@ async def cancel(ask: AskCancel, app: App) -> views.ReportView:
 )
 async def retry(ask: AskRetry, app: App) -> views.ReportView:
     """Put a task back into the queue that failed, died, was cancelled, is paused, or rests before its next attempt."""
-    who = await caller(app, ask.repo)
+    who = await caller(app, ask.repo, task=ask.task_id)
     answer = await app.coordinator.queue.retry(
         who.repo, ask.task_id, by=who.principal, with_dependents=ask.with_dependents
     )
@@ -232,7 +232,7 @@ async def retry(ask: AskRetry, app: App) -> views.ReportView:
 
 
 async def _cancel(ask: AskTask, app: App, *, reason: str, dependents: Dependents | None) -> views.ReportView:
-    who = await caller(app, ask.repo)
+    who = await caller(app, ask.repo, task=ask.task_id)
     answer: Answer = await app.coordinator.queue.cancel(
         who.repo, ask.task_id, by=who.principal, reason=reason, dependents=dependents
     )
@@ -240,7 +240,7 @@ async def _cancel(ask: AskTask, app: App, *, reason: str, dependents: Dependents
 
 
 async def _report(ask: AskReport, app: App) -> Report:
-    who = await caller(app, ask.repo)
+    who = await caller(app, ask.repo, task=ask.task_id)
     return Report(repo=who.repo, task=ask.task_id, who=who.principal, token=ask.lease_token)
 
 

@@ -196,6 +196,28 @@ def test_clients_of_the_agent_coordinator_find_their_paths_and_fields(served: Ap
     assert found["agents"]
 
 
+@proves("HTTP-012")
+def test_a_program_need_not_name_the_repository_of_a_task_that_it_names(served: Api, key: str) -> None:
+    here = {"repo": str(served.here.repo)}
+    task = ask(
+        served, "POST", "/tasks", key=key, json={"description": "from afar", "task_type": "afar", **here}
+    ).json()
+    asked = {"task_types": ["afar"], **here}
+    claimed = ask(served, "POST", "/tasks/claim", key=key, json=asked).json()
+
+    shown = ask(served, "GET", f"/tasks/{task['task_id']}", key=key)
+    done = ask(
+        served,
+        "POST",
+        f"/tasks/{task['task_id']}/complete",
+        key=key,
+        json={"lease_token": claimed["lease_token"]},
+    )
+
+    assert shown.json()["repo"] == here["repo"]
+    assert done.json()["success"] is True, done.text
+
+
 # --- the client --------------------------------------------------------------------------------------------------
 
 
