@@ -8,7 +8,7 @@ from pydantic import Field
 
 from envmgr.app.moments import moment
 from envmgr.app.shapes import View
-from envmgr.model.lock import Answer, Conflict, Grant, Outcome
+from envmgr.model.lock import BESIDE_TASKS, Answer, Conflict, Grant, Outcome
 from envmgr.services.locks import Locks
 
 
@@ -136,12 +136,14 @@ class LockWhy(View):
     """Why a target cannot be had."""
 
     target: str
-    is_free: bool
+    is_yours: bool = Field(description="The caller holds it, or something that covers it")
+    is_free: bool = Field(description="Nobody holds what would keep the caller from it")
+    asker_id: str = Field(description="The caller, as in `holder_id`")
     locks: list[LockView]
     waiting: list[WaiterView] = []
     conflicts: list[ConflictView] = []
     frees_at: str = Field(default="", description="At the latest, unless renewed; empty when it is free")
-    wait_command: str
+    wait_command: str = Field(description="Takes it, and waits if that is needed; empty when it is yours")
 
 
 class Says:
@@ -156,7 +158,7 @@ class Says:
         left_s = max(0.0, self._locks.expires_at(grant) - self._steady)
         return LockView(
             target=grant.target, token=grant.token, mode=grant.mode.value, holder=grant.name, holder_id=grant.holder,
-            reason=grant.reason, task_id=grant.task, repo=grant.repo, since_at=moment(grant.since_at),
+            reason=grant.reason, task_id=", ".join(sorted(grant.tasks - BESIDE_TASKS)), repo=grant.repo, since_at=moment(grant.since_at),
             expires_at=moment(self._now + left_s), ttl_s=grant.ttl_s, left_s=round(left_s, 1),
             renew_after_s=round(grant.ttl_s / 2, 1), file_path=grant.target, locked_by=grant.name,
         )  # fmt: skip

@@ -17,7 +17,9 @@ _DENIALS = frozenset(
 )
 # What one may say or not without saying anything else.
 _FILLERS = STOP_WORDS | frozenset(
-    words("again all already also always any each every here just must now only please really should still too very")
+    words(
+        "again all already also always any each every here just must now only please really should still too very"
+    )
 )
 
 

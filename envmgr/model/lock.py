@@ -53,6 +53,10 @@ _REASONS = {
 }
 
 
+BESIDE_TASKS = frozenset({"-"})
+"""`Grant.tasks` of what was asked for by itself."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
     """One target held by one holder.
@@ -67,7 +71,7 @@ class Grant:
         life: Which run of an agent took it, `<generation>/<pid>`; empty for people and programs.
         sessions: Sessions of the holder that asked for it; `-` when one did not say which it is.
         via: Paths that brought it, by the repository's rules; `-` when it was asked for itself.
-        task: The task it was taken for; it ends with that.
+        tasks: What it was taken for; it ends with the last of these tasks. `-` when it was asked for beside any task.
         since_at: Unix time.
         expires_at: Steady time. Until some seconds after it nobody else gets it, and the holder may still renew.
     """
@@ -83,7 +87,7 @@ class Grant:
     sessions: frozenset[str] = frozenset()
     via: frozenset[str] = frozenset()
     reason: str = ""
-    task: str = ""
+    tasks: frozenset[str] = BESIDE_TASKS
     ttl_s: float
     since_at: float
     expires_at: float

@@ -19,7 +19,7 @@ class LockRows(Protocol):
         """Write it down (its `token` is ignored); returned is the same with its token, which is higher than any before it."""
 
     def save(self, grant: Grant) -> None:
-        """Replace mode, sessions, reason, task and times of the one with this token."""
+        """Replace mode, sessions, reason, tasks and times of the one with this token."""
 
     def extend(self, token: int, *, ttl_s: float, expires_at: float) -> None:
         """Set its time anew, if it is there."""
@@ -34,7 +34,7 @@ class LockRows(Protocol):
         """By its token."""
 
     def of_task(self, task: str) -> Sequence[Grant]:
-        """Those taken for a task, oldest first."""
+        """Those taken for a task, be it among others, oldest first."""
 
     def has_any(self, holder: str) -> bool:
         """Whether the holder has any."""

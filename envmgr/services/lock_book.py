@@ -11,7 +11,7 @@ from envmgr.core.leasing import Around, around, judge, stands, stem
 from envmgr.core.targets import parse_target
 from envmgr.core.wait_graph import Needs, Waits
 from envmgr.core.waits import Wish, link
-from envmgr.model.lock import Conflict, Grant, LockPolicy, Mode, Priority
+from envmgr.model.lock import BESIDE_TASKS, Conflict, Grant, LockPolicy, Mode, Priority
 from envmgr.model.principal import Principal
 from envmgr.protocols.store import Transaction
 from envmgr.services.ground import Ground
@@ -48,6 +48,11 @@ class LockRequest:
     def session(self) -> str:
         """As `Grant.sessions` has it."""
         return self.principal.session or ITSELF
+
+    @property
+    def tasks(self) -> frozenset[str]:
+        """As `Grant.tasks` has it."""
+        return frozenset({self.task}) if self.task else BESIDE_TASKS
 
 
 def family(principal: Principal) -> frozenset[str]:

@@ -8,7 +8,7 @@ from functools import partial
 
 from envmgr.core.leasing import Around, covers, is_same_life, stem
 from envmgr.model.event import NewEvent
-from envmgr.model.lock import Conflict, Grant, LockPolicy
+from envmgr.model.lock import BESIDE_TASKS, Conflict, Grant, LockPolicy
 from envmgr.model.principal import Principal
 from envmgr.protocols.store import Transaction
 from envmgr.services.ground import Ground, Tell
@@ -47,8 +47,12 @@ class LockEnding(LockBook):
         return gone
 
     def end_task(self, tx: Transaction, tell: Tell, task: str) -> Sequence[Grant]:
-        """Release what was taken for a task."""
-        return self.drop(tx, tell, tx.locks.of_task(task))
+        """Release what was taken for this task alone; what was asked for beside it, or for another one too, stays."""
+        found = tx.locks.of_task(task)
+        for grant in found:
+            if len(grant.tasks) > 1:
+                tx.locks.save(replace(grant, tasks=grant.tasks - {task}))
+        return self.drop(tx, tell, [grant for grant in found if len(grant.tasks) == 1])
 
     def end_session(self, tx: Transaction, tell: Tell, holder: str, session: str) -> Sequence[Grant]:
         """Release what only this session of the holder has asked for; those of its other sessions stay."""
@@ -149,7 +153,7 @@ class LockEnding(LockBook):
             tx.locks.drop(theirs.token)
             via |= theirs.via
         moved = replace(
-            grant, holder=to.id, name=to.name, life=life, task="", via=via,
+            grant, holder=to.id, name=to.name, life=life, tasks=BESIDE_TASKS, via=via,
             sessions=frozenset({to.session or ITSELF}), expires_at=self.ground.steady() + grant.ttl_s,
         )  # fmt: skip
         moved = tx.locks.add(moved)

@@ -104,12 +104,10 @@ class Locks(LockEnding):
         self, tx: Transaction, asked: LockRequest, own: Grant, *, life: str, via: frozenset[str]
     ) -> Grant:
         ttl_s = asked.ttl_s or own.ttl_s
-        # What somebody asked for beside the task does not end with it.
-        task = own.task if own.task == asked.task else ""
         life = own.life if life.endswith("/0") else life  # what is known of the run is not forgotten
         fresh = replace(
             own, ttl_s=ttl_s, expires_at=self.ground.steady() + ttl_s, life=life, sessions=own.sessions | {asked.session},
-            via=own.via | via, reason=asked.reason or own.reason, task=task,
+            via=own.via | via, reason=asked.reason or own.reason, tasks=own.tasks | asked.tasks,
         )  # fmt: skip
         tx.locks.save(fresh)
         return fresh
@@ -125,14 +123,17 @@ class Locks(LockEnding):
         via: frozenset[str],
     ) -> Grant:
         """A weaker one, or one of an earlier run, is replaced: others may have had higher tokens meanwhile."""
+        tasks = asked.tasks
         if instead_of is not None:
             tx.locks.drop(instead_of.token)
             via |= instead_of.via
+            if is_same_life(instead_of.life, life):
+                tasks |= instead_of.tasks
         ttl_s = asked.ttl_s or self.policy.ttl_s
         grant = Grant(
             token=0, repo=asked.repo, stem=stem(target), target=target, mode=asked.mode,
             holder=asked.principal.id, name=asked.principal.name, life=life, sessions=frozenset({asked.session}),
-            via=via, reason=asked.reason, task=asked.task, ttl_s=ttl_s, since_at=self.ground.now(),
+            via=via, reason=asked.reason, tasks=tasks, ttl_s=ttl_s, since_at=self.ground.now(),
             expires_at=self.ground.steady() + ttl_s,
         )  # fmt: skip
         return tx.locks.add(grant)

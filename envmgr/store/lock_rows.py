@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from envmgr.core.leasing import Around
-from envmgr.model.lock import Grant, Mode
+from envmgr.model.lock import BESIDE_TASKS, Grant, Mode
 
 _GRANT = (
     "SELECT token, repo, stem, target, mode, holder, name, life, sessions, via, reason, task, ttl_s, since_at, expires_at"
@@ -18,6 +18,10 @@ _ADD = (
     "INSERT INTO lock"
     " (repo, stem, target, mode, holder, name, life, sessions, via, reason, task, ttl_s, since_at, expires_at)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+# The index has only the rows that are for tasks; what else their locks are for stands there with them.
+_OF_TASK = (
+    f"{_GRANT} WHERE task != '' AND instr(char(10) || task || char(10), char(10) || ? || char(10)) ORDER BY token"
 )
 # Any: what a row holds; the table is STRICT.
 Row = tuple[Any, ...]
@@ -36,21 +40,21 @@ class SqliteLockRows:
     def add(self, grant: Grant) -> Grant:
         row = (
             grant.repo, grant.stem, grant.target, grant.mode, grant.holder, grant.name, grant.life,
-            _joined(grant.sessions), _joined(grant.via), grant.reason, grant.task, grant.ttl_s, grant.since_at, grant.expires_at,
+            _joined(grant.sessions), _joined(grant.via), grant.reason, _of_tasks(grant.tasks), grant.ttl_s, grant.since_at, grant.expires_at,
         )  # fmt: skip
         token = self._execute(_ADD, row).lastrowid
         assert token is not None, "a row was just inserted"
         # `dataclasses.replace` takes three times as long, which is a tenth of the whole.
         return Grant(
             token=token, repo=grant.repo, stem=grant.stem, target=grant.target, mode=grant.mode, holder=grant.holder,
-            name=grant.name, life=grant.life, sessions=grant.sessions, via=grant.via, reason=grant.reason, task=grant.task,
+            name=grant.name, life=grant.life, sessions=grant.sessions, via=grant.via, reason=grant.reason, tasks=grant.tasks,
             ttl_s=grant.ttl_s, since_at=grant.since_at, expires_at=grant.expires_at,
         )  # fmt: skip
 
     def save(self, grant: Grant) -> None:
         row = (
             grant.mode, grant.life, _joined(grant.sessions), _joined(grant.via), grant.reason,
-            grant.task, grant.ttl_s, grant.expires_at, grant.token,
+            _of_tasks(grant.tasks), grant.ttl_s, grant.expires_at, grant.token,
         )  # fmt: skip
         self._execute(
             "UPDATE lock SET mode = ?, life = ?, sessions = ?, via = ?, reason = ?, task = ?, ttl_s = ?, expires_at = ?"
@@ -76,8 +80,7 @@ class SqliteLockRows:
         return _grant(row) if row else None
 
     def of_task(self, task: str) -> Sequence[Grant]:
-        # The second condition is for the planner: the index is of such rows only.
-        return _grants(self._execute(f"{_GRANT} WHERE task = ? AND task != '' ORDER BY token", (task,)))
+        return _grants(self._execute(_OF_TASK, (task,)))
 
     def has_any(self, holder: str) -> bool:
         return self._execute("SELECT 1 FROM lock WHERE holder = ? LIMIT 1", (holder,)).fetchone() is not None
@@ -111,9 +114,13 @@ def _grant(row: Row) -> Grant:
      expires_at) = row  # fmt: skip
     return Grant(
         token=token, repo=repo, stem=at, target=target, mode=Mode(mode), holder=holder, name=name, life=life,
-        sessions=_split(sessions), via=_split(via), reason=reason, task=task, ttl_s=ttl_s, since_at=since_at,
+        sessions=_split(sessions), via=_split(via), reason=reason, tasks=_split(task) or BESIDE_TASKS, ttl_s=ttl_s, since_at=since_at,
         expires_at=expires_at,
     )  # fmt: skip
+
+
+def _of_tasks(tasks: frozenset[str]) -> str:
+    return "" if tasks == BESIDE_TASKS else _joined(tasks)
 
 
 def _joined(words: frozenset[str]) -> str:

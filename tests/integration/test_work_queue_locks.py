@@ -9,7 +9,7 @@ import pytest
 
 from envmgr.core.queueing import ObstacleKind
 from envmgr.model.task import TaskStatus
-from tests.support.queues import ANNA, BEN, PAULA, REPO, Bench, Nothing, bench, by, wanted
+from tests.support.queues import ANNA, BEN, PAULA, REPO, Bench, Nothing, agent, bench, by, wanted
 from tests.support.requirements import proves
 
 pytestmark = pytest.mark.anyio
@@ -91,3 +91,32 @@ async def test_however_many_tasks_are_passed_over_the_one_behind_them_is_found(q
     free = await q.add(priority=10)
 
     assert (await q.got()).name == free
+
+
+@proves("QUEUE-008")
+async def test_a_lock_of_two_tasks_ends_with_the_last_of_them(q: Bench) -> None:
+    for _ in range(3):
+        await q.add(locks=["src/api"])
+    first, second = await q.got(), await q.got()
+
+    await q.done(first)
+    assert isinstance(await q.claim(BEN), Nothing)
+    await q.done(second)
+
+    assert await q.locked() == {}
+    assert (await q.got(BEN)).name == "t-000003"
+
+
+@proves("QUEUE-008")
+async def test_two_sessions_of_one_agent_work_at_no_file_at_once(q: Bench) -> None:
+    await q.add(locks=["src/api"])
+    await q.add(locks=["src/api/x.py"])
+    one, two = agent("anna", session="one"), agent("anna", session="two")
+    first = await q.got(one)
+
+    nothing = await q.claim(two)
+
+    assert isinstance(nothing, Nothing)
+    assert [wait.words for wait in nothing.lock_waits] == ["anna holds src/api"]
+    await q.done(first, one)
+    assert (await q.got(two)).name == "t-000002"

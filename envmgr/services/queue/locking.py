@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from envmgr.core.leasing import excludes, meets
 from envmgr.core.queueing import Obstacle, ObstacleKind
-from envmgr.model.lock import Conflict
+from envmgr.model.lock import BESIDE_TASKS, Conflict
 from envmgr.model.principal import Principal, PrincipalKind
 from envmgr.model.task import Task, TaskSpec
 from envmgr.protocols.store import Transaction
@@ -29,7 +30,10 @@ class LocksOfTasks:
     def take(
         self, tx: Transaction, tell: Tell, *, task: Task, spec: TaskSpec, holder: Principal
     ) -> Sequence[Obstacle]:
-        return _obstacles(self._locks.take(tx, tell, self._wanted(task, spec, holder)).conflicts)
+        asked = self._wanted(task, spec, holder)
+        if shared := self._of_another_session(tx, asked):
+            return shared
+        return _obstacles(self._locks.take(tx, tell, asked).conflicts)
 
     def release(self, tx: Transaction, tell: Tell, task: Task) -> None:
         self._locks.end_task(tx, tell, task.name)
@@ -40,6 +44,19 @@ class LocksOfTasks:
 
     def in_the_way(self, tx: Transaction, *, task: Task, spec: TaskSpec) -> Sequence[Obstacle]:
         return _obstacles(self._locks.look(tx, self._wanted(task, spec, _SOMEBODY)))
+
+    def _of_another_session(self, tx: Transaction, asked: LockRequest) -> Sequence[Obstacle]:
+        """A holder is never in its own way, but two of its sessions that work at different tasks are."""
+        return [
+            Obstacle(kind=ObstacleKind.LOCK, words=f"{grant.name} holds {grant.target}", on=grant.target)
+            for target in self._locks.wanted(asked)
+            for grant in self._locks.near(tx, asked.repo, target)
+            if grant.holder == asked.principal.id
+            and grant.tasks != BESIDE_TASKS
+            and asked.session not in grant.sessions
+            and excludes(grant.mode, asked.mode)
+            and meets(target, grant.target)
+        ]
 
     def _wanted(self, task: Task, spec: TaskSpec, holder: Principal) -> LockRequest:
         return LockRequest(
