@@ -155,7 +155,7 @@ class AskBatch(Ask):
     idempotency_key: Word = Field(
         default="", description="The same key submits once, and is answered the same"
     )
-    repo: str = Field(default="", description="Folder inside the repository")
+    repo: str = supplied("Folder inside the repository", "cwd", default="")
 
 
 class AskClaim(Ask):
@@ -210,7 +210,7 @@ class AskFail(AskReport):
 class AskComplete(AskReport):
     """The task is over."""
 
-    success: bool = option("--no-success: it cannot be done, by anybody", default=True)
+    success: bool = option("False (--no-success): it cannot be done, by anybody", default=True)
     result: Result = option("What came of it, as JSON; up to 64 KiB", default={})
     error_code: Word = option("A word for programs; cancelled_by_orchestrator calls the task off", default="")
     error_message: Line = option("What went wrong", short="-m", default="")

@@ -15,6 +15,7 @@ from pathlib import Path
 import anyio
 from anyio.abc import TaskGroup
 
+from envmgr.aio import tasks
 from envmgr.model.agent import Activity
 from envmgr.model.ids import AgentId
 from envmgr.model.observed import Evidence, Write
@@ -86,7 +87,7 @@ class Observer:
         for key in wanted:
             if key not in self._running:
                 self._running[key] = scope = anyio.CancelScope()
-                group.start_soon(self._keep, key, agents.get(key), scope)
+                tasks.start(group, "watching a checkout", self._keep, key, agents.get(key), scope)
 
     async def _keep(self, key: Key, actor: Actor | None, scope: anyio.CancelScope) -> None:
         """Watch one checkout, again after a failure."""
