@@ -66,17 +66,21 @@ def listing(result: LockList, style: Style) -> str:
 
 def why(result: LockWhy, style: Style) -> str:
     """`envmgr lock why`."""
-    lines = [f"{result.target} is free" if result.is_free else f"{result.target} is not free"]
+    if result.is_yours:
+        lines = [f"you hold {result.target}"]
+    else:
+        lines = [f"{result.target} is {'free' if result.is_free else 'not free'}"]
     for lock in result.locks:
-        lines.append(
-            f"  {lock.holder} holds {lock.target} ({lock.mode}) since {lock.since_at}{_because(lock.reason)}"
-        )
+        who = "you hold" if lock.holder_id == result.asker_id else f"{lock.holder} holds"
+        lines.append(f"  {who} {lock.target} ({lock.mode}) since {lock.since_at}{_because(lock.reason)}")
         lines.append(f"    until {lock.expires_at}, in {span(lock.left_s)}, unless it is renewed")
     lines += [
         f"  {one.position}. {one.holder} waits for {', '.join(one.targets)} ({one.mode}) for {span(one.waited_s)}"
         for one in result.waiting
     ]
-    lines.append(f"wait for it: {result.wait_command}")
+    if result.wait_command:
+        must_wait = not result.is_free or result.waiting
+        lines.append(f"{'wait for it' if must_wait else 'take it'}: {result.wait_command}")
     return clean("\n".join(lines)) + "\n"
 
 

@@ -21,6 +21,7 @@ from envmgr.app.lock_asks import (
     TransferLock,
     WhyLock,
 )
+from envmgr.app.lock_looks import lets, refusal, touches, waiters, why_not
 from envmgr.app.lock_views import (
     LockAnswer,
     LockList,
@@ -31,15 +32,15 @@ from envmgr.app.lock_views import (
     WaiterView,
 )
 from envmgr.app.operations import Touch, operation
-from envmgr.core.overlap import has_path, overlap
+from envmgr.core.overlap import has_path
 from envmgr.core.targets import Target, parse_target
-from envmgr.core.waits import Wish
 from envmgr.errors import Conflict, EnvmgrError, UsageError
 from envmgr.model.agent import Lifecycle
-from envmgr.model.lock import Mode, Priority
+from envmgr.model.lock import Grant, Mode, Priority
 from envmgr.model.principal import Principal, PrincipalKind, Scope
+from envmgr.protocols.store import Transaction
 from envmgr.runtime.real_targets import real_target
-from envmgr.services.lock_desk import STALE, Done
+from envmgr.services.lock_desk import Done
 from envmgr.services.locks import LockRequest
 
 _CONFLICT = 5
@@ -62,11 +63,13 @@ async def acquire(ask: AcquireLock, app: App) -> LockAnswer:
     """
     who = await caller(app, ask.repo)
     targets = await _targets(app, who, ask.wanted)
-    session = who.principal.session or ask.session_id
+    principal = who.principal
+    if ask.session_id and not principal.session:
+        principal = replace(principal, session=ask.session_id)
     desk, locks = app.coordinator.lock_desk, app.coordinator.locks
     answer = await desk.acquire(
         LockRequest(
-            principal=replace(who.principal, session=session), repo=who.repo, targets=targets, mode=Mode(ask.mode),
+            principal=principal, repo=who.repo, targets=targets, mode=Mode(ask.mode),
             ttl_s=(ask.ttl_minutes or 0) * 60.0, reason=ask.reason, task=ask.task_id, priority=Priority(ask.priority),
         ),
         wait_s=ask.wait_s,
@@ -90,8 +93,8 @@ async def release(ask: ReleaseLock, app: App) -> ReleaseView:
         ok=not done.refused,
         success=not done.refused,
         action="released" if released else "",
-        reason=_refusal(done),
-        message=_why_not(done),
+        reason=refusal(done),
+        message=why_not(done),
         file_path=targets[0] if len(targets) == 1 else "",
         released=released,
         not_held=[target for target, _ in done.refused],
@@ -156,10 +159,16 @@ async def list_locks(ask: ListLocks, app: App) -> LockList:
     who = await caller(app, ask.repo)
     locks, repo = app.coordinator.locks, "" if ask.all else who.repo
     wanted = await _targets(app, who, ask.wanted) if ask.wanted else ()
-    held = await locks.ground.read(
-        lambda tx: locks.held(tx, repo, holder=who.principal.id if ask.mine else "")
-    )
-    live = {token for token in ask.tokens if await locks.ground.read(_checks(app, token))}
+
+    def looked(tx: Transaction) -> tuple[list[Grant], list[WaiterView], list[int]]:
+        held = locks.held(tx, repo, holder=who.principal.id if ask.mine else "")
+        return (
+            [grant for grant in held if not wanted or touches(grant.target, wanted)],
+            [one for one in waiters(app, repo) if not wanted or any(touches(t, wanted) for t in one.targets)],
+            [token for token in ask.tokens if locks.check(tx, token) is None],
+        )
+
+    held, waiting, stale = await locks.ground.read(looked)  # in a thread: there may be thousands
     says = Says(locks)
     conflicts = [
         says.conflict(found)
@@ -169,10 +178,10 @@ async def list_locks(ask: ListLocks, app: App) -> LockList:
         )
     ]
     return LockList(
-        locks=[says.lock(grant) for grant in held if not wanted or _touch(grant.target, wanted)],
-        waiting=[w for w in _waiting(app, repo) if not wanted or any(_touch(t, wanted) for t in w.targets)],
+        locks=[says.lock(grant) for grant in held],
+        waiting=waiting,
         would_conflict=conflicts,
-        stale_tokens=[token for token in ask.tokens if token not in live],
+        stale_tokens=stale,
     )
 
 
@@ -184,20 +193,29 @@ async def why(ask: WhyLock, app: App) -> LockWhy:
     """Tell who holds a target, since when and what for, when it is free, who waits, and how to wait for it."""
     who = await caller(app, ask.repo)
     (target,) = await _targets(app, who, [ask.target])
-    locks = app.coordinator.locks
-    near = await locks.ground.read(lambda tx: locks.near(tx, who.repo, target))
-    found = await app.coordinator.lock_desk.in_the_way(who.principal, who.repo, target, Mode(ask.mode))
-    says = Says(locks)
+    locks, mode = app.coordinator.locks, Mode(ask.mode)
+
+    def looked(tx: Transaction) -> tuple[list[Grant], list[WaiterView]]:
+        near = [grant for grant in locks.near(tx, who.repo, target) if touches(grant.target, (target,))]
+        return near, [one for one in waiters(app, who.repo) if touches(target, one.targets)]
+
+    near, waiting = await locks.ground.read(looked)
+    found = await app.coordinator.lock_desk.in_the_way(who.principal, who.repo, target, mode)
+    says, me = Says(locks), who.principal.id
     conflicts = [says.conflict(one) for one in found]
-    mode = "" if ask.mode == "write" else f" --mode {ask.mode}"
+    is_yours = any(grant.holder == me and lets(grant, target, mode) for grant in near)
+    words = "" if mode is Mode.WRITE else f" --mode {ask.mode}"
+    wait = " --wait-s 600" if conflicts or waiting else ""
     return LockWhy(
         target=target,
-        is_free=not conflicts,
-        locks=[says.lock(grant) for grant in near if _touch(grant.target, (target,))],
-        waiting=[w for w in _waiting(app, who.repo) if any(_touch(one, (target,)) for one in w.targets)],
+        asker_id=me,
+        is_yours=is_yours,
+        is_free=not conflicts and not is_yours,
+        locks=[says.lock(grant) for grant in near],
+        waiting=waiting,
         conflicts=conflicts,
         frees_at=max((one.expires_at for one in conflicts), default=""),
-        wait_command=f"envmgr lock acquire {shlex.quote(target)}{mode} --wait-s 600",
+        wait_command="" if is_yours else f"envmgr lock acquire {shlex.quote(target)}{words}{wait}",
     )
 
 
@@ -226,45 +244,11 @@ async def _worktree(app: App, who: Caller) -> list[Path]:
         return []
 
 
-def _touch(target: str, others: Sequence[str]) -> bool:
-    one = parse_target(target)
-    return any(overlap(one, parse_target(other)) is not None for other in others)
-
-
-def _checks(app: App, token: int) -> Any:  # Any: a query
-    return lambda tx: app.coordinator.locks.check(tx, token)
-
-
-def _waiting(app: App, repo: str) -> list[WaiterView]:
-    line, now = app.coordinator.locks.line, app.coordinator.ground.steady()
-
-    def view(wish: Wish) -> WaiterView:
-        return WaiterView(
-            holder=wish.name, targets=list(wish.targets), mode=wish.mode.value, priority=wish.priority.value,
-            reason=wish.reason, waited_s=round(now - wish.since, 1), position=line.position(wish),
-        )  # fmt: skip
-
-    return [view(wish) for wish in line.wishes() if repo in ("", wish.repo)]
-
-
-def _refusal(done: Done) -> str:
-    return done.refused[0][1] if done.refused else ""
-
-
-def _why_not(done: Done) -> str:
-    if not done.refused:
-        return ""
-    names = ", ".join(target for target, _ in done.refused)
-    if _refusal(done) == STALE:
-        return f"that token is stale: {names} may be somebody else's by now"
-    return f"not held by you: {names}"
-
-
 def _changed(app: App, done: Done, action: Literal["renewed", "transferred", "released"]) -> LocksView:
     says = Says(app.coordinator.locks)
     return LocksView(
-        ok=not done.refused, success=not done.refused, action=action if done.grants else "", reason=_refusal(done),
-        message=_why_not(done), not_held=[target for target, _ in done.refused],
+        ok=not done.refused, success=not done.refused, action=action if done.grants else "", reason=refusal(done),
+        message=why_not(done), not_held=[target for target, _ in done.refused],
         locks=[says.lock(grant) for grant in done.grants],
     )  # fmt: skip
 

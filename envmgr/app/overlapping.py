@@ -96,12 +96,15 @@ def _text(result: OverlapsView) -> str:
 async def overlaps(ask: Overlaps, app: App) -> OverlapsView:
     """Tell whether two lock targets overlap, with a path or key that both match.
 
-    Exits with 0 when they do and with 1 when they do not. `lock overlaps -` reads pairs from standard input, one in each line
+    Exits with 0 when they do and with 1 when they do not. `lock overlaps < pairs.jsonl`, or with `-`, reads pairs from standard input, one in each line
     (`["src/*", "src/a.py"]` or `{"a": ..., "b": ...}`), prints a line of JSON for each in the same order, and exits with 0; with
     2 when lines were wrong, which have an `error`.
     """
     if len(ask.targets) not in (0, 2) or bool(ask.targets) == bool(ask.pairs):
-        raise UsageError("two targets are compared", hint="Say `envmgr lock overlaps 'src/*.py' src/api`.")
+        raise UsageError(
+            "two targets are compared",
+            hint="Say `envmgr lock overlaps 'src/*.py' src/api`, or `-` and give pairs as JSON lines on standard input.",
+        )
     if ask.targets:
         a, b = map(parse_target, ask.targets)
         witness = overlap(a, b)

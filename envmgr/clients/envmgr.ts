@@ -1372,7 +1372,9 @@ export interface LockView {
 /** Why a target cannot be had. */
 export interface LockWhy {
   target: string;
+  is_yours: boolean;
   is_free: boolean;
+  asker_id: string;
   locks: Array<LockView>;
   waiting: Array<WaiterView>;
   conflicts: Array<ConflictView>;

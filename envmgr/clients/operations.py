@@ -792,7 +792,9 @@ class LockWhy(TypedDict):
     """Why a target cannot be had."""
 
     target: str
+    is_yours: bool
     is_free: bool
+    asker_id: str
     locks: list[LockView]
     waiting: list[WaiterView]
     conflicts: list[ConflictView]
@@ -2169,7 +2171,7 @@ class Operations:
             repo: Folder inside the repository
             lease_token: As the claim answered it; without it, the task must be yours in this very session
             usage: What this attempt used so far, as JSON
-            success: --no-success: it cannot be done, by anybody
+            success: False (--no-success): it cannot be done, by anybody
             result: What came of it, as JSON; up to 64 KiB
             error_code: A word for programs; cancelled_by_orchestrator calls the task off
             error_message: What went wrong

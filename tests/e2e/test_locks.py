@@ -89,9 +89,15 @@ def test_people_take_and_give_back(here: Host) -> None:
     assert refused["lock_reason"] == "new columns"
     assert refused["conflicts"][0]["overlap_example"].startswith("docs/a.md")
 
-    why = here.run("lock", "why", "docs/*.md").out
-    assert "holds docs/a.md (write) since" in why
-    assert "envmgr lock acquire 'docs/*.md' --wait-s 600" in why
+    why = by(here, "ann", "lock", "why", "docs/*.md")
+    assert (why["is_free"], why["is_yours"], why["locks"][0]["target"]) == (False, False, "docs/a.md")
+    assert why["wait_command"] == "envmgr lock acquire 'docs/*.md' --wait-s 600"
+    own = here.ok("lock", "why", "docs/a.md").out.splitlines()
+    assert own[0] == "you hold docs/a.md"
+    assert own[1].startswith("  you hold docs/a.md (write) since")
+    assert "lock acquire" not in own[-1]
+    near = here.ok("lock", "why", "docs/*.md").out.splitlines()
+    assert (near[0], near[-1]) == ("docs/*.md is free", "take it: envmgr lock acquire 'docs/*.md'")
     listing = here.ok("lock", "ls").out
     assert listing.splitlines()[0].split() == ["TARGET", "MODE", "HOLDER", "LEFT", "TOKEN", "TASK", "REASON"]
     assert "5m" in listing

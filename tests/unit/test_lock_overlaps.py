@@ -33,10 +33,16 @@ def test_two_targets_are_compared_and_the_exit_status_tells(capsys: pytest.Captu
 
 @proves("LOCK-TARGET-004")
 @pytest.mark.parametrize("words", [[], ["a"], ["a", "b", "c"], ["/a", "b"], ["", "b"], ["api:", "b"]])
-def test_anything_but_two_targets_is_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_anything_but_two_targets_is_refused(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n"))
+
     assert _ask(*words) == 2
 
-    assert capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said
+    assert words or "`-`" in said
 
 
 @proves("LOCK-TARGET-004")
@@ -79,6 +85,19 @@ def test_pairs_on_standard_input_are_answered_line_by_line(
         {"a": "feature:f", "b": "feature:f:pause", "overlaps": True, "witness": "feature:f:pause"},
     ]
     assert [line.split(":")[0] for line in said.err.splitlines()] == ["line 4", "line 5", "line 6"]
+
+
+@proves("LOCK-TARGET-004")
+def test_input_that_is_there_is_read_without_being_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO('\n["a", "*"]\n["a", "b"]\nfoo\n'))
+
+    assert _ask() == 2
+
+    said = capsys.readouterr()
+    assert [json.loads(line)["overlaps"] for line in said.out.splitlines()] == [True, False, None]
+    assert said.err == "line 4: no JSON\n"
 
 
 @proves("LOCK-TARGET-004")

@@ -1,4 +1,4 @@
-"""`envmgr lock overlaps -`: pairs of targets as JSON lines, answers as JSON lines in the same order."""
+"""`envmgr lock overlaps < FILE`: pairs of targets as JSON lines, answers as JSON lines in the same order."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from envmgr.app.overlapping import MOST_PAIRS, Overlaps, Pair, overlaps
 from envmgr.bootstrap.local import local
 
 
-def answer_lines(source: TextIO, out: TextIO) -> int:
+def answer_lines(source: Iterable[str], out: TextIO) -> int:
     """Read all pairs and answer each; returns the exit status. Wrong lines have an answer that says why, with their number."""
     app, is_well = local(), True
     lines = ((number, line) for number, line in enumerate(source, start=1) if line.strip())

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shlex
 import sys
 import urllib.parse
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from envmgr.app import client
@@ -26,10 +27,10 @@ def run(entry: Mapping[str, Any], given: dict[str, Any]) -> int:
     if entry["touch"] == "destroy":
         _confirm(entry, given.pop("yes"), given)
     asked = _ask(entry, given)
-    if entry["name"] == "lock.overlaps" and asked["targets"] == ["-"]:
+    if entry["name"] == "lock.overlaps" and (pairs := _pairs(asked["targets"])) is not None:
         from envmgr.interfaces.cli.pairing import answer_lines  # as below
 
-        return answer_lines(sys.stdin, sys.stdout)
+        return answer_lines(pairs, sys.stdout)
     if entry["name"] == "task.submit":
         entry, asked = task_file.batch(entry, asked)
     if entry["local"]:
@@ -46,6 +47,18 @@ def run(entry: Mapping[str, Any], given: dict[str, Any]) -> int:
     if entry["name"] == "down":
         client.await_end()
     return status
+
+
+def _pairs(targets: Sequence[str]) -> Iterable[str] | None:
+    """Lines to be read: `-` says so, and input that is there when nothing else is said."""
+    if targets == ["-"]:
+        return sys.stdin
+    read: list[str] = []
+    for line in () if targets or sys.stdin.isatty() else sys.stdin:
+        read.append(line)
+        if line.strip():
+            return itertools.chain(read, sys.stdin)
+    return None
 
 
 def _ask(entry: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
