@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from envmgr.app.sayable import refuse_huge, refuse_unsayable
 from envmgr.app.shapes import Ask, View
+from envmgr.app.wording import wrong
 from envmgr.errors import Invalid
 from envmgr.model.principal import Scope
 
@@ -33,7 +34,6 @@ class Touch(StrEnum):
 # Any: takes and gives differ per operation, and some yield; pydantic checks both at the edge.
 Handler = Callable[..., Any]
 H = TypeVar("H", bound=Handler)
-_LONGEST_SHOWN = 200
 Render = Callable[[Any, "Style"], str]
 Status = Callable[[Any], int]
 
@@ -98,10 +98,8 @@ def parse(op: Operation, given: Mapping[str, object]) -> Ask:
     try:
         asked = op.takes.model_validate(given)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])[:_LONGEST_SHOWN] or "the request"
         known = ", ".join(op.takes.model_fields)
-        raise Invalid(f"{where}: {first['msg']}", hint=f"{op.name} takes: {known}.") from error
+        raise Invalid(wrong(error, op.takes), hint=f"{op.name} takes: {known}.") from error
     refuse_huge(asked)
     return asked
 

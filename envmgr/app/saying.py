@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
+from envmgr.app.briefs import brief
 from envmgr.app.operations import Operation
-from envmgr.app.text import Style
+from envmgr.app.text import Style, clean
 
-_LONGEST = 300
+_LONGEST = 600
 _PLAIN = Style(width=_LONGEST, unicode=False)
 
 
 def said(op: Operation, result: BaseModel) -> str:
-    """What people see of it if that is one line, else how many of its things there are, else the first line."""
+    """What is made for it, else what people see if that is one line, else how many things there are, else the first line."""
+    if made := " ".join(brief(result).split()):
+        return clean(made)[:_LONGEST]
     lines = [line for line in op.text(result, _PLAIN).splitlines() if line.strip()]
     if len(lines) == 1:
         return lines[0].strip()[:_LONGEST]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from pydantic import AliasChoices, AliasPath, BaseModel
@@ -15,6 +15,18 @@ from envmgr.app.registry import OPERATIONS
 
 # Any throughout: JSON documents.
 Schema = dict[str, Any]
+
+_NAMES_WITHIN = ("properties", "$defs")
+_SAYS_NOTHING = frozenset({"cli", "title"})
+_FOR_MAKERS = _SAYS_NOTHING | {"description", "default", "required", "additionalProperties"}
+_SMALL = 10_000
+_IDENTITY = frozenset({"agent_id"})
+"""Understood, and never needed: the key says who asks."""
+_NOTHING: tuple[object, ...] = (None, "", False, [])
+_CHECKED_ANYWAY = frozenset(
+    {"maxLength", "minLength", "pattern", "maxItems", "minItems", "additionalProperties"}
+)
+"""Each takes context in every session, and who offends against it is told."""
 
 
 def offered() -> list[Operation]:
@@ -59,25 +71,38 @@ def takes(op: Operation) -> Schema:
     for name, by in _supplied(op.takes):
         if by != "cwd":
             known.pop(name, None)
+    shown = {name: _flat(field) for name, field in known.items() if name not in _IDENTITY}
     # Not closed: other names of fields, such as those of the Agent Coordinator, are not listed and yet understood.
-    return {"type": "object", "properties": known, **_some(schema, "required")}
+    return {"type": "object", "properties": shown, **_some(schema, "required")}
+
+
+def _flat(field: Schema) -> Schema:
+    """Without what is checked anyway, and the parts of an object by their names only."""
+    found: Schema = _without(field, _CHECKED_ANYWAY)
+    parts = found.get("properties")
+    if isinstance(parts, dict):
+        said, names = str(found.get("description", "")), ", ".join(parts)
+        says = said if names in said else f"{said}: {names}".removeprefix(": ")
+        found = {**{key: value for key, value in found.items() if key != "properties"}, "description": says}
+    most = found.get("maximum")
+    if isinstance(most, int | float) and most > _SMALL:
+        del found["maximum"]
+    if found.get("minimum") == 0:
+        del found["minimum"]
+    return found
 
 
 def gives(op: Operation) -> Schema:
-    """Schema of the result. What a stream yields is collected."""
+    """Schema of the result: names and types. What a stream yields is collected."""
     schema = op.gives.model_json_schema(mode="serialization", by_alias=True)
     definitions = schema.pop("$defs", {})
-    item = _untitled(schema)
+    item = _typed(schema)
     if op.stream:
         item = {
             "type": "object",
-            "properties": {
-                "items": {"type": "array", "items": item},
-                "is_complete": {"type": "boolean", "description": "False when there was more to come"},
-            },
-            "required": ["items", "is_complete"],
+            "properties": {"items": {"type": "array", "items": item}, "is_complete": {"type": "boolean"}},
         }
-    return {**item, **({"$defs": _untitled(definitions)} if definitions else {})}
+    return {**item, **({"$defs": _typed(definitions)} if definitions else {})}
 
 
 def names(name: str, field: FieldInfo) -> list[str]:
@@ -105,18 +130,41 @@ def _some(schema: Mapping[str, Any], *keys: str) -> Schema:
 
 
 def _untitled(node: Any) -> Any:
-    """Without the titles that repeat each name. A property called `title` is none."""
+    """Without the titles that repeat each name, and hints for the command line."""
+    return _without(node, _SAYS_NOTHING)
+
+
+def _typed(node: Any) -> Any:
+    """Names and types alone; a result is read, not made. What a name does not tell, the description of the tool does."""
+    return _shorter(_without(node, _FOR_MAKERS))
+
+
+def _without(node: Any, keys: Collection[str]) -> Any:
+    """A property that is called like one of the keys is none."""
     if isinstance(node, list):
-        return [_untitled(value) for value in node]
+        return [_without(value, keys) for value in node]
     if not isinstance(node, dict):
         return node
     return {
-        key: {name: _untitled(value) for name, value in node[key].items()}
-        if key == "properties"
-        else _untitled(node[key])
+        key: {name: _without(value, keys) for name, value in node[key].items()}
+        if key in _NAMES_WITHIN and isinstance(node[key], dict)
+        else _without(node[key], keys)
         for key in node
-        if key != "cli" and not (key == "title" and isinstance(node[key], str))
+        if key not in keys
     }
+
+
+def _shorter(node: Any) -> Any:
+    """`{"type": ["object", "null"]}` for a choice of plain types."""
+    if isinstance(node, list):
+        return [_shorter(value) for value in node]
+    if not isinstance(node, dict):
+        return node
+    found = {key: _shorter(value) for key, value in node.items()}
+    kinds = found.get("anyOf")
+    if isinstance(kinds, list) and all(list(kind) == ["type"] for kind in kinds):
+        found = {**{k: v for k, v in found.items() if k != "anyOf"}, "type": [kind["type"] for kind in kinds]}
+    return found
 
 
 def _plain(schema: Schema) -> Schema:
@@ -139,7 +187,7 @@ def _plain(schema: Schema) -> Schema:
 
 def _not_null(node: Schema) -> Schema:
     """What may be left out need not be null as well, and a default that is nothing need not be said."""
-    said = {k: v for k, v in node.items() if k != "default" or v not in (None, "", False, [], {})}
+    said = {k: v for k, v in node.items() if k != "default" or not (isinstance(v, dict) or v in _NOTHING)}
     kinds = said.get("anyOf")
     if not isinstance(kinds, list) or {"type": "null"} not in kinds:
         return said

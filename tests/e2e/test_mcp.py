@@ -129,16 +129,16 @@ async def test_a_wrong_argument_is_told_with_the_known_ones_and_nothing_ends(her
             await client.call_tool("acquire_look", {})
         well = await client.call_tool("version", {})
 
-    assert "Input should be a valid list" in problem(wrong)["message"]
-    assert "lock.acquire takes: targets" in problem(odd)["hint"]
+    assert "targets must be a list" in problem(wrong)["message"]
+    assert "acquire_lock takes: targets" in problem(odd)["hint"]
     assert problem(nul)["code"].startswith("usage")
     assert problem(huge)["code"].startswith("usage")
     assert problem(pathless) == {
         **problem(pathless),
         "code": "usage.invalid",
-        "message": "agent: Field required",
+        "message": "agent is missing",
     }
-    assert text(odd).startswith("colour: Extra inputs are not permitted. lock.acquire takes: targets")
+    assert text(odd).startswith("colour is unknown. acquire_lock takes: targets")
     assert not well.is_error
 
 
@@ -222,7 +222,7 @@ async def test_the_daemon_offers_the_same_over_http_without_a_session(here: Host
     assert compact < everything == {op.tool for op in offered()}
     assert mine.structured_content["ok"]
     assert theirs.structured_content["reason"] == "locked_by_other"
-    assert "Input should be a valid list" in problem(wrong)["message"]
+    assert "targets must be a list" in problem(wrong)["message"]
 
 
 @proves("MCP-005")

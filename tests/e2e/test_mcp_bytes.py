@@ -29,6 +29,13 @@ def here() -> Iterator[Host]:
         yield made
 
 
+HANDSHAKE: dict[str, Any] = {
+    "protocolVersion": "2025-06-18",
+    "capabilities": {},
+    "clientInfo": {"name": "test", "version": "1"},
+}
+
+
 class Bytes:
     """A server whose lines are written and read as they are."""
 
@@ -57,9 +64,7 @@ class Bytes:
 
     def begin(self) -> Any:
         """The handshake of clients of today."""
-        client = {"name": "test", "version": "1"}
-        version = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client}
-        result = self.call("initialize", **version)
+        result = self.call("initialize", **HANDSHAKE)
         assert self.process.stdin is not None
         self.process.stdin.write(b'{"jsonrpc":"2.0","method":"notifications/initialized"}\n')
         return result
@@ -130,6 +135,25 @@ def test_files_of_the_repository_are_not_taken_for_our_modules(here: Host) -> No
 
     assert answer["serverInfo"]["name"] == "envmgr"
     assert made.end() == 0
+
+
+@proves("MCP-004")
+def test_what_was_asked_before_the_input_ended_is_answered(here: Host) -> None:
+    call = {"name": "check_locks", "arguments": {}}
+    asked = [
+        {"jsonrpc": "2.0", "id": 1, "method": "ping"},
+        {"jsonrpc": "2.0", "id": 3, "method": "initialize", "params": HANDSHAKE},
+        {"jsonrpc": "2.0", "method": "notifications/initialized"},
+        {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": call},
+    ]
+    lines = "".join(json.dumps(one) + "\n" for one in asked) + "{half"
+
+    done = Bytes(here).process.communicate(lines.encode(), timeout=20)[0]
+
+    answers = [json.loads(line) for line in done.splitlines()]
+    assert {one["id"] for one in answers} == {1, 2, 3, None}
+    assert next(one for one in answers if one["id"] == 1)["result"] == {}
+    assert "result" in next(one for one in answers if one["id"] == 2)
 
 
 @proves("MCP-005")

@@ -11,6 +11,7 @@ import pytest
 from pydantic import AliasChoices, BaseModel, Field
 
 from envmgr.app import skill_pack
+from envmgr.app.briefs import brief
 from envmgr.app.faces import FROM_MCP
 from envmgr.app.operations import Operation
 from envmgr.app.registry import OPERATIONS
@@ -37,9 +38,20 @@ MOST_CHARS = 30_000
 def test_the_compact_set_is_the_one_that_was_promised_and_costs_little_context() -> None:
     shown = catalogue.chosen(Choice.COMPACT)
 
-    cost = sum(len(json.dumps([t.name, t.description, t.input])) for t in shown.values())
+    listed = [serving.listed(tool, supplies=True, is_brief=True) for tool in shown.values()]
+    cost = sum(len(one.model_dump_json(by_alias=True, exclude_none=True)) for one in listed)
     assert sorted(shown) == sorted(COMPACT.split())
     assert cost < MOST_CHARS
+
+
+@proves("MCP-002")
+def test_what_is_shown_in_brief_still_names_every_part_of_a_result() -> None:
+    locks = catalogue.outline(catalogue.everything()["check_locks"].output)
+
+    item = locks["properties"]["locks"]["items"]
+    assert item["type"] == "object"
+    assert {"target", "holder", "token", "mode"} <= set(item["description"].split(", "))
+    assert "$defs" not in json.dumps(locks)
 
 
 @proves("MCP-001")
@@ -135,7 +147,7 @@ def test_arguments_are_told_plainly_and_what_only_a_command_line_has_is_not() ->
 def test_what_a_stream_gives_is_promised_as_a_collection() -> None:
     schema = gives(sample(stream=True))
 
-    assert schema["required"] == ["items", "is_complete"]
+    assert set(schema["properties"]) == {"items", "is_complete"}
     assert schema["properties"]["items"]["items"]["properties"]["ok"]["type"] == "boolean"
 
 
@@ -155,7 +167,7 @@ def test_a_call_becomes_a_request_with_all_that_the_bridge_knows_by_itself(
     assert (body["count"], body["repo"], "title" in body) == (2, str(tmp_path), False)
     assert query.startswith("/api/v1/samples?task=a+b&parts=x&parts=y&repo=")
     assert nothing is None
-    with pytest.raises(UsageError, match="task: Field required"):
+    with pytest.raises(UsageError, match="task is missing"):
         asking(made, {"task": ""})
 
 
@@ -171,6 +183,39 @@ def test_a_call_becomes_a_request_with_all_that_the_bridge_knows_by_itself(
 )
 def test_a_result_is_said_in_one_line(shown: str, result: View, line: str) -> None:
     assert said(sample(text=lambda given, style: shown), result) == line
+
+
+@proves("MCP-001")
+def test_a_result_of_the_coordination_is_said_by_what_it_is_about() -> None:
+    lock = {"target": "src/a.py", "token": 3, "mode": "write", "holder": "ann", "holder_id": "ann001", "left_s": 720, "expires_at": "", "ttl_s": 900, "renew_after_s": 300}  # fmt: skip
+    claim = {"ok": True, "success": True, "task_id": "t-000001", "task_type": "fix", "description": "Fix login\nSoon.", "priority": 5,
+             "lease_token": 7, "lease_expires_at": "2026-11-20T18:00:00Z", "attempt": 1, "locks": ["src/a.py"]}  # fmt: skip
+    memory = {"memory_id": "m-000002", "event_type": "discovery", "summary": "Port 5432 is taken", "outcome": "", "importance": 0.5,
+              "agent": "ann", "agent_id": "ann001", "created_at": "", "age_days": 1}  # fmt: skip
+    for name, result, line in [
+        ("lock.list", {"locks": [lock], "waiting": []}, "1 lock: src/a.py by ann (write, 12m left)"),
+        (
+            "task.claim",
+            claim,
+            "took t-000001 (fix, priority 5, attempt 1): Fix login; lease_token 7, until 2026-11-20T18:00:00Z; locked src/a.py",
+        ),
+        ("memory.recall", {"memories": [memory], "text": "x"}, "m-000002 Port 5432 is taken"),
+        ("memory.recall", {"memories": [], "text": ""}, "nothing is known about that"),
+    ]:
+        op = OPERATIONS[name]
+        assert said(op, op.gives.model_validate(result)) == line
+
+
+@proves("MCP-001")
+def test_no_tool_of_the_compact_set_is_said_by_a_mere_count() -> None:
+    """Each result of several lines has words of its own."""
+    lists = {
+        op.tool for op in offered() if op.is_compact and brief.dispatch(op.gives) is brief.dispatch(BaseModel)
+    }
+
+    assert lists == {
+        "submit_work", "heartbeat_task", "complete_work", "fail_work", "write_handoff", "register_session",
+    }  # fmt: skip
 
 
 # --- words ----------------------------------------------------------------------------------------------------------

@@ -68,7 +68,7 @@ def asking(tool: Tool, arguments: Mapping[str, Any]) -> tuple[str, str, Mapping[
         given = [str(rest.pop(other)) for other in names if other in rest]
         if not given or not given[0]:
             known = ", ".join(tool.input["properties"])
-            raise Invalid(f"{name}: Field required", hint=f"{tool.operation} takes: {known}.")
+            raise Invalid(f"{name} is missing", hint=f"{tool.name} takes: {known}.")
         path = path.replace(f"{{{name}}}", quote(given[0], safe=""))
     if tool.method == "GET":
         return "GET", f"{path}?{urlencode(rest, doseq=True)}" if rest else path, None

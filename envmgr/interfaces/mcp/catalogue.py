@@ -104,6 +104,25 @@ def everything() -> Mapping[str, Tool]:
     return {entry["name"]: Tool(**entry) for entry in json.loads(text)}
 
 
+def outline(output: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A schema of results that tells the parts of parts by their names: half of the size, and as true."""
+    definitions = output.get("$defs", {})
+
+    def part(node: Any) -> Any:
+        if isinstance(node, list):
+            return [part(value) for value in node]
+        if not isinstance(node, dict):
+            return node
+        if "$ref" not in node:
+            is_plain = node.get("items") == {"type": "string"}
+            return {key: part(value) for key, value in node.items() if not (is_plain and key == "items")}
+        found = definitions[node["$ref"].removeprefix("#/$defs/")]
+        names = found.get("properties")
+        return {"type": "object", "description": ", ".join(names)} if names else part(found)
+
+    return {key: part(value) for key, value in output.items() if key != "$defs"}
+
+
 @cache
 def chosen(choice: Choice) -> Mapping[str, Tool]:
     """The tools that are shown."""

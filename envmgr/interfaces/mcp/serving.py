@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -37,19 +38,23 @@ def server(
     *,
     version: str,
     choice: Callable[[Context], Choice],
-    listed: Callable[[], None] = lambda: None,
+    tell: Callable[[], None] = lambda: None,
 ) -> Server[Any]:
     """A server that keeps nothing between calls.
 
     Args:
         choice: Tells how many tools the caller is shown.
-        listed: Called when somebody wants to see them.
+        tell: Called when somebody wants to see them.
     """
 
     async def list_tools(ctx: Context, params: Paged) -> types.ListToolsResult:
-        shown = catalogue.chosen(choice(ctx)).values()
-        listed()
-        return types.ListToolsResult(tools=[_listed(tool, supplies=backend.supplies) for tool in shown])
+        wanted = choice(ctx)
+        shown = catalogue.chosen(wanted).values()
+        tell()
+        is_brief = wanted is Choice.COMPACT
+        return types.ListToolsResult(
+            tools=[listed(tool, supplies=backend.supplies, is_brief=is_brief) for tool in shown]
+        )
 
     async def call_tool(ctx: Context, params: types.CallToolRequestParams) -> types.CallToolResult:
         try:
@@ -99,7 +104,7 @@ async def _call(
     try:
         outcome = await backend.call(tool, arguments, progress=progress, request=ctx.request)
     except EnvmgrError as error:
-        return _failed(error)
+        return _failed(_by_tool(error, tool))
     except Exception as error:  # the boundary of a call: answered as internal, logged in full
         log.exception("tool failed", extra={"tool": tool.name})
         return _failed(
@@ -109,6 +114,14 @@ async def _call(
         content=[types.TextContent(text=f"{outcome.said}\n{_short(outcome.result)}")],
         structured_content=dict(outcome.result),
     )
+
+
+def _by_tool(error: EnvmgrError, tool: Tool) -> EnvmgrError:
+    """Callers know the tool; what is not reached by MCP alone names the operation."""
+    if "." in tool.operation:
+        name = re.compile(rf"(?<![\w.]){re.escape(tool.operation)}(?![\w.]*\w)")
+        error.message, error.hint = name.sub(tool.name, error.message), name.sub(tool.name, error.hint)
+    return error
 
 
 def _failed(error: EnvmgrError) -> types.CallToolResult:
@@ -149,17 +162,18 @@ def _resources() -> dict[str, Resource]:
     return {found.uri: found for found in RESOURCES if found.tool in catalogue.everything()}
 
 
-def _listed(tool: Tool, *, supplies: bool) -> types.Tool:
+def listed(tool: Tool, *, supplies: bool, is_brief: bool) -> types.Tool:
+    """Agents keep what they are shown in mind all day, so that each word of it costs."""
     known = tool.input["properties"]
     shown = {name: known[name] for name in known if not (supplies and name in tool.supplied)}
     return types.Tool(
         name=tool.name,
         description=tool.description,
         input_schema={**tool.input, "properties": shown},
-        output_schema=dict(tool.output),
+        output_schema=dict(catalogue.outline(tool.output) if is_brief else tool.output),
         annotations=types.ToolAnnotations(
             read_only_hint=tool.touch == "read",
-            destructive_hint=tool.touch == "destroy",
+            destructive_hint=tool.touch == "destroy" if tool.touch != "read" else None,
             open_world_hint=False,
         ),
     )

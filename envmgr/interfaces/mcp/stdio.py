@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
@@ -30,6 +31,8 @@ LISTED = "ENVMGR_MCP_LISTED"
 
 MOST_BYTES = 4 * 1024 * 1024
 """The same as the SDK allows over HTTP."""
+_LAST_S, _LOOK_S = 3.0, 0.01
+"""Once our input has ended, so long for what was asked before."""
 _PIECE_BYTES = 64 * 1024
 _PIPE_BYTES = 4096
 """A pipe that can be written to takes so much without blocking (pipe(7), PIPE_BUF)."""
@@ -49,12 +52,13 @@ def main(choice: Choice) -> int:
 
 async def _serve(wire_in: int, wire_out: int, choice: Choice) -> None:
     bridge = Bridge()
-    made = server(bridge, version=metadata.version("envmgr"), choice=lambda _: choice, listed=_tell)
+    made = server(bridge, version=metadata.version("envmgr"), choice=lambda _: choice, tell=_tell)
     incoming, heard = anyio.create_memory_object_stream[SessionMessage | Exception](0)
     spoken, outgoing = anyio.create_memory_object_stream[SessionMessage](0)
+    asked = _Asked(wire_out)
     async with anyio.create_task_group() as group:
-        group.start_soon(_write, wire_out, outgoing)
-        group.start_soon(_read, wire_in, incoming, spoken.clone())
+        group.start_soon(_write, wire_out, outgoing, asked)
+        group.start_soon(_read, wire_in, incoming, spoken.clone(), asked)
         await made.run(heard, spoken, made.create_initialization_options())
         group.cancel_scope.cancel()
     await bridge.aclose()
@@ -67,18 +71,58 @@ def _tell() -> None:
             Path(file).touch(mode=0o600)
 
 
+class _Asked:
+    """What was asked and is not answered yet.
+
+    Who ends our input may still read: `echo '{...}' | envmgr mcp` is answered. Who has died does not, and nothing is kept waiting.
+    """
+
+    def __init__(self, wire_out: int) -> None:
+        self._wire_out = wire_out
+        self._open: set[object] = set()
+
+    def begin(self, message: types.JSONRPCMessage) -> None:
+        """It has come in, or is the refusal of what came in."""
+        match message:
+            case types.JSONRPCRequest():
+                self._open.add(message.id)
+            case types.JSONRPCError():
+                self._open.add(id(message))
+            case types.JSONRPCNotification(method="notifications/cancelled"):
+                self._open.discard((message.params or {}).get("requestId"))
+
+    def end(self, message: types.JSONRPCMessage) -> None:
+        """It was written."""
+        if isinstance(message, types.JSONRPCResponse | types.JSONRPCError):
+            self._open -= {message.id, id(message)}
+
+    async def answered(self) -> None:
+        """Return when nothing is open any more, or nobody reads, or it takes too long."""
+        with anyio.move_on_after(_LAST_S):
+            while self._open and not self._is_alone():  # noqa: ASYNC110 - pipes tell nobody when their reader goes
+                await anyio.sleep(_LOOK_S)
+
+    def _is_alone(self) -> bool:
+        poll = select.poll()
+        poll.register(self._wire_out, 0)
+        return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+
+
 async def _read(
     fd: int,
     incoming: MemoryObjectSendStream[SessionMessage | Exception],
     spoken: MemoryObjectSendStream[SessionMessage],
+    asked: _Asked,
 ) -> None:
     async with incoming, spoken, aclosing(_lines(fd)) as lines:
         async for line in lines:
             message = _parse(line)
+            asked.begin(message)
             if isinstance(message, types.JSONRPCError):
                 await spoken.send(SessionMessage(message))
             else:
                 await incoming.send(SessionMessage(message))
+        await asked.answered()
 
 
 def _parse(line: bytes | None) -> types.JSONRPCMessage:
@@ -136,6 +180,9 @@ async def _lines(fd: int) -> AsyncGenerator[bytes | None, None]:
             if line is None or line.strip():
                 yield line
         gathering.add(rest)
+    line = gathering.take()
+    if line is None or line.strip():  # the last one may have no end
+        yield line
 
 
 async def _receive(fd: int) -> bytes:
@@ -150,11 +197,12 @@ async def _receive(fd: int) -> bytes:
         return b""
 
 
-async def _write(fd: int, outgoing: MemoryObjectReceiveStream[SessionMessage]) -> None:
+async def _write(fd: int, outgoing: MemoryObjectReceiveStream[SessionMessage], asked: _Asked) -> None:
     async with outgoing:
         async for message in outgoing:
             text = message.message.model_dump_json(by_alias=True, exclude_unset=True) + "\n"
             await _send(fd, text.encode())
+            asked.end(message.message)
 
 
 async def _send(fd: int, data: bytes) -> None:
