@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from pydantic import BaseModel
 
@@ -20,14 +20,16 @@ def refuse_unsayable(given: Mapping[str, object]) -> None:
     Raises:
         Invalid: There is one.
     """
-    _refuse(given.get(_ENVIRONMENT), may_have_halves=True)
-    _refuse({key: value for key, value in given.items() if key != _ENVIRONMENT})
+    if _ENVIRONMENT in given:
+        _refuse(given[_ENVIRONMENT], may_have_halves=True)
+        given = {key: value for key, value in given.items() if key != _ENVIRONMENT}
+    _refuse(dict(given))
 
 
 def refuse_huge(ask: BaseModel) -> None:
     """Numbers that were texts in a query. Raises Invalid."""
     for value in vars(ask).values():
-        if isinstance(value, int | list):
+        if isinstance(value, (int, list)):
             _refuse(value)
 
 
@@ -35,19 +37,17 @@ def _refuse(node: object, *, may_have_halves: bool = False) -> None:
     left = [node]
     while left:
         match left.pop():
-            case str() as text if "\0" in text or not (may_have_halves or _is_whole(text)):
-                raise Invalid("a text holds what none can: NUL, or half a character", hint="Leave it out.")
-            case int() as number if not -_LARGEST <= number <= _LARGEST:
-                raise Invalid("a number is too large", hint="Numbers have at most 63 bits.")
-            case Mapping() as table:
-                left += _parts(table)
+            case str() as text:
+                if "\0" in text or not (may_have_halves or text.isascii() or _is_whole(text)):
+                    raise Invalid("a text holds what none can: NUL, or half a character", hint="Leave it out.")
+            case int() as number:
+                if not -_LARGEST <= number <= _LARGEST:
+                    raise Invalid("a number is too large", hint="Numbers have at most 63 bits.")
+            case dict() as table:
+                left += table.keys()
+                left += table.values()
             case list() as items:
                 left += items
-
-
-def _parts(table: Mapping[object, object]) -> Iterable[object]:
-    yield from table.keys()
-    yield from table.values()
 
 
 def _is_whole(text: str) -> bool:

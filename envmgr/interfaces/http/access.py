@@ -92,7 +92,8 @@ class Door:
         """
         key = _key(request)
         if key is not None:
-            return replace(self._owner_of(key), session=_session(request))
+            owner, session = self._owner_of(key), _session(request)
+            return replace(owner, session=session) if session else owner
         if not self._is_tcp:
             return replace(self._owner, session=_session(request))
         if is_open:

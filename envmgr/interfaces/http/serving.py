@@ -91,7 +91,7 @@ async def _serve(folder: Path, lock: int) -> None:
 def _server(asgi: Application, stopping: anyio.Event) -> _Server:
     config = uvicorn.Config(
         asgi, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=_GRACE_S,
-        http="httptools", loop="asyncio", ws="none", server_header=False,
+        http="httptools", loop="asyncio", ws="none", server_header=False, proxy_headers=False,
     )  # fmt: skip
     return _Server(config, stopping)
 

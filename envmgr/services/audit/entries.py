@@ -62,8 +62,7 @@ class Redaction:
         # Tokens of locks and leases are numbers, and no secrets; texts of that name are.
         if may_hold_secrets(plain if 'token":"' in plain else plain.replace('token":', '":')):
             return True
-        # JSON writes quotes, backslashes and letters beyond ASCII otherwise; such values are looked for with care.
-        return any(one in plain or not one.isalnum() for one in list(self._known))
+        return any(one in plain or not _is_plain(one) for one in list(self._known))
 
     def _word(self, value: str) -> str:
         return self._text(value.encode("utf-8", "replace").decode())
@@ -146,6 +145,11 @@ def answer(result: object) -> str:
     if getattr(result, "ok", True):
         return OK
     return str(getattr(result, "reason", "") or "not_ok")
+
+
+def _is_plain(value: str) -> bool:
+    """JSON writes it as it is; quotes, backslashes, control characters and letters beyond ASCII it writes otherwise."""
+    return value.isascii() and value.isprintable() and '"' not in value and "\\" not in value
 
 
 def _sha256(text: str) -> str:
