@@ -11,8 +11,11 @@ from anyio.lowlevel import checkpoint_if_cancelled
 
 from envmgr.core.overlap import covers
 from envmgr.core.targets import parse_target
+from envmgr.errors import Conflict as Refused
+from envmgr.errors import NotFound
 from envmgr.model.lock import Answer, Conflict, Grant, Mode, Outcome
 from envmgr.model.principal import Principal
+from envmgr.model.task import LEASED, TaskStatus, task_number
 from envmgr.protocols.store import Transaction
 from envmgr.services import calls
 from envmgr.services.calls import Call
@@ -48,7 +51,11 @@ class LockDesk:
         self._ground = locks.ground
 
     async def acquire(self, asked: LockRequest, *, wait_s: float = 0.0) -> Answer:
-        """Grant all targets or none; wait for them if that is asked. Whoever stops waiting loses the place at once."""
+        """Grant all targets or none; wait for them if that is asked. Whoever stops waiting loses the place at once.
+
+        Raises:
+            Refused: It is for a task that the asker is not at: nothing would end it.
+        """
         if wait_s <= 0:
             return await self._attempt(asked, None)
         waiter = self._locks.waiter(asked)
@@ -85,6 +92,8 @@ class LockDesk:
             waiter.has_asked = True
 
         def change(tx: Transaction, tell: Tell) -> Answer:
+            if asked.task:
+                _check_task(tx, asked)
             answer = self._locks.take(tx, tell, asked, waiter=waiter)
             if is_again and call is not None and answer.outcome is Outcome.QUEUED:
                 call.is_written = True
@@ -225,10 +234,25 @@ class LockDesk:
     def _mismatch(
         self, tx: Transaction, holder: str, repo: str, targets: Collection[str], token: int
     ) -> tuple[tuple[str, str], ...]:
+        """Those of the targets that the token does not stand for; it stands for one at most."""
         grant = self._locks.check(tx, token)
-        if grant is not None and grant.holder == holder and grant.repo == repo and grant.target in targets:
-            return ()
-        return tuple((target, STALE) for target in targets)
+        if grant is None or grant.holder != holder or grant.repo != repo:
+            return tuple((target, STALE) for target in targets)
+        return tuple((target, STALE) for target in targets if target != grant.target)
+
+
+def _check_task(tx: Transaction, asked: LockRequest) -> None:
+    task = tx.tasks.get(task_number(asked.task))
+    if task is None or task.repo != asked.repo:
+        raise NotFound(
+            f"no task {asked.task}", hint="See `envmgr task ls`; locks can be taken without a task."
+        )
+    is_at_it = task.status in LEASED or task.status is TaskStatus.PAUSED
+    if task.holder != asked.principal.id or not is_at_it:
+        raise Refused(
+            f"{asked.task} is not yours now: the lock would not end with it",
+            hint="Claim it first, or take the lock without a task.",
+        )
 
 
 def _ended(token: int, repo: str, target: str, holder: str) -> Grant:

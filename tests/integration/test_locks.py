@@ -36,7 +36,6 @@ async def ask(
     mode: Mode = Mode.WRITE,
     wait_s: float = 0.0,
     ttl_s: float = 0.0,
-    task: str = "",
     priority: Priority = Priority.NORMAL,
     reason: str = "",
 ) -> Answer:
@@ -46,7 +45,6 @@ async def ask(
         targets=targets,
         mode=mode,
         ttl_s=ttl_s,
-        task=task,
         priority=priority,
         reason=reason,
     )
@@ -356,7 +354,8 @@ async def test_a_session_takes_with_it_only_its_own(smith: Locksmith) -> None:
 
 @proves("LOCK-016")
 async def test_a_task_takes_its_locks_with_it_but_not_what_was_asked_for_beside_it(smith: Locksmith) -> None:
-    await ask(smith, ANN, "a", "b", task="t-1")
+    for_task = LockRequest(principal=ANN, repo=REPO, targets=("a", "b"), task="t-1")
+    await smith.locks.ground.write(lambda tx, tell: smith.locks.take(tx, tell, for_task))
     await ask(smith, ANN, "b")
 
     await smith.locks.ground.write(lambda tx, tell: smith.locks.end_task(tx, tell, "t-1"))
@@ -430,6 +429,19 @@ async def test_a_forced_release_tells_the_former_holder_and_fences_the_token(smi
     assert (event.kind, event.agent) == ("lock.forced", "ann")
     assert event.data["why"] == "root: release day"
     assert await smith.store.read(lambda tx: smith.locks.check(tx, mine.token)) is None
+
+
+@proves("LOCK-013")
+async def test_a_token_stands_for_one_target_and_for_nothing_else_that_is_named_with_it(
+    smith: Locksmith,
+) -> None:
+    one, other = (await ask(smith, ANN, "a", "b")).grants
+
+    refused = await smith.desk.release(ANN, REPO, ["a", "b"], token=one.token)
+
+    assert refused.refused == (("b", STALE),)
+    assert await held(smith) == ["ann a", "ann b"]
+    assert not (await smith.desk.release(ANN, REPO, ["b"], token=other.token)).refused
 
 
 @proves("LOCK-020")

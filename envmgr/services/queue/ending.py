@@ -145,8 +145,8 @@ class Ends:
                     error_message=ending.error_message, result=ending.result, usage=ending.usage or attempt.usage,
                 )
             )  # fmt: skip
-        if task.has_locks:
-            self._footing.locks.release(tx, tell, task)
+        # Those that it declared, and those that its holder took for it.
+        self._footing.locks.release(tx, tell, task)
 
     def _release(self, tx: Transaction, tell: Tell, parent: Task, *, now: float) -> tuple[Task, ...]:
         """Many may wait for one task, so what all of them get alike is written at once."""
