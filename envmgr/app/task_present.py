@@ -15,6 +15,7 @@ from envmgr.services.queue.queue import Answer
 from envmgr.services.queue.submitting import Submitted
 
 _TOLD = 100
+_WAITING = frozenset({TaskStatus.BLOCKED, TaskStatus.SCHEDULED, TaskStatus.READY})
 _HINTS = {
     "stale_lease": "the lease has ended and the task may be somebody else's; write a handoff with what you have",
     "task_not_claimed_by_agent": "you do not have this task; claim one with `task claim`",
@@ -44,6 +45,11 @@ class Clock:
     def steady_of(self, wall: float) -> float:
         """The steady moment of a date."""
         return self.steady + wall - self.now
+
+
+def doer(task: Task) -> str:
+    """Who has it, or had it when it ended; empty while nobody has: attempts name who had it before."""
+    return "" if task.status in _WAITING else task.holder_name
 
 
 def submitted_view(one: Submitted) -> views.SubmittedView:

@@ -10,7 +10,7 @@ from envmgr.app.caller import caller
 from envmgr.app.context import App
 from envmgr.app.operations import operation
 from envmgr.app.task_fields import AskGraph, AskTask, AskTasks, AskWhy
-from envmgr.app.task_present import Clock, obstacle_view, usage_view
+from envmgr.app.task_present import Clock, doer, obstacle_view, usage_view
 from envmgr.model.principal import Scope
 from envmgr.model.task import Attempt, LinkKind, Task, TaskSpec, TaskStatus, Usage, task_name, task_number
 from envmgr.services.queue.looking import Seen
@@ -90,6 +90,7 @@ async def why(ask: AskWhy, app: App) -> views.WhyTaskView:
         ready=is_ready,
         reasons=[obstacle_view(one, clock) for one in reasons],
         lacking=[one.on for one in found.unfit],
+        deadline=clock.date(found.task.deadline_at),
     )
 
 
@@ -134,7 +135,7 @@ def _row(task: Task, spec: TaskSpec, clock: Clock) -> views.TaskRow:
         status=task.status.value,
         priority=task.priority,
         summary=_summary(spec),
-        claimed_by=task.holder_name,
+        claimed_by=doer(task),
         waits_for=task.unmet,
         attempts=task.attempts,
         error=task.error_code,
@@ -163,8 +164,8 @@ def _task(seen: Seen, clock: Clock) -> views.TaskView:
         status=task.status.value,
         priority=task.priority,
         repo=task.repo,
-        claimed_by=task.holder_name,
-        claimed_at=clock.date(task.claimed_at),
+        claimed_by=doer(task),
+        claimed_at=clock.date(task.claimed_at) if doer(task) else "",
         lease_expires_at=clock.date(task.lease_until),
         depends_on=tied[LinkKind.BLOCKS],
         waits_for=[p.name for p, link in seen.parents if link.kind is LinkKind.BLOCKS and not link.is_met],

@@ -113,6 +113,8 @@ def why(result: views.WhyTaskView, style: Style) -> str:
     for one in result.reasons:
         until = f", until {one.until}" if one.until else ""
         lines.append(f"  {one.code:<22} {clean(one.words)}{until}")
+    if result.deadline:
+        lines.append(f"  {'deadline':<22} {result.deadline}")
     return "\n".join(lines) + "\n"
 
 

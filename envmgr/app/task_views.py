@@ -188,6 +188,7 @@ class WhyTaskView(View):
     lacking: list[str] = Field(
         default=[], description="Capabilities that a claimer needs and you did not name"
     )
+    deadline: str = Field(default="", description="By when somebody must have begun")
 
 
 class NodeView(View):

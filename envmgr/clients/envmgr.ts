@@ -849,7 +849,9 @@ export interface AuditVerdict {
   last: number;
   head: string;
   sealed: number;
+  sealed_at: string;
   checkpoints: number;
+  newest: string;
   filed: number;
   key: string;
   findings: Array<AuditFinding>;
@@ -2045,6 +2047,7 @@ export interface WhyTaskView {
   ready: boolean;
   reasons: Array<ObstacleView>;
   lacking: Array<string>;
+  deadline: string;
 }
 
 /** State, evidence with age, last decisions, and what comes next. */

@@ -217,7 +217,9 @@ class AuditVerdict(TypedDict):
     last: int
     head: str
     sealed: int
+    sealed_at: str
     checkpoints: int
+    newest: str
     filed: int
     key: str
     findings: list[AuditFinding]
@@ -1533,6 +1535,7 @@ class WhyTaskView(TypedDict):
     ready: bool
     reasons: list[ObstacleView]
     lacking: list[str]
+    deadline: str
 
 
 class WhyView(TypedDict):

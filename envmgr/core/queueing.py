@@ -87,7 +87,8 @@ def obstacles(task: Task, parents: Sequence[Task]) -> list[Obstacle]:
     if status is TaskStatus.PAUSED:
         return [Obstacle(kind=ObstacleKind.OVER_BUDGET, words="it went over its budget; retry or cancel it")]
     if status in FINAL:
-        return [Obstacle(kind=ObstacleKind.OVER, words=f"it is {status}")]
+        because = task.error_message or task.error_code
+        return [Obstacle(kind=ObstacleKind.OVER, words=f"it is {status}{because and ': '}{because}")]
     return []
 
 

@@ -167,6 +167,7 @@ def test_bad_input_is_refused_and_nothing_of_it_is_stored(here: Host) -> None:
     _refused(here, "task", "add", "x", "--claims", "../outside")
     _refused(here, "task", "add", "x", "--claims", "/etc/passwd")
     _refused(here, "task", "add", "x", "--deadline", "soon")
+    _refused(here, "task", "add", "x", "--deadline", "2020-01-01T00:00:00Z")
     _refused(here, "task", "add", "x", "--run-at", "2026-11-20T18:00:00")
     _refused(here, "task", "add", "x", "--input-data", "{oops")
     _refused(here, "task", "add", "x", "--budget", '{"beer": 3}')
@@ -188,5 +189,6 @@ def test_what_a_killed_agent_has_is_ready_again_at_once_and_its_locks_are_free(h
 
     eventually(lambda: here.ok("task", "show", name, "--json").json["status"] == "ready", within_s=10)
     assert _locked(here, name) == set()
-    history = here.ok("task", "show", name, "--json").json["history"]
-    assert [one["outcome"] for one in history][:1] == ["abandoned"]
+    back = here.ok("task", "show", name, "--json").json
+    assert ([one["outcome"] for one in back["history"]][:1], back["claimed_by"]) == (["abandoned"], "")
+    assert "status      ready\n" in here.ok("task", "show", name).out

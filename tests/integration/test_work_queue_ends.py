@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from envmgr.core.queueing import ObstacleKind, Refusal
-from envmgr.model.task import CANCELLED_BY_ORCHESTRATOR, Dependents, TaskStatus, task_name
+from envmgr.errors import Conflict, Invalid
+from envmgr.model.task import CANCELLED_BY_ORCHESTRATOR, Dependents, TaskStatus
 from envmgr.services.queue.keeping import QueueKeeper
 from tests.support.queues import ANNA, BEN, PAULA, REPO, RULES, Bench, Nothing, agent, bench, by, wanted
 from tests.support.requirements import proves
@@ -134,6 +134,21 @@ async def test_a_task_that_is_to_begin_later_is_not_given_out_earlier(q: Bench) 
 
 
 @proves("QUEUE-001")
+async def test_a_task_that_nobody_could_ever_begin_is_refused(q: Bench) -> None:
+    now = q.clock.steady
+    with pytest.raises(Invalid, match="deadline is over"):
+        await q.submit(wanted(), wanted(deadline_at=now - 1))
+    with pytest.raises(Invalid, match="deadline of a is before it may begin"):
+        await q.submit(wanted(key="a", run_at=now + 20, deadline_at=now + 10))
+    name = await q.add(dependents="cancel")
+    await q.queue.give_up(by(await q.got()))
+    with pytest.raises(Conflict, match=f"{name} is failed"):
+        await q.submit(wanted(after=[name]))
+
+    assert await q.statuses() == {name: "failed"}
+
+
+@proves("QUEUE-001")
 async def test_nobody_begins_a_task_after_its_deadline_and_who_has_begun_may_end_it(q: Bench) -> None:
     moment = q.clock.steady + 50
     await q.submit(
@@ -145,6 +160,8 @@ async def test_nobody_begins_a_task_after_its_deadline_and_who_has_begun_may_end
 
     assert await q.statuses() == {"t-000001": "claimed", "t-000002": "failed", "t-000003": "cancelled"}
     assert (await q.task("t-000002")).error_code == "deadline_exceeded"
+    (found,) = (await q.queue.why(REPO, "t-000002")).in_the_way
+    assert found.words == "it is failed: its deadline passed while nobody was at it"
     assert (await q.done(begun)).task.status is S.DONE
 
 
@@ -269,29 +286,3 @@ async def test_who_wants_need_not_wait_for_the_end_of_a_pause(q: Bench) -> None:
     await q.queue.retry(REPO, "t-000001", by=PAULA)
 
     assert (await q.got()).failures == 0
-
-
-@proves("QUEUE-005")
-async def test_however_many_wait_for_a_task_its_end_keeps_nobody_waiting_and_names_the_first_of_them(
-    q: Bench,
-) -> None:
-    await q.submit(wanted(key="a"))
-    many = 10_000
-    for start in range(1, many, 1000):  # each waits for the one a thousand before it
-        await q.submit(*(wanted(after=[task_name(max(1, start + n - 999))]) for n in range(1000)))
-
-    before_s = time.process_time()
-    off = await q.queue.cancel(REPO, "t-000001", by=PAULA, reason="", dependents=Dependents.CANCEL)
-    back = await q.queue.retry(REPO, "t-000001", by=PAULA, with_dependents=True)
-    took_s = time.process_time() - before_s
-
-    assert [len(off.cancelled), len(back.ready)] == [100, 1]
-    for kind in ("task.cancelled", "task.retried"):
-        told = [
-            str(event.data["tasks"]).count("t-")
-            for event in q.told
-            if event.kind == kind and "tasks" in event.data
-        ]
-        assert (sum(told), max(told)) == (many, 100)
-    assert (await q.task(task_name(many))).status is S.BLOCKED
-    assert took_s < 0.8

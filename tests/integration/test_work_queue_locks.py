@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from envmgr.core.queueing import ObstacleKind
-from envmgr.model.task import TaskStatus
+from envmgr.core.queueing import ObstacleKind, Refusal
+from envmgr.model.task import TaskStatus, Usage
 from tests.support.queues import ANNA, BEN, PAULA, REPO, Bench, Nothing, agent, bench, by, wanted
 from tests.support.requirements import proves
 
@@ -120,3 +120,16 @@ async def test_two_sessions_of_one_agent_work_at_no_file_at_once(q: Bench) -> No
     assert [wait.words for wait in nothing.lock_waits] == ["anna holds src/api"]
     await q.done(first, one)
     assert (await q.got(two)).name == "t-000002"
+
+
+@proves("QUEUE-008", "QUEUE-010")
+async def test_a_paused_task_whose_locks_somebody_else_may_have_had_is_not_done(q: Bench) -> None:
+    await q.add(locks=["src/api"], budget=Usage(wall_s=30))
+    task = await q.got()
+    q.clock.go(30)
+    assert (await q.queue.heartbeat(by(task))).task.status is S.PAUSED
+    q.clock.go(100)
+    await q.lock(BEN, "src/api")
+
+    assert (await q.done(task)).refusal is Refusal.STALE
+    assert (await q.task(task.name)).status is S.PAUSED

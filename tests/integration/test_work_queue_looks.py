@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from envmgr.core.queueing import Refusal
-from envmgr.model.task import TaskStatus, Usage
+from envmgr.model.task import Dependents, TaskStatus, Usage, task_name
 from tests.support.queues import (
     ANNA,
     BEN,
@@ -128,3 +129,29 @@ async def test_old_answers_are_forgotten_and_old_tasks_go_unless_somebody_waits_
     assert (removed, forgotten) == (1, 1)
     assert await q.statuses() == {"t-000001": "failed", "t-000002": "blocked"}
     assert len(await q.submit(wanted(), key="k", told="other")) == 1
+
+
+@proves("QUEUE-005")
+async def test_however_many_wait_for_a_task_its_end_keeps_nobody_waiting_and_names_the_first_of_them(
+    q: Bench,
+) -> None:
+    await q.submit(wanted(key="a"))
+    many = 10_000
+    for start in range(1, many, 1000):  # each waits for the one a thousand before it
+        await q.submit(*(wanted(after=[task_name(max(1, start + n - 999))]) for n in range(1000)))
+
+    before_s = time.process_time()
+    off = await q.queue.cancel(REPO, "t-000001", by=PAULA, reason="", dependents=Dependents.CANCEL)
+    back = await q.queue.retry(REPO, "t-000001", by=PAULA, with_dependents=True)
+    took_s = time.process_time() - before_s
+
+    assert [len(off.cancelled), len(back.ready)] == [100, 1]
+    for kind in ("task.cancelled", "task.retried"):
+        told = [
+            str(event.data["tasks"]).count("t-")
+            for event in q.told
+            if event.kind == kind and "tasks" in event.data
+        ]
+        assert (sum(told), max(told)) == (many, 100)
+    assert (await q.task(task_name(many))).status is S.BLOCKED
+    assert took_s < 0.8

@@ -70,6 +70,11 @@ class Known:
     lease_until: float = 0.0
     holder: int = 0
 
+    def takes_others_along(self) -> bool:
+        """Nothing may be added that would wait for it."""
+        has_ended = self.status in (S.FAILED, S.DEAD, S.CANCELLED)
+        return has_ended and self.dependents is Dependents.CANCEL
+
 
 @dataclass
 class World:
@@ -94,7 +99,7 @@ class World:
     # --- what happens ------------------------------------------------------------------------------------------
 
     def submit(self) -> None:
-        names = list(self.known)
+        names = [name for name, one in self.known.items() if not one.takes_others_along()]
         count = 1 + self.pick(3)
         first = len(self.known) + 1
         tasks, after = [], []

@@ -122,9 +122,8 @@ class Claims:
             self._overdue(tx, tell, task, now=now)
         late = tx.tasks.late(now, limit=_AT_ONCE)
         for task in late:
-            ending = Ending(
-                outcome="failed", error_code="deadline_exceeded", error_message="nobody did it in time"
-            )
+            words = "its deadline passed while nobody was at it"
+            ending = Ending(outcome="failed", error_code="deadline_exceeded", error_message=words)
             self._ends.end(tx, tell, task, TaskStatus.FAILED, ending=ending, now=now)
         due = tx.tasks.due(now, limit=_AT_ONCE)
         woken = [

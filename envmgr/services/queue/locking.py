@@ -42,6 +42,10 @@ class LocksOfTasks:
         for grant in tx.locks.of_task(task.name):
             self._locks.prolong(tx, grant, grant.ttl_s)
 
+    def are_there(self, tx: Transaction, task: Task) -> bool:
+        held = {grant.target for grant in tx.locks.of_task(task.name) if self._locks.stands(grant)}
+        return held.issuperset(tx.tasks.spec(task.id).locks)
+
     def in_the_way(self, tx: Transaction, *, task: Task, spec: TaskSpec) -> Sequence[Obstacle]:
         return _obstacles(self._locks.look(tx, self._wanted(task, spec, _SOMEBODY)))
 

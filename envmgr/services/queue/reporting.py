@@ -82,8 +82,15 @@ class Reporting(Grounded):
         self, report: Report, *, result: Mapping[str, object] | None = None, used: Usage | None = None
     ) -> Answer:
         """It is done. Raises NotFound."""
-        ending = Ending(outcome=TaskStatus.DONE, result=result, usage=used)
-        return await self._report(report, self._over(TaskStatus.DONE, ending))
+        over = self._over(TaskStatus.DONE, Ending(outcome=TaskStatus.DONE, result=result, usage=used))
+
+        def change(tx: Transaction, tell: Tell, now: float, task: Task) -> Answer:
+            # While it is paused no lease keeps its locks: others may have worked at the same meanwhile.
+            if task.status is TaskStatus.PAUSED and not self._footing.locks.are_there(tx, task):
+                return Answer(task=task, refusal=Refusal.STALE)
+            return over(tx, tell, now, task)
+
+        return await self._report(report, change)
 
     async def give_up(
         self,
@@ -151,7 +158,8 @@ class Reporting(Grounded):
             had = attempt is not None and (attempt.task, attempt.holder) == (task.id, report.who.id)
             no = refusal(task, holder=report.who.id, session=report.who.session, token=report.token, had=had)
             answer = Answer(task=task, refusal=no) if no else change(tx, tell, now, task)
-            note(task.name, reason=no.value if no else "over_budget" if answer.over else "")
+            reason = answer.refusal.value if answer.refusal else "over_budget" if answer.over else ""
+            note(task.name, reason=reason)
             return answer
 
         return await self._write(run)

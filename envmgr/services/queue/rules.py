@@ -49,6 +49,9 @@ class TaskLocks(Protocol):
     def prolong(self, tx: Transaction, task: Task) -> None:
         """The holder is at it: its locks last as long as its lease."""
 
+    def are_there(self, tx: Transaction, task: Task) -> bool:
+        """Whether all that was taken with the task is still held for it."""
+
     def in_the_way(self, tx: Transaction, *, task: Task, spec: TaskSpec) -> Sequence[Obstacle]:
         """Why `take` would grant nothing to somebody who holds no locks."""
 
@@ -66,6 +69,9 @@ class NoLocks:
 
     def prolong(self, tx: Transaction, task: Task) -> None:
         pass
+
+    def are_there(self, tx: Transaction, task: Task) -> bool:
+        return True
 
     def in_the_way(self, tx: Transaction, *, task: Task, spec: TaskSpec) -> Sequence[Obstacle]:
         return ()

@@ -109,11 +109,14 @@ def submit(
 
     Raises:
         Conflict: The key was used for something else.
+        Invalid: A task could never be begun.
+        Conflict: A dependency is over, and takes those that wait for it with it.
         NotFound: A dependency is no task of this repository.
     """
     digest = hashlib.sha256(told.encode()).hexdigest()
     if key and (past := tx.tasks.past(repo, by.id, key)):
         return _again(past, digest, key)
+    _check_times(wanted, now)
     earlier = _earlier(tx, repo, wanted)
     numbers = _numbered(tx, wanted, repo=repo, by=by, earlier=earlier, rules=rules, now=now)
     by_key = {one.spec.key: number for one, (number, _) in zip(wanted, numbers, strict=True) if one.spec.key}
@@ -156,6 +159,17 @@ def _again(past: PastRequest, digest: str, key: str) -> list[Submitted]:
     ]
 
 
+def _check_times(wanted: Sequence[Submission], now: float) -> None:
+    for one in wanted:
+        begins_at = max(now, one.run_at or now)
+        if one.deadline_at is not None and one.deadline_at <= begins_at:
+            named = f" of {one.spec.key}" if one.spec.key else ""
+            raise Invalid(
+                f"the deadline{named} is {'over' if one.deadline_at <= now else 'before it may begin'}",
+                hint="It is the moment by which somebody must have begun: give a later one, or none.",
+            )
+
+
 def _earlier(tx: Transaction, repo: str, wanted: Sequence[Submission]) -> dict[str, Task]:
     """The tasks that are there already and are named."""
     keys = {one.spec.key for one in wanted if one.spec.key}
@@ -169,8 +183,20 @@ def _earlier(tx: Transaction, repo: str, wanted: Sequence[Submission]) -> dict[s
                 f"no task {name}",
                 hint="See `envmgr task ls`; in a batch, tasks may name each other by `key`.",
             )
+        if any(kind is LinkKind.BLOCKS and on == name for one in wanted for kind, on in one.ties()):
+            _check_alive(task)
         found[name] = task
     return found
+
+
+def _check_alive(parent: Task) -> None:
+    """Raises Conflict when whoever waits for it is cancelled: nobody would come back to one that is added now."""
+    if meaning(parent.status, parent.dependents) is Meaning.CANCEL:
+        raise Conflict(
+            f"{parent.name} is {parent.status}: nothing that waits for it would ever begin",
+            hint=f"First `envmgr task retry {parent.name}`, or leave that dependency out.",
+            details={"reason": "dependency_over"},
+        )
 
 
 def _numbered(
