@@ -8,12 +8,13 @@ from typing import Annotated
 from pydantic import AliasChoices, StringConstraints
 
 from envmgr.app import handoff_views as views
-from envmgr.app.caller import caller
+from envmgr.app.caller import Caller, caller
 from envmgr.app.context import App
+from envmgr.app.lock_looks import receiver
 from envmgr.app.operations import Touch, operation
 from envmgr.app.repo_paths import inside
 from envmgr.app.shapes import Ask, argument, option, supplied
-from envmgr.errors import EnvmgrError
+from envmgr.errors import Denied, EnvmgrError
 from envmgr.model.handoff import Handoff
 from envmgr.model.principal import AGENT_SCOPES, Principal, PrincipalKind, Scope
 from envmgr.runtime.incarnation import Incarnation
@@ -101,6 +102,8 @@ async def write(ask: WriteHandoff, app: App) -> views.WrittenView:
     """
     who = await caller(app, ask.repo)
     to = _named(app, ask.to_agent) if ask.to_agent else None
+    if ask.transfer_locks and to is not None:
+        _check_transfer(app, who, to)
     draft = Handoff(
         repo=who.repo,
         agent=who.principal.id,
@@ -183,6 +186,16 @@ def _named(app: App, name: str) -> Principal:
     return Principal(
         kind=PrincipalKind.AGENT, name=state.name, agent=state.id, scopes=frozenset(AGENT_SCOPES)
     )
+
+
+def _check_transfer(app: App, who: Caller, to: Principal) -> None:
+    """Raises Denied or Conflict: with the handoff as without it, locks go only where they can."""
+    if not who.principal.may(Scope.LOCKS):
+        raise Denied(
+            f"{who.principal.name} may not give locks away: its key lacks the scope {Scope.LOCKS}",
+            hint="Write the handoff without `transfer_locks`.",
+        )
+    receiver(app, to.name, repo=who.repo)
 
 
 async def _with_git(draft: Handoff, inc: Incarnation) -> Handoff:

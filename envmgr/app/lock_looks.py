@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from envmgr import errors
 from envmgr.app.context import App
 from envmgr.app.lock_views import WaiterView
 from envmgr.core.leasing import covers, may_meet, meets, stem
 from envmgr.core.overlap import covers as has_all
 from envmgr.core.targets import parse_target
 from envmgr.core.waits import Wish
+from envmgr.model.agent import Lifecycle
 from envmgr.model.lock import Conflict, Grant, Mode
+from envmgr.model.principal import Principal, PrincipalKind
 from envmgr.services.lock_desk import STALE, Done
 
 
@@ -37,6 +40,21 @@ def waiters(app: App, repo: str) -> list[WaiterView]:
         )  # fmt: skip
 
     return [view(wish) for wish in line.wishes() if repo in ("", wish.repo)]
+
+
+def receiver(app: App, name: str, *, repo: str) -> Principal:
+    """An agent that can be given locks: nobody would end those of one that does not run.
+
+    Raises:
+        NotFound: There is none of that name.
+        Conflict: It cannot.
+    """
+    found = app.agents.named(name)
+    state = found.state
+    if state.lifecycle is not Lifecycle.RUNNING or found.spec.repo != repo:
+        why = "works in another repository" if found.spec.repo != repo else "does not run"
+        raise errors.Conflict(f"{state.name} {why}", hint="See `envmgr ls`; release the lock instead.")
+    return Principal(kind=PrincipalKind.AGENT, name=state.name, agent=state.id)
 
 
 def refusal(done: Done) -> str:

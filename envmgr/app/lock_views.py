@@ -212,7 +212,8 @@ def _message(answer: Answer, first: ConflictView | None, asked: list[str]) -> st
     if first is None:
         return ""
     what = f" ({first.reason})" if first.reason else ""
+    because = "" if first.target in asked else "; a rule of this repository asks for it, too"
     if first.is_waiting:
-        return f"{first.target}: {first.holder} waits for {first.held} and came first"
+        return f"{first.target}: {first.holder} waits for {first.held} and came first{because}"
     where = "" if first.held == first.target else f" as {first.held}"
-    return f"{first.target} is held by {first.holder}{where}{what} until {first.expires_at}"
+    return f"{first.target} is held by {first.holder}{where}{what} until {first.expires_at}{because}"

@@ -21,7 +21,7 @@ from envmgr.app.lock_asks import (
     TransferLock,
     WhyLock,
 )
-from envmgr.app.lock_looks import lets, refusal, touches, waiters, why_not
+from envmgr.app.lock_looks import lets, receiver, refusal, touches, waiters, why_not
 from envmgr.app.lock_views import (
     LockAnswer,
     LockList,
@@ -34,10 +34,9 @@ from envmgr.app.lock_views import (
 from envmgr.app.operations import Touch, operation
 from envmgr.core.overlap import has_path
 from envmgr.core.targets import Target, parse_target
-from envmgr.errors import Conflict, EnvmgrError, UsageError
-from envmgr.model.agent import Lifecycle
+from envmgr.errors import EnvmgrError, UsageError
 from envmgr.model.lock import Grant, Mode, Priority
-from envmgr.model.principal import Principal, PrincipalKind, Scope
+from envmgr.model.principal import Scope
 from envmgr.protocols.store import Transaction
 from envmgr.runtime.real_targets import real_target
 from envmgr.services.lock_desk import Done
@@ -125,11 +124,7 @@ async def transfer(ask: TransferLock, app: App) -> LocksView:
     who = await caller(app, ask.repo)
     if not ask.to_agent:
         raise UsageError("who is to get them?", hint="Say --to-agent NAME.")
-    receiver = app.agents.named(ask.to_agent)
-    if receiver.state.lifecycle is not Lifecycle.RUNNING or receiver.spec.repo != who.repo:
-        why = "works in another repository" if receiver.spec.repo != who.repo else "does not run"
-        raise Conflict(f"{receiver.state.name} {why}", hint="See `envmgr ls`; release the lock instead.")
-    to = Principal(kind=PrincipalKind.AGENT, name=receiver.state.name, agent=receiver.state.id)
+    to = receiver(app, ask.to_agent, repo=who.repo)
     done = await app.coordinator.lock_desk.transfer(
         who.principal, who.repo, await _targets(app, who, ask.wanted), to=to
     )

@@ -235,6 +235,8 @@ def test_a_lock_is_handed_over(here: Host) -> None:
 
     assert given["locks"][0]["holder"] == "ann"
     assert by(here, "dan", "lock", "transfer", "src/", "--to-agent", "fay")["problem"]["code"] == "conflict"
+    passed_on = by(here, "ann", "handoff", "write", "half done", "--to-agent", "fay", "--transfer-locks")
+    assert passed_on["problem"]["message"] == "fay does not run"
     assert by(here, "ann", "lock", "release", "src/")["success"]
 
 

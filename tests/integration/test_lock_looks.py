@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from envmgr.core.derived_keys import parse_rule
+from envmgr.app.lock_views import Says
+from envmgr.core.derived_keys import Rule, parse_rule
 from envmgr.model.handoff import Handoff
 from envmgr.model.lock import Answer, LockPolicy, Mode, Outcome, Priority
 from envmgr.model.principal import Principal
@@ -35,11 +36,17 @@ class Desk:
         self.connection = sqlite3.connect(":memory:", isolation_level=None)
         migrate(self.connection, migrations(), path=Path("memory"))
         self.tx = SqliteTransaction(self.connection)
-        self.locks = Locks(ground(lambda: self.now), LockPolicy(age_s=60.0))
+        self.locks = Locks(ground(lambda: self.now), LockPolicy(age_s=60.0), rules=lambda repo: self.rules)
+        self.rules: tuple[Rule, ...] = ()
 
     def take(self, who: str, *targets: str, mode: Mode = Mode.WRITE) -> None:
         asked = LockRequest(principal=agent(who), repo=REPO, targets=targets, mode=mode)
         assert self.locks.take(self.tx, _nobody, asked).outcome is Outcome.GRANTED
+
+    def refused(self, who: str, target: str) -> str:
+        asked = LockRequest(principal=agent(who), repo=REPO, targets=(target,))
+        answer = self.locks.take(self.tx, _nobody, asked)
+        return Says(self.locks).answer(answer, [target]).message
 
     def wait(self, who: str, *targets: str, priority: Priority = Priority.NORMAL) -> None:
         asked = LockRequest(principal=agent(who), repo=REPO, targets=targets, priority=priority)
@@ -225,6 +232,18 @@ async def test_keys_go_with_the_path_that_brought_them(tmp_path: Path) -> None:
         done = await smith.desk.release(BOB, REPO, ["migrations/1.sql"])
         assert [grant.target for grant in done.grants] == ["migrations/1.sql", "db:migration-slot"]
         assert await held(smith) == []
+
+
+@proves("LOCK-005", "LOCK-021")
+def test_a_refusal_says_that_a_rule_has_asked_for_what_is_taken(desk: Desk) -> None:
+    desk.rules = (parse_rule("migrations/** -> db:migration-slot"),)
+    desk.take("ann", "migrations/1.sql")
+
+    by_rule, itself = desk.refused("bob", "migrations/2.sql"), desk.refused("bob", "db:migration-slot")
+
+    assert by_rule.startswith("db:migration-slot is held by ann until ")
+    assert by_rule.endswith("; a rule of this repository asks for it, too")
+    assert "rule" not in itself
 
 
 @proves("LOCK-019", "LOCK-021")
