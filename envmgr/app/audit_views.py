@@ -87,7 +87,9 @@ class AuditVerdict(View):
     last: int
     head: str = Field(description="Hash of the last row")
     sealed: int = Field(description="The last row that a signed checkpoint vouches for")
+    sealed_at: str = Field(description="When the newest checkpoint was made; empty without one")
     checkpoints: int
+    newest: str = Field(description="Hash of the newest checkpoint")
     filed: int = Field(description="Rows in files that were checked")
     key: str = Field(description="Public key of the checkpoints; write it down somewhere else")
     findings: list[AuditFinding]
@@ -178,7 +180,9 @@ def verdict(found: Verdict) -> AuditVerdict:
         last=found.last,
         head=found.head,
         sealed=found.sealed,
+        sealed_at=moment(found.sealed_us / 1e6) if found.sealed_us else "",
         checkpoints=found.statements,
+        newest=found.newest,
         filed=found.filed,
         key=found.key,
         findings=[AuditFinding(kind=one.wrong.value, seq=one.seq, says=one.says) for one in found.findings],
@@ -220,10 +224,12 @@ def verdict_text(result: AuditVerdict, style: text.Style) -> str:
     seen = f"{counted(result.checked, 'row')} of the database"
     filed = f" and {counted(result.filed, 'row')} in files" if result.filed else ""
     said = "is as it was written" if result.ok else "is NOT as it was written"
-    lines.append(f"the audit trail {said}: {seen}{filed} were checked, {result.first} to {result.last}")
+    lines.append(f"the audit trail {said}: checked {seen}{filed}, {result.first} to {result.last}")
     lines.append(
-        f"  signed  up to {result.sealed}, {counted(result.checkpoints, 'checkpoint')}, key {result.key or 'none'}"
+        f"  signed  up to {result.sealed}, {counted(result.checkpoints, 'checkpoint')}"
+        + (f", the newest of {result.sealed_at[:19]}Z, {result.newest[:16]}" if result.sealed_at else "")
     )
+    lines.append(f"  key     {result.key or 'none'}")
     lines.append(f"  head    {result.head}")
     return "\n".join([*lines, *(f"  note    {note}" for note in result.notes)]) + "\n"
 

@@ -108,11 +108,17 @@ def request(
 
 
 def identity() -> dict[str, str]:
-    """The header that says who asks: an agent, where its assistant runs; the person, without one."""
-    key = os.environ.get(_KEY, "").strip()
+    """The header that says who asks: an agent, where its assistant runs; the person, without one.
+
+    An empty key is sent, and so is one that no header can hold, as an empty one: no slip of the pen makes an agent a person.
+    """
+    key = os.environ.get(_KEY)
     session = os.environ.get("ENVMGR_SESSION", "")
     named = {"X-Envmgr-Session": session} if session.isascii() and session.isprintable() and session else {}
-    return {"X-API-Key": key, **named} if key.isascii() and key.isprintable() and key else named
+    if key is None:
+        return named
+    key = key.strip()
+    return {"X-API-Key": key if key.isascii() and key.isprintable() else "", **named}
 
 
 def connect() -> socket.socket:

@@ -18,7 +18,7 @@ async def trail(store: AuditedStore, supervisor: Supervisor, settings: Settings)
     folder = supervisor.layout.state_dir / "audit"
     seals = Seals(
         store,
-        AuditFiles(folder),
+        AuditFiles(folder, log=supervisor.layout.state_dir / "daemon.log"),
         FileNotary(folder),
         now=supervisor.systems.now,
         instance=supervisor.instance,

@@ -46,7 +46,7 @@ class Client(Operations):
             retries: How often a call is sent again at most.
         """
         self._wire = Wire(address or default_address())
-        self._key = key or os.environ.get(KEY, "")
+        self._key: str | None = key or os.environ.get(KEY)
         self._timeout_s, self._retries = timeout_s, retries
 
     def close(self) -> None:
@@ -115,7 +115,7 @@ class Client(Operations):
         """Raises what the daemon answers as a problem; Unavailable when no answer comes."""
         path, body = _request(method, path, asked)
         headers = {"Accept": "application/json"}
-        headers |= {"X-API-Key": self._key} if self._key else {}
+        headers |= {"X-API-Key": self._key} if self._key is not None else {}
         headers |= {"Content-Type": "application/json"} if body is not None else {}
         try:
             reply = self._wire.send(

@@ -294,7 +294,7 @@ export class Client {
   }
 
   /** Forget a memory for good; agents may forget their own. */
-  forget(asked: { memory_id: string; repo?: string }, options: CallOptions = {}): Promise<ForgottenView> {
+  forget(asked: { memory_id: string; dry_run?: boolean; repo?: string }, options: CallOptions = {}): Promise<ForgottenView> {
     return this.call<ForgottenView>("DELETE", "/api/v1/memory/{memory_id}", asked, {"repeats": false, "key": "", "waits": ""}, options);
   }
 
@@ -1157,6 +1157,7 @@ export interface ForgottenView {
   ok: boolean;
   memory_id: string;
   summary: string;
+  dry_run: boolean;
 }
 
 export type Found = "missing" | "installed" | "outdated" | "changed";

@@ -556,6 +556,7 @@ class ForgottenView(TypedDict):
     ok: bool
     memory_id: str
     summary: str
+    dry_run: bool
 
 
 Found = Literal['missing', 'installed', 'outdated', 'changed']
@@ -2368,15 +2369,17 @@ class Operations:
         self,
         *,
         memory_id: str,
+        dry_run: bool | None = None,
         repo: str | None = None,
     ) -> ForgottenView:
         """Forget a memory for good; agents may forget their own.
 
         Args:
             memory_id: Such as m-000012
+            dry_run: Only tell what would be forgotten
             repo: Folder inside the repository
         """
-        return cast('ForgottenView', self._call("DELETE", "/api/v1/memory/{memory_id}", {'memory_id': memory_id, 'repo': repo}))
+        return cast('ForgottenView', self._call("DELETE", "/api/v1/memory/{memory_id}", {'memory_id': memory_id, 'dry_run': dry_run, 'repo': repo}))
 
     def get_task(
         self,

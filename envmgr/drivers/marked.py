@@ -16,6 +16,7 @@ from envmgr.protocols.processes import Marked
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _TICKS = os.sysconf("SC_CLK_TCK")
 _INSTANCE, _AGENT, _PART = "ENVMGR_INSTANCE", "ENVMGR_AGENT", "ENVMGR_PART"
+_ASSISTANT = "assistant"
 _GENERATION = "ENVMGR_GENERATION"
 _KEEPER = b"/keeper/program.py"
 _OWNER = re.compile(r"([^/\s]+)/([^/\s]+)/(\d+)")
@@ -43,6 +44,21 @@ def marked() -> list[Marked]:
         if source is not None and (one := _describe(row, own[source])) is not None:
             found.append(one)
     return found
+
+
+def assistant_behind(pid: int, panes: Mapping[int, str], *, instance: str) -> str:
+    """See `Processes.assistant_behind`."""
+    seen: set[int] = set()
+    at = pid
+    while at > 1 and at not in seen and (row := proc.row(at)) is not None:
+        if at in panes:
+            return panes[at]
+        seen.add(at)
+        at = row.ppid
+    # What has left its parents behind (setsid, nohup) still has its environment, unless it was at pains to lose that, too.
+    marker = _environment(pid) if seen else None
+    is_assistants = marker is not None and (marker.instance, marker.part) == (instance, _ASSISTANT)
+    return marker.agent if marker is not None and is_assistants else ""
 
 
 def _is_ours(pid: int) -> bool:

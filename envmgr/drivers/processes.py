@@ -46,6 +46,10 @@ class ProcProcesses:
         row = proc.row(pid)
         return identity(row) if row is not None and row.is_alive else None
 
+    def assistant_behind(self, pid: int, panes: Mapping[int, str], *, instance: str) -> str:
+        """See `Processes.assistant_behind`."""
+        return marked.assistant_behind(pid, panes, instance=instance)
+
     def is_suspended(self, pid: int) -> bool:
         """See `Processes.is_suspended`."""
         row = proc.row(pid)

@@ -17,6 +17,9 @@ class Decision(StrEnum):
 OK = "ok"
 """Outcome of what was done; all others are codes of errors, and reasons of answers that say no."""
 
+SEALED = "audit checkpoint"
+"""What the daemon's log calls one, with its number and hash."""
+
 
 class Entry(NamedTuple):
     """What is recorded of one call. A tuple, for one is made with every call; its fields are the columns of the table.
@@ -154,6 +157,8 @@ class Verdict:
     Attributes:
         first, last, head: Of the rows in the database.
         sealed: The last row that a checkpoint vouches for.
+        sealed_us: When the newest checkpoint was made; 0 without one.
+        newest: Its hash.
         filed: Rows checked in files.
         notes: What is worth knowing and not wrong.
     """
@@ -164,6 +169,8 @@ class Verdict:
     head: str
     statements: int
     sealed: int
+    sealed_us: int
+    newest: str
     filed: int
     key: str
     findings: tuple[Finding, ...]

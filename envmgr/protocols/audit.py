@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from envmgr.model.audit import Entry, Filter, Head, Mark, Row, Statement
@@ -78,6 +78,9 @@ class Shelf(Protocol):
 
     def last(self, mark: Mark | None = None) -> Statement | None:
         """The newest statement, or the newest of a kind. Raises as `statements`."""
+
+    def logged(self) -> Mapping[int, str]:
+        """Statements that the daemon's log tells of, as far as it goes back: their hashes by number."""
 
     def save(self, name: str, rows: Sequence[Row]) -> str:
         """Write a file of rows; returns its SHA-256. Raises Unavailable when it cannot be written."""

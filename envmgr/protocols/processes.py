@@ -84,6 +84,15 @@ class Processes(Protocol):
     def identify(self, pid: int) -> ProcessIdentity | None:
         """None if there is no such process (or it is a zombie)."""
 
+    def assistant_behind(self, pid: int, panes: Mapping[int, str], *, instance: str) -> str:
+        """The agent whose assistant a process works for; empty for all others, and for commands that people run beside it.
+
+        By descent, or by the marker of this installation. Blocking, some ten microseconds for each ancestor.
+
+        Args:
+            panes: Agents by the processes of their panes.
+        """
+
     def is_suspended(self, pid: int) -> bool:
         """Whether somebody has stopped it (SIGSTOP): it lives, and does nothing."""
 

@@ -66,6 +66,10 @@ class Keys:
             self._used[key.id] = now
         return principal
 
+    def agent(self, agent: str) -> Principal | None:
+        """An agent by its id, as its good key has it; None without one."""
+        return next((who for key, who in self._good.values() if key.agent == agent != ""), None)
+
     def issue(
         self,
         tx: Transaction,

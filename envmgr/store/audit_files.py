@@ -13,18 +13,25 @@ from pathlib import Path
 
 from envmgr.core.audit_chain import row_from, row_plain
 from envmgr.errors import Unavailable
-from envmgr.model.audit import Mark, Row, Statement
+from envmgr.model.audit import SEALED, Mark, Row, Statement
 
 _STATEMENTS = "checkpoints.jsonl"
 _ROWS = "segments"
 _CHUNK = 1 << 16
+_SEALED = SEALED.encode()
+_LOG_BYTES = 16 << 20
 _HINT = "Check the folder `audit` in envmgr's state folder, its permissions and its disk."
 
 
 class AuditFiles:
-    """`envmgr.protocols.audit.Shelf` in a folder."""
+    """`envmgr.protocols.audit.Shelf` in a folder.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        log: The daemon's log.
+    """
+
+    def __init__(self, folder: Path, *, log: Path | None = None) -> None:
+        self._log = log
         self._folder = folder
         self._statements = folder / _STATEMENTS
 
@@ -69,6 +76,16 @@ class AuditFiles:
             for line in file:
                 if line.endswith(b"\n"):
                     yield _statement(line)
+
+    def logged(self) -> Mapping[int, str]:
+        found: dict[int, str] = {}
+        if self._log is not None:
+            with contextlib.suppress(OSError), self._log.open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - _LOG_BYTES))
+                for line in file:
+                    if _SEALED in line:
+                        found |= _told(line)
+        return found
 
     def save(self, name: str, rows: Sequence[Row]) -> str:
         path = self._folder / _ROWS / name
@@ -120,6 +137,15 @@ def _load(path: Path) -> Iterator[Row]:
                 yield row_from(json.loads(line))
     except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
         raise Unavailable(f"{path.name} is damaged", hint="Put it back from a copy.") from error
+
+
+def _told(line: bytes) -> dict[int, str]:
+    """Other programs write to that log, too."""
+    try:
+        said = json.loads(line)
+        return {int(said["number"]): str(said["digest"])} if said["message"] == SEALED else {}
+    except (ValueError, TypeError, KeyError):
+        return {}
 
 
 def _whole_end(fd: int) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -127,6 +129,31 @@ def test_a_template_says_what_its_agents_key_is_good_for() -> None:
 
         assert here.run("ls", env={KEY: key}).code == 0
         assert here.run("lock", "acquire", "a.py", env={KEY: key}).code == 6
+
+
+@proves("CLIENT-012")
+def test_an_agent_that_leaves_its_key_out_is_the_agent_all_the_same_and_an_empty_key_is_nobodys() -> None:
+    envmgr = str(Path(sys.executable).with_name("envmgr"))
+    script = f"""
+        env -u {KEY} {envmgr} whoami --json >left-out
+        env -u {KEY} setsid -f sh -c '{envmgr} whoami --json >far.new; mv far.new far'
+        {KEY}= {envmgr} whoami --json >empty 2>&1; echo $? >status.new; mv status.new status
+        exec sleep 1000
+    """
+    with host() as here:
+        _template(here, command=["sh", "-c", script])
+        here.ok("spawn", "-t", "keyed", "--name", "k")
+        agent = here.agent("k")
+        tree = Path(agent["worktree"])
+
+        eventually(lambda: (tree / "status").exists() and (tree / "far").exists(), within_s=20)
+
+        ids = {name: json.loads((tree / name).read_text())["id"] for name in ("left-out", "far")}
+        assert ids == {"left-out": agent["id"], "far": agent["id"]}
+        assert (tree / "status").read_text().strip() == "6", (tree / "empty").read_text()
+        # People are people, also where they run something in the agent's environment.
+        assert here.ok("whoami", "--json").json["kind"] == "person"
+        assert json.loads(here.ok("exec", "k", "--", envmgr, "whoami", "--json").out)["kind"] == "person"
 
 
 @proves("CLIENT-020")

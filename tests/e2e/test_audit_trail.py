@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 import subprocess
@@ -224,3 +225,28 @@ def test_kill_9_in_the_middle_of_writes_leaves_a_whole_trail_with_every_answered
     assert own.ok("audit", "--verify", "--json").json["ok"]
     recorded = {json.loads(line)["request"] for line in own.ok("audit", "--export").out.splitlines()}
     assert set(answered) - recorded == set()
+
+
+@proves("TRAIL-003")
+def test_an_end_cut_off_with_its_checkpoints_and_their_number_is_missed_by_the_daemons_log(own: Host) -> None:
+    own.ok("ls")
+    own.ok("daemon", "stop")  # which seals
+    own.ok("lock", "acquire", "a.py")
+    own.ok("daemon", "stop")
+    checkpoints = own.state / "audit" / "checkpoints.jsonl"
+    *kept, _ = checkpoints.read_text(encoding="utf-8").splitlines(keepends=True)
+    last = json.loads(kept[-1])
+    checkpoints.write_text("".join(kept), encoding="utf-8")
+    with contextlib.closing(sqlite3.connect(own.state / "envmgr.db", isolation_level=None)) as database:
+        guards = dict(database.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"))
+        database.execute("DROP TRIGGER audit_no_delete")
+        database.execute("DELETE FROM audit WHERE seq > ?", (last["last"],))
+        database.execute(guards["audit_no_delete"])
+        database.execute("UPDATE setting SET value = ? WHERE key = 'audit.sealed'", (str(last["number"]),))
+
+    verified = own.run("audit", "verify", "--json")
+
+    says = [one["says"] for one in verified.json["findings"]]
+    assert verified.code == 1
+    assert says == [f"the daemon's log tells of checkpoint {last['number'] + 1}, and it is not there"]
+    assert last["root"]  # as it was signed

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from envmgr.app.context import App
+from envmgr.app.peers import agent_behind
 from envmgr.errors import BudgetExhausted, Denied, Unauthenticated
 from envmgr.interfaces.http.request import Request
 from envmgr.model.door import DoorPolicy
@@ -29,6 +30,19 @@ _PREFLIGHT = {
     "access-control-allow-headers": "authorization, content-type, x-api-key, x-request-id, last-event-id",
     "access-control-max-age": "600",
 }
+
+
+PEER = "peer"
+"""In the state of a request: who is at the other end of a Unix socket."""
+
+
+@dataclass(slots=True)
+class Peer:
+    """A process, and the agent that it works for once somebody has looked."""
+
+    pid: int
+    agent: str = ""
+    is_known: bool = False
 
 
 class Door:
@@ -81,11 +95,12 @@ class Door:
         more = _PREFLIGHT if request.method == "OPTIONS" else {}
         return {"access-control-allow-origin": origin, "vary": "Origin", **more}
 
-    def principal(self, request: Request, *, is_open: bool) -> Principal:
+    def principal(self, request: Request, *, is_open: bool, is_report: bool = False) -> Principal:
         """Who asks.
 
         Args:
             is_open: What is asked for needs no key.
+            is_report: It is the hook of an assistant, which has no key.
 
         Raises:
             Unauthenticated: A key is missing where one is needed, or it is not good.
@@ -95,13 +110,24 @@ class Door:
             owner, session = self._owner_of(key), _session(request)
             return replace(owner, session=session) if session else owner
         if not self._is_tcp:
-            return replace(self._owner, session=_session(request))
+            agent = None if is_report else self._agent(request)
+            return replace(agent or self._owner, session=_session(request))
         if is_open:
             return STRANGER
         raise Unauthenticated(
             "this needs a key",
             hint="Send it as X-API-Key, or as a bearer token; `envmgr key create` makes one.",
         )
+
+    def _agent(self, request: Request) -> Principal | None:
+        """The agent that left its key out, if it is one. Found out once for each connection."""
+        peer = request.scope.get("state", {}).get(PEER)
+        if not isinstance(peer, Peer):
+            return None
+        if not peer.is_known:
+            found = agent_behind(self._app, peer.pid)
+            peer.agent, peer.is_known = found.agent if found else "", True
+        return self._app.coordinator.keys.agent(peer.agent) or STRANGER if peer.agent else None
 
     def _owner_of(self, key: str) -> Principal:
         principal = self._app.coordinator.keys.principal(key)

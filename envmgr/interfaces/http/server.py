@@ -93,15 +93,18 @@ class Application:
         found = self.routes.find("GET" if request.method == "HEAD" else request.method, request.path)
         principal = STRANGER
         try:
-            principal = self._admitted(request, until_sent, is_open=found.op.is_open)
+            is_report = found.op.name == "agent.report"
+            principal = self._admitted(request, until_sent, is_open=found.op.is_open, is_report=is_report)
             asked = await ask(found, request, most=self._app.door.body_bytes)
         except EnvmgrError as error:
             turned_away(found.op, self._app, error, principal=principal, request=request.id)
             raise
         return await self._performed(found.op, asked, request, principal)
 
-    def _admitted(self, request: Request, until_sent: ExitStack, *, is_open: bool = False) -> Principal:
-        principal = self._door.principal(request, is_open=is_open)
+    def _admitted(
+        self, request: Request, until_sent: ExitStack, *, is_open: bool = False, is_report: bool = False
+    ) -> Principal:
+        principal = self._door.principal(request, is_open=is_open, is_report=is_report)
         until_sent.enter_context(self._rates.counted(principal))
         return principal
 

@@ -2,30 +2,45 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
 import signal
 import socket
+import struct
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import anyio
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from envmgr.app import paths
 from envmgr.bootstrap.daemon import daemon
 from envmgr.interfaces.http import listening
-from envmgr.interfaces.http.access import Rates
+from envmgr.interfaces.http.access import PEER, Peer, Rates
 from envmgr.interfaces.http.server import Application, application
 from envmgr.interfaces.mcp.http import Endpoint
 
 log = logging.getLogger(__name__)
 
 _GRACE_S = 2
+_UCRED = struct.Struct("iII")
 _PROMPT_S = 0.1
 _EVICTION_S = 2.0
+
+
+class _Connection(HttpToolsProtocol):
+    """Knows which process is at the other end of a Unix socket (unix(7), SO_PEERCRED)."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(transport)
+        peer = transport.get_extra_info("socket")
+        if peer is not None and peer.family == socket.AF_UNIX:
+            said = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+            self.app_state = {**self.app_state, PEER: Peer(pid=_UCRED.unpack(said)[0])}
 
 
 def run(folder: Path, lock: int) -> None:
@@ -91,7 +106,7 @@ async def _serve(folder: Path, lock: int) -> None:
 def _server(asgi: Application, stopping: anyio.Event) -> _Server:
     config = uvicorn.Config(
         asgi, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=_GRACE_S,
-        http="httptools", loop="asyncio", ws="none", server_header=False, proxy_headers=False,
+        http=_Connection, loop="asyncio", ws="none", server_header=False, proxy_headers=False,
     )  # fmt: skip
     return _Server(config, stopping)
 

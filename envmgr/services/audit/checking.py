@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from envmgr.aio import blocking
-from envmgr.core.audit_chain import GENESIS, signed_part
+from envmgr.core.audit_chain import GENESIS, signed_part, statement_hash
 from envmgr.core.audit_walk import Walk, wrong_cut, wrong_statements
 from envmgr.errors import Unavailable
 from envmgr.model.audit import Finding, Head, Mark, Row, Statement, Verdict, Wrong
@@ -37,6 +37,7 @@ async def verify(seals: Seals, *, after_us: int = 0) -> Verdict:
         findings += [Finding(wrong=Wrong.GUARD, says=says) for says in unguarded]
         findings += filter(None, [wrong_cut(cut, statements)])
         findings += await blocking.act("file", partial(_signatures, seals, statements, key, sealed_number))
+        findings += filter(None, [await blocking.act("file", _logged, seals.shelf, statements)])
         await _walk(walk, store.search)
         walk.end(known)
         filed, wrong, notes = await blocking.act("file", _files, seals.shelf, [] if after_us else statements)
@@ -48,6 +49,8 @@ async def verify(seals: Seals, *, after_us: int = 0) -> Verdict:
         head=walk.at.hash.hex(),
         statements=len(statements),
         sealed=checkpoints[-1].last if checkpoints else 0,
+        sealed_us=checkpoints[-1].at_us if checkpoints else 0,
+        newest=statement_hash(statements[-1]) if statements else "",
         filed=filed,
         key=seals.notary.public(),
         findings=(*findings, *walk.findings, *wrong),
@@ -115,6 +118,19 @@ def _signatures(seals: Seals, statements: Sequence[Statement], key: str, number:
         says = f"checkpoint {unsigned[0].number} is not signed by the key, as are {len(unsigned) - 1} others"
         found.append(Finding(wrong=Wrong.SIGNATURE, says=says, seq=unsigned[0].first))
     return found
+
+
+def _logged(shelf: Shelf, statements: Sequence[Statement]) -> Finding | None:
+    """Whoever cuts rows, checkpoints and their number in the database may have forgotten the daemon's log."""
+    logged, known = shelf.logged(), {one.number: one for one in statements}
+    for number in sorted(logged):
+        if number not in known:
+            says = f"the daemon's log tells of checkpoint {number}, and it is not there"
+            return Finding(wrong=Wrong.STATEMENT, says=says)
+        if statement_hash(known[number]) != logged[number]:
+            says = f"checkpoint {number} is another one than the daemon's log tells of"
+            return Finding(wrong=Wrong.STATEMENT, says=says, seq=known[number].first)
+    return None
 
 
 def _files(shelf: Shelf, statements: Sequence[Statement]) -> tuple[int, list[Finding], list[str]]:

@@ -13,7 +13,7 @@ from envmgr.aio import blocking
 from envmgr.core.audit_chain import GENESIS, root, signed_part, statement_hash
 from envmgr.core.audit_walk import Walk
 from envmgr.errors import EnvmgrError
-from envmgr.model.audit import Head, Mark, Row, Statement
+from envmgr.model.audit import SEALED, Head, Mark, Row, Statement
 from envmgr.protocols.audit import Notary, Shelf
 from envmgr.protocols.store import Transaction
 from envmgr.services.audit.recording import AuditedStore
@@ -140,6 +140,8 @@ class Seals:
             return signed
 
         self._last = await blocking.act("file", put)
+        # In one more place, which nobody has cut who has cut the rows and the file of checkpoints.
+        log.info(SEALED, extra={"number": self._last.number, "digest": statement_hash(self._last)})
         number = str(self._last.number)
         await self.store.write(lambda tx: tx.put(_SEALED, number))
         return self._last
