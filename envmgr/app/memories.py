@@ -94,6 +94,7 @@ class Forget(Ask):
     """Which memory."""
 
     memory_id: str = argument("Such as m-000012", max_length=40, pattern=_NO_NUL)
+    dry_run: bool = option("Only tell what would be forgotten", default=False)
     repo: str = supplied("Folder inside the repository", "cwd", default="")
 
 
@@ -220,8 +221,10 @@ async def listed(ask: ListMemories, app: App) -> views.MemoryList:
 async def forget(ask: Forget, app: App) -> views.ForgottenView:
     """Forget a memory for good; agents may forget their own."""
     who = await caller(app, ask.repo)
-    gone = await app.coordinator.memory.forget(who.repo, ask.memory_id, by=who.principal)
-    return views.ForgottenView(memory_id=memory_name(gone.id), summary=gone.summary)
+    memories = app.coordinator.memory
+    forget_it = memories.to_forget if ask.dry_run else memories.forget
+    gone = await forget_it(who.repo, ask.memory_id, by=who.principal)
+    return views.ForgottenView(memory_id=memory_name(gone.id), summary=gone.summary, dry_run=ask.dry_run)
 
 
 def _details(said: str | dict[str, object]) -> str:

@@ -74,6 +74,7 @@ class ForgottenView(View):
     ok: bool = True
     memory_id: str
     summary: str
+    dry_run: bool = False
 
 
 def plain(details: Mapping[str, object]) -> str:
@@ -142,4 +143,4 @@ def memories(result: MemoryList, style: Style) -> str:
 
 def forgotten(result: ForgottenView, style: Style) -> str:
     """`envmgr memory forget`."""
-    return f"forgot {result.memory_id}: {clean(result.summary)}\n"
+    return f"{'would forget' if result.dry_run else 'forgot'} {result.memory_id}: {clean(result.summary)}\n"

@@ -189,6 +189,10 @@ class Recollection:
 
     # --- the rest --------------------------------------------------------------------------------------------
 
+    async def to_forget(self, repo: str, named: str, *, by: Principal) -> Memory:
+        """What `forget` would delete. Raises as that does."""
+        return await self.ground.read(lambda tx: _check_own(tx, repo, named, by))
+
     async def forget(self, repo: str, named: str, *, by: Principal) -> Memory:
         """Delete one for good; agents may forget their own.
 
@@ -199,12 +203,7 @@ class Recollection:
         number = memory_number(named)
 
         def change(tx: Transaction, tell: Tell) -> Memory:
-            memory = _check_there(tx, repo, number, named)
-            if memory.agent != by.id and not by.may(Scope.ADMIN):
-                raise Denied(
-                    f"{memory_name(number)} is a memory of {memory.agent_name or memory.agent}",
-                    hint="Remember what is right, with `supersedes`; or ask a person to forget it.",
-                )
+            memory = _check_own(tx, repo, named, by)
             tx.memories.delete(number)
             _note(number, "forgotten")
             tell(NewEvent(kind="memory.forgotten", agent=by.agent, data={"memory": memory_name(number)}))
@@ -257,6 +256,16 @@ def _check_there(tx: Transaction, repo: str, number: int, named: str) -> Memory:
     memory = tx.memories.get(number)
     if memory is None or memory.repo != repo:
         raise NotFound(f"no memory {named[:80]}", hint="See `envmgr memory ls`.")
+    return memory
+
+
+def _check_own(tx: Transaction, repo: str, named: str, by: Principal) -> Memory:
+    memory = _check_there(tx, repo, memory_number(named), named)
+    if memory.agent != by.id and not by.may(Scope.ADMIN):
+        raise Denied(
+            f"{memory_name(memory.id)} is a memory of {memory.agent_name or memory.agent}",
+            hint="Remember what is right, with `supersedes`; or ask a person to forget it.",
+        )
     return memory
 
 

@@ -103,6 +103,9 @@ def test_people_remember_search_and_forget(here: Host) -> None:
     assert better["memory_id"] in found["text"]
     assert first["memory_id"] in here.ok("memory", "ls", "--superseded").out
 
+    unsure = here.run("memory", "forget", better["memory_id"])
+    assert (unsure.code, "--yes" in unsure.err, "The web tests choose" in unsure.err) == (2, True, True)
+    assert here.run("memory", "forget", "m-999999").code == 4
     here.ok("memory", "forget", better["memory_id"], "--yes")
     assert here.run("memory", "forget", better["memory_id"], "--yes").code == 4
     assert here.run("memory", "search", "x", "--limit", "0").code == 2

@@ -94,6 +94,9 @@ def _confirm(entry: Mapping[str, Any], is_sure: bool, given: Mapping[str, Any]) 
         return  # refused anyway, with a better reason
     _refuse_other_name(named, str(given.get("discard") or ""))
     lost = _lost(named) if entry["name"] == "agent.rm" else ""
+    if entry["name"] == "memory.forget":
+        client.ensure()
+        lost = str(_json(entry, _ask(entry, {**given, "dry_run": True}))["summary"])
     if not sys.stdin.isatty():
         raise UsageError(
             f"`envmgr {command}` needs a yes{lost and f': {lost}'}",
