@@ -50,15 +50,29 @@ def assistant_behind(pid: int, panes: Mapping[int, str], *, instance: str) -> st
     """See `Processes.assistant_behind`."""
     seen: set[int] = set()
     at = pid
-    while at > 1 and at not in seen and (row := proc.row(at)) is not None:
+    while at > 1 and at not in seen:
         if at in panes:
             return panes[at]
         seen.add(at)
-        at = row.ppid
+        at = _parent(at)
     # What has left its parents behind (setsid, nohup) still has its environment, unless it was at pains to lose that, too.
     marker = _environment(pid) if seen else None
     is_assistants = marker is not None and (marker.instance, marker.part) == (instance, _ASSISTANT)
     return marker.agent if marker is not None and is_assistants else ""
+
+
+def _parent(pid: int) -> int:
+    """0 if there is no such process. Somebody waits for it: one read, and nothing else of the line is looked at."""
+    try:
+        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return 0
+    try:
+        return int(os.read(fd, 256).rpartition(b")")[2].split(None, 2)[1])
+    except (OSError, IndexError, ValueError):
+        return 0
+    finally:
+        os.close(fd)
 
 
 def _is_ours(pid: int) -> bool:
