@@ -13,6 +13,7 @@ from envmgr.app.context import App
 from envmgr.app.operations import Touch, operation
 from envmgr.app.present import agent_view, begun_by, event_view, what_mends, what_next
 from envmgr.app.shapes import Ask, View, argument, option, supplied
+from envmgr.app.task_present import tasks_of
 from envmgr.core.counting import counted
 from envmgr.errors import Conflict, EnvmgrError, SpawnRolledBack, StopFailed, UsageError
 from envmgr.model.agent import Lifecycle
@@ -78,7 +79,8 @@ async def list_agents(ask: ListAgents, app: App) -> views.AgentList:
             with contextlib.suppress(EnvmgrError):  # its repository cannot be seen; the others can be listed
                 await app.agents.incarnation(actor)
     shown = [a for a in app.agents.actors() if ask.all or a.state.lifecycle is not Lifecycle.STOPPED]
-    return views.AgentList(agents=[agent_view(actor, app.agents) for actor in shown])
+    at = await tasks_of(app)
+    return views.AgentList(agents=[agent_view(a, app.agents).model_copy(update=at(a.state.id)) for a in shown])
 
 
 @operation(
@@ -92,8 +94,8 @@ async def show(ask: OneAgent, app: App) -> views.AgentView:
     """Show one agent: state, worktree, services, addresses."""
     actor = app.agents.find(ask.agent)
     inc = await app.agents.incarnation(actor)
-    lost = {"dropped_by_rm": list(await tenancy.doomed(inc))}
-    return agent_view(actor, app.agents).model_copy(update=await begun_by(inc) | lost)
+    more = {"dropped_by_rm": list(await tenancy.doomed(inc)), **(await tasks_of(app))(actor.state.id)}
+    return agent_view(actor, app.agents).model_copy(update=await begun_by(inc) | more)
 
 
 @operation(
@@ -112,7 +114,7 @@ async def why(ask: OneAgent, app: App) -> views.WhyView:
     evidence = actor.state.evidence
     decisions = [e for e in events if e.kind.split(".")[0] in _TOLD]
     return views.WhyView(
-        agent=agent_view(actor, supervisor),
+        agent=agent_view(actor, supervisor).model_copy(update=(await tasks_of(app))(actor.state.id)),
         evidence=views.EvidenceView(
             source=evidence.source.value,
             detail=evidence.detail,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 from envmgr.app import task_views as views
@@ -50,6 +50,12 @@ class Clock:
 def doer(task: Task) -> str:
     """Who has it, or had it when it ended; empty while nobody has: attempts name who had it before."""
     return "" if task.status in _WAITING else task.holder_name
+
+
+async def tasks_of(app: App) -> Callable[[str], dict[str, list[str]]]:
+    """Tells the field of an agent's view that has the tasks it is at, by the agent's id."""
+    leased = await app.coordination.ground.read(lambda tx: tx.tasks.leased()) if app.coordination else ()
+    return lambda agent: {"tasks": [task.name for task in leased if task.holder == agent]}
 
 
 def submitted_view(one: Submitted) -> views.SubmittedView:

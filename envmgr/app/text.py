@@ -171,7 +171,9 @@ def note(agent: views.AgentView) -> str:
         first = min(agent.conditions, key=lambda condition: condition.type == "Drifted")
         subject = f" {first.subject}" if first.subject else ""
         return f"{first.type}{subject}: {first.reason}"
-    return agent.reason if agent.lifecycle in ("error", "stopping") else ""
+    if agent.lifecycle in ("error", "stopping"):
+        return agent.reason
+    return f"at {', '.join(agent.tasks)}" if agent.tasks else ""
 
 
 def agent_details(agent: views.AgentView, style: Style) -> str:
@@ -185,6 +187,7 @@ def agent_details(agent: views.AgentView, style: Style) -> str:
         f"  branch     {agent.branch}",
         f"  repository {agent.repo}",
         *([f"  forked     from {agent.origin}"] if agent.origin else []),
+        *([f"  at work on {', '.join(agent.tasks)}"] if agent.tasks else []),
     ]
     for condition in agent.conditions:
         subject = f" {condition.subject}" if condition.subject else ""

@@ -279,7 +279,7 @@ export class Client {
   }
 
   /** Write rows as JSON lines, oldest first, so that others can make their hashes again. */
-  export_audit(asked: { last?: string; since?: string; until?: string; actor?: string; agent?: string; operation?: string; target?: string; decision?: string; outcome?: string; request?: string } = {}, options: CallOptions = {}): AsyncGenerator<AuditRow> {
+  export_audit(asked: { last?: string; since?: string; until?: string; actor?: string; agent?: string; operation?: string; target?: string; decision?: "" | "allowed" | "denied"; outcome?: string; request?: string } = {}, options: CallOptions = {}): AsyncGenerator<AuditRow> {
     return this.stream<AuditRow>("GET", "/api/v1/audit/export", asked, options);
   }
 
@@ -399,7 +399,7 @@ export class Client {
   }
 
   /** Show who asked for what, and what came of it. */
-  query_audit(asked: { last?: string; since?: string; until?: string; actor?: string; agent?: string; operation?: string; target?: string; decision?: string; outcome?: string; request?: string; limit?: number; before?: number } = {}, options: CallOptions = {}): Promise<AuditPage> {
+  query_audit(asked: { last?: string; since?: string; until?: string; actor?: string; agent?: string; operation?: string; target?: string; decision?: "" | "allowed" | "denied"; outcome?: string; request?: string; limit?: number; before?: number } = {}, options: CallOptions = {}): Promise<AuditPage> {
     return this.call<AuditPage>("GET", "/api/v1/audit", asked, {"repeats": true, "key": "", "waits": ""}, options);
   }
 
@@ -692,6 +692,7 @@ export interface AgentView {
   origin: string;
   conditions: Array<ConditionView>;
   services: Array<ServiceView>;
+  tasks: Array<string>;
   begun: Array<BegunView>;
   begun_unknown: string;
   dropped_by_rm: Array<string>;

@@ -46,6 +46,7 @@ class AgentView(TypedDict):
     origin: str
     conditions: list[ConditionView]
     services: list[ServiceView]
+    tasks: list[str]
     begun: list[BegunView]
     begun_unknown: str
     dropped_by_rm: list[str]
@@ -2298,7 +2299,7 @@ class Operations:
         agent: str | None = None,
         operation: str | None = None,
         target: str | None = None,
-        decision: str | None = None,
+        decision: Literal['', 'allowed', 'denied'] | None = None,
         outcome: str | None = None,
         request: str | None = None,
     ) -> Generator[AuditRow, None, None]:
@@ -2695,7 +2696,7 @@ class Operations:
         agent: str | None = None,
         operation: str | None = None,
         target: str | None = None,
-        decision: str | None = None,
+        decision: Literal['', 'allowed', 'denied'] | None = None,
         outcome: str | None = None,
         request: str | None = None,
         limit: int | None = None,

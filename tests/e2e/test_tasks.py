@@ -183,6 +183,8 @@ def test_what_a_killed_agent_has_is_ready_again_at_once_and_its_locks_are_free(h
     here.ok("spawn", "--template", "taker", "--name", "anna")
     eventually(lambda: here.ok("task", "show", name, "--json").json["claimed_by"] == "anna", within_s=30)
     assert _locked(here, name) == {"src/urgent.py"}
+    for words in (("ls",), ("show", "anna"), ("why", "anna")):
+        assert name in here.ok(*words).out, words
     pid = int((Path(here.agent("anna")["worktree"]) / "pid").read_text(encoding="utf-8"))
 
     os.kill(pid, signal.SIGKILL)

@@ -106,6 +106,7 @@ class AgentView(View):
     origin: str = Field(default="", description="What it was forked from; empty for others")
     conditions: list[ConditionView] = []
     services: list[ServiceView] = []
+    tasks: list[str] = Field(default=[], description="Tasks it is at; told by `ls`, `show` and `why`")
     begun: list[BegunView] = Field(
         default=[], description="What it has begun itself in the container engine; asked for by `show` only"
     )
