@@ -211,6 +211,11 @@ class Changes:
         )
         return known, before, news
 
+    async def forget(self, agent: str) -> None:
+        """It is removed: nobody needs to know any more what it has been told."""
+        self._looked.pop(agent, None)
+        await self.ground.write(lambda tx, tell: tx.changes.forget(agent))
+
     # --- looking and keeping -------------------------------------------------------------------------------------
 
     async def recent(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,18 @@ def test_a_person_who_edits_while_nobody_works_is_not_reported(here: Host) -> No
 def test_nothing_is_reported_anew_after_a_restart_of_the_daemon() -> None:
     with _yard("left") as here:
         _restart(here)
+        _warnings(here, "left")
+        assert _told(here) == 1
+
+        here.ok("rm", "left", "--stop", "--yes", "--discard", "left")
+
+        eventually(lambda: _told(here) == 0, within_s=15, every_s=0.2)
+
+
+def _told(here: Host) -> int:
+    """How many are known to have been told something."""
+    with closing(sqlite3.connect(f"file:{here.state / 'envmgr.db'}?mode=ro", uri=True)) as store:
+        return int(store.execute("SELECT count(*) FROM told").fetchone()[0])
 
 
 def _restart(here: Host) -> None:

@@ -70,6 +70,9 @@ class Observer:
                 while events := await news.next():
                     if any(event.kind.startswith("agent.") for event in events):
                         self._sync(group)
+                    for event in events:
+                        if event.kind == "agent.removed":
+                            await self._changes.forget(event.agent)
                 group.cancel_scope.cancel()
 
     async def forget_old(self) -> None:
