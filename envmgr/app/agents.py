@@ -25,6 +25,8 @@ from envmgr.runtime import removal, tenancy
 from envmgr.runtime.actor import Actor
 
 _TOLD = ("agent", "service", "notice", "assistant", "session", "incident", "rung")
+# Of coordination: they say nothing of why an agent is as it is.
+_BESIDE = frozenset({"session.registered", "session.ended", "session.returned"})
 _DECISIONS = 6
 
 
@@ -112,7 +114,7 @@ async def why(ask: OneAgent, app: App) -> views.WhyView:
 
     trail, events = await supervisor.systems.store.read(query)
     evidence = actor.state.evidence
-    decisions = [e for e in events if e.kind.split(".")[0] in _TOLD]
+    decisions = [e for e in events if e.kind.split(".")[0] in _TOLD and e.kind not in _BESIDE]
     return views.WhyView(
         agent=agent_view(actor, supervisor).model_copy(update=(await tasks_of(app))(actor.state.id)),
         evidence=views.EvidenceView(
