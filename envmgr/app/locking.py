@@ -32,6 +32,7 @@ from envmgr.app.lock_views import (
     WaiterView,
 )
 from envmgr.app.operations import Touch, operation
+from envmgr.core.masking import masked
 from envmgr.core.overlap import has_path
 from envmgr.core.targets import Target, parse_target
 from envmgr.errors import EnvmgrError, UsageError
@@ -69,7 +70,7 @@ async def acquire(ask: AcquireLock, app: App) -> LockAnswer:
     answer = await desk.acquire(
         LockRequest(
             principal=principal, repo=who.repo, targets=targets, mode=Mode(ask.mode),
-            ttl_s=(ask.ttl_minutes or 0) * 60.0, reason=ask.reason, task=ask.task_id, priority=Priority(ask.priority),
+            ttl_s=(ask.ttl_minutes or 0) * 60.0, reason=masked(ask.reason), task=ask.task_id, priority=Priority(ask.priority),
         ),
         wait_s=ask.wait_s,
     )  # fmt: skip
@@ -141,7 +142,8 @@ async def force(ask: ForceLock, app: App) -> LocksView:
     if not ask.reason.strip():
         raise UsageError("why? Who held it is told", hint="Say --reason.")
     targets = await _targets(app, who, ask.wanted)
-    done = await app.coordinator.lock_desk.force(who.repo, targets, by=who.principal.name, reason=ask.reason)
+    because = masked(ask.reason)
+    done = await app.coordinator.lock_desk.force(who.repo, targets, by=who.principal.name, reason=because)
     return _changed(app, done, "released")
 
 

@@ -105,6 +105,9 @@ def test_people_take_and_give_back(here: Host) -> None:
     assert (
         here.ok("lock", "release", "docs/a.md", "db:users").out == "released docs/a.md\nreleased db:users\n"
     )
+    here.ok("lock", "acquire", "docs/a.md", "--reason", "see postgres://u:l0ckurlpw@h/db")
+    assert "l0ckurlpw" not in here.ok("lock", "ls", "--json").out
+    here.ok("lock", "release", "docs/a.md")
     missing = here.run("lock", "release", "docs/a.md")
     assert (missing.code, missing.out) == (5, "not released: not held by you: docs/a.md\n")
 
