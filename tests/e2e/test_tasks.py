@@ -137,6 +137,20 @@ def test_the_convention_of_other_coordinators_calls_a_task_off(here: Host) -> No
 
 
 @proves("QUEUE-012")
+def test_a_task_that_was_given_back_is_nobodys(here: Host) -> None:
+    (name,) = _names(here.ok("task", "add", "Try it", "-t", "try"))
+    here.ok("task", "claim", "-t", "try")
+    mine = here.ok("task", "show", name, "--json").json["claimed_by"]
+
+    here.ok("task", "fail", name)
+
+    back = here.ok("task", "show", name, "--json").json
+    assert (bool(mine), back["claimed_by"], back["claimed_at"], back["history"][0]["by"]) == (True, "", "", mine)
+    assert f"  status      {back['status']}\n" in here.ok("task", "show", name).out
+    here.ok("task", "cancel", name)
+
+
+@proves("QUEUE-012")
 def test_bad_input_is_refused_and_nothing_of_it_is_stored(here: Host) -> None:
     bomb = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
         f"{chr(98 + n)}: &{chr(98 + n)} [{','.join(['*' + chr(97 + n)] * 9)}]\n" for n in range(9)
@@ -150,10 +164,9 @@ def test_bad_input_is_refused_and_nothing_of_it_is_stored(here: Host) -> None:
     assert "no task t-999999" in _refused(here, *add, stdin="- {description: x, depends_on: [t-999999]}").err
     assert "not JSON" in _refused(here, *add, stdin='{"description": "x"}\n{oops\n').err
     assert "priority" in _refused(here, *add, stdin="- {description: x, priority: 0}").err
-    assert (
-        "tasks.1.colour"
-        in _refused(here, *add, stdin="- {description: x}\n- {description: x, colour: red}").err
-    )
+    odd = _refused(here, *add, stdin="- {description: x}\n- {description: Paint it, colour: red}").err
+    assert "task 2 (Paint it): colour is unknown; there are description, task_type," in odd
+    assert "--task-type" in odd
     assert "at most 1000" in _refused(here, *add, stdin='{"description":"x"}\n' * 1001).err
     _refused(here, *add, stdin=bomb)
     _refused(here, *add, stdin='[{"description": "a\\u0000b"}]')
@@ -191,6 +204,5 @@ def test_what_a_killed_agent_has_is_ready_again_at_once_and_its_locks_are_free(h
 
     eventually(lambda: here.ok("task", "show", name, "--json").json["status"] == "ready", within_s=10)
     assert _locked(here, name) == set()
-    back = here.ok("task", "show", name, "--json").json
-    assert ([one["outcome"] for one in back["history"]][:1], back["claimed_by"]) == (["abandoned"], "")
-    assert "status      ready\n" in here.ok("task", "show", name).out
+    history = here.ok("task", "show", name, "--json").json["history"]
+    assert [one["outcome"] for one in history][:1] == ["abandoned"]

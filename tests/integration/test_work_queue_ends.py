@@ -83,19 +83,20 @@ async def test_clocks_that_are_set_neither_end_a_lease_nor_prolong_it(q: Bench) 
 @proves("QUEUE-007")
 async def test_what_a_holder_has_that_is_gone_goes_back_at_once(q: Bench) -> None:
     q.lives["id-anna"] = "1/77"
-    mine, other = await q.add(), await q.add()
+    mine, other, newer = [await q.add() for _ in range(3)]
     await q.got()
     await q.got(BEN)
+    q.lives["id-anna"] = "2/88"
+    await q.got()
 
     async def gone(holder: str, life: str) -> str:
         return "its process is gone" if (holder, life) == ("id-anna", "1/77") else ""
 
     await QueueKeeper(q.queue, q.ground, RULES, period_s=1, gone=gone).turn()
 
-    assert await q.statuses() == {mine: "ready", other: "claimed"}
+    assert await q.statuses() == {mine: "ready", other: "claimed", newer: "claimed"}
     assert (await q.task(mine)).failures == 1
     again = await q.got()
-    q.lives["id-anna"] = "2/88"
     q.stopped.add("id-anna")
     await q.ground.write(lambda tx, tell: q.queue.release_of(tx, tell, "id-anna"))
     assert (await q.task(again.name)).failures == 1, "who was sent away has not failed"

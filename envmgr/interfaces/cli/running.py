@@ -43,7 +43,10 @@ def run(entry: Mapping[str, Any], given: dict[str, Any]) -> int:
     finish = finishing.FINISHERS.get(entry["name"])
     if finish is not None and not as_json:
         return finish(_json(entry, asked), asked)
-    status = _print(entry, asked, as_json=as_json)
+    try:
+        status = _print(entry, asked, as_json=as_json)
+    except UsageError as error:
+        raise task_file.placed(error, asked) if entry["name"] == "task.batch" else error from None
     if entry["name"] == "down":
         client.await_end()
     return status

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,6 +24,8 @@ _BATCH = {
 }
 _BESIDE = ("idempotency_key", "repo")
 _MOST_BYTES = 8 * 1024**2
+_INDEX = re.compile(r"tasks\.(\d+)\.?")
+_FIELDS = "A task takes what `envmgr task add --help` lists, such as task_type for --task-type, and a `key` of its own."
 _FORMS = "Write a list of tasks as YAML or JSON, or one JSON object per line."
 
 
@@ -50,6 +53,18 @@ def batch(entry: Mapping[str, Any], asked: Mapping[str, Any]) -> tuple[Mapping[s
     if odd := [name for name, value in rest.items() if name not in _BESIDE and value != defaults.get(name)]:
         raise UsageError(f"--file goes without {', '.join(odd)}", hint="Say it in the file, for each task.")
     return _BATCH, {"tasks": _tasks(file), **{name: rest[name] for name in _BESIDE if rest.get(name)}}
+
+
+def placed(error: UsageError, asked: Mapping[str, Any]) -> UsageError:
+    """The same with the task it is about as people count and call it, instead of its index."""
+    found = _INDEX.match(error.message)
+    if found is None:
+        return error
+    number = int(found[1])
+    task = asked["tasks"][number]
+    called = str(task.get("key") or task.get("description") or "")[:40] if isinstance(task, dict) else ""
+    words = f"task {number + 1}{called and f' ({called})'}: {error.message[found.end() :].lstrip()}"
+    return UsageError(words, hint=_FIELDS)
 
 
 def _tasks(file: str) -> list[Any]:

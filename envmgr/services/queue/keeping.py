@@ -61,9 +61,8 @@ class QueueKeeper:
                     await self._ground.write(partial(self._give_back, holder=holder, life=life))
 
     def _give_back(self, tx: Transaction, tell: Tell, *, holder: str, life: str) -> None:
-        # A new run of the agent may have claimed something since.
-        if all(task.life == life for task in tx.tasks.leased(holder=holder)):
-            self._queue.release_of(tx, tell, holder)
+        # What a new run of the agent has claimed since stays with that.
+        self._queue.release_of(tx, tell, holder, life=life)
 
     async def _forget(self) -> None:
         old_at = self._ground.steady() - self._rules.keep_s

@@ -174,18 +174,21 @@ class Queue(Reporting, Looking):
 
         return await self._write(change)
 
-    def release_of(self, tx: Transaction, tell: Tell, holder: str, *, session: str = "") -> list[Task]:
+    def release_of(
+        self, tx: Transaction, tell: Tell, holder: str, *, session: str = "", life: str = ""
+    ) -> list[Task]:
         """Put back at once what a holder has that is gone; part of somebody's change.
 
         Args:
             session: Only what this session of theirs has; `-` for the one without a name.
+            life: Only what this run of an agent has.
         """
         now, counts = self._ground.steady(), not self._footing.was_stopped(holder)
         ending = Ending(outcome=ABANDONED, error_code="agent_gone", error_message="who had it is gone")
         return [
             self._ends.give_back(tx, tell, one, ending=ending, now=now, counts=counts, waits=False).task
             for one in tx.tasks.leased(holder=holder)
-            if session in ("", one.session or "-")
+            if session in ("", one.session or "-") and life in ("", one.life)
         ]
 
     def _mine(self, tx: Transaction, repo: str, name: str, by: Principal) -> Task:
