@@ -8,7 +8,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scripts.bench_rows import cli, containers, coordinate, idle, readiness, recovery, spawning, through_daemon
+from scripts.bench_rows import (
+    cli,
+    containers,
+    coordinate,
+    idle,
+    readiness,
+    recovery,
+    spawning,
+    through_daemon,
+)
 from scripts.bench_rows.rows import Row
 
 GROUPS: dict[str, Callable[[], Iterator[Row]]] = {

@@ -15,6 +15,8 @@ CLIS=(
 )
 
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore
+# Tests start a thousand daemons; compiling everything anew would double the start of each.
+unset PYTHONDONTWRITEBYTECODE
 
 say() { printf '== %s\n' "$*" >&2; }
 
@@ -259,6 +261,12 @@ leave_engine() {
         iptables -w -D "${OWN_RULE[@]}" 2>/dev/null || true
     fi
     flock -u 8
+}
+
+# need_postgres: the server's programs; Debian keeps them out of PATH, beside each other by version.
+need_postgres() {
+    compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null ||
+        need_package postgresql "PostgreSQL is not installed"
 }
 
 # need_images: an engine and the images of the tests in it.

@@ -6,7 +6,7 @@ import random
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
@@ -66,7 +66,7 @@ def rows() -> Iterator[Row]:
         )  # fmt: skip
 
 
-def _round(work: object, shares: list[tuple[object, ...]]) -> Together:
+def _round(work: object, shares: Sequence[tuple[object, ...]]) -> Together:
     found: list[Taken] = together(work, shares)  # type: ignore[arg-type]
     return Together(sum(one.grants for one in found) / _SECONDS, max(one.worst_s for one in found))
 

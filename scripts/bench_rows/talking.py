@@ -30,16 +30,17 @@ agent:
 class Talker:
     """One kept connection to the daemon. Any: JSON."""
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str = "", *, path: Path | None = None) -> None:
+        """Without a key: the person whose daemon it is. `path` is another server's socket."""
         self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.connect(str(Path(os.environ["ENVMGR_STATE_DIR"]) / "daemon.sock"))
-        self._key = key
+        self._socket.connect(str(path or Path(os.environ["ENVMGR_STATE_DIR"]) / "daemon.sock"))
+        self._key = f"X-API-Key: {key}\r\n" if key else ""
 
     def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """Ask and wait for the answer, whatever it is."""
         text = json.dumps(body).encode()
         head = (
-            f"POST {path} HTTP/1.1\r\nHost: envmgr\r\nX-API-Key: {self._key}\r\n"
+            f"POST {path} HTTP/1.1\r\nHost: envmgr\r\n{self._key}"
             f"Content-Type: application/json\r\nContent-Length: {len(text)}\r\n\r\n"
         )
         self._socket.sendall(head.encode() + text)
