@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Literal
 
 from pydantic import AliasChoices, ValidationError
 
@@ -44,7 +45,7 @@ class AuditFilter(Ask):
         max_length=_NAME,
     )
     target: str = option("Part of what it was about", default="", max_length=1000)
-    decision: str = option("allowed or denied", default="", max_length=_NAME)
+    decision: Literal["", "allowed", "denied"] = option("allowed or denied", default="")
     outcome: str = option("ok, or the code or reason why not", default="", max_length=_NAME)
     request: str = option("Id of a request", default="", max_length=_NAME)
 

@@ -9,9 +9,11 @@ from envmgr.app.context import App
 from envmgr.app.moments import moment
 from envmgr.app.operations import Touch, operation
 from envmgr.app.shapes import Ask, View, argument, option
+from envmgr.errors import UsageError
 from envmgr.model.principal import Scope
 from envmgr.protocols.keys import Key
 from envmgr.services import calls
+from envmgr.services.revoking import leave
 
 _ALL = ", ".join(Scope)
 
@@ -102,7 +104,7 @@ def _list_text(result: Keys, style: text.Style) -> str:
 
 
 def _state(key: KeyView) -> str:
-    return f"revoked {key.revoked_at[:16]}" if key.revoked_at else key.expires_at[:16] or "revoked"
+    return f"revoked {key.revoked_at[:16]}" if key.revoked_at else key.expires_at[:16] or "it is revoked"
 
 
 @operation(
@@ -119,10 +121,13 @@ async def create(ask: KeyCreate, app: App) -> NewKey:
 
     Whoever has it acts under the name, as far as the scopes go. It stands in the audit trail with all that it does.
     """
+    lasts_s = spans.seconds(ask.expires) if ask.expires else None
+    if lasts_s == 0:
+        raise UsageError("a key must be good for some time", hint="Say 12h, 30d, or nothing.")
     issued = await app.coordinator.keys.create(
         ask.name,
         scopes={scope.strip() for scope in ask.scopes.split(",") if scope.strip()},
-        lasts_s=spans.seconds(ask.expires) if ask.expires else None,
+        lasts_s=lasts_s,
         by=calls.principal(),
     )
     key = issued.key
@@ -153,5 +158,7 @@ async def list_keys(ask: KeyList, app: App) -> Keys:
     scope=Scope.ADMIN,
 )
 async def revoke(ask: KeyRevoke, app: App) -> KeyView:
-    """Make a key worthless, at once."""
-    return _view(await app.coordinator.keys.revoke(ask.key))
+    """Make a key worthless, at once; sessions, tasks and locks of its program end with it."""
+    key = await app.coordinator.keys.revoke(ask.key)
+    await leave(app.coordinator.sessions, key.agent or f"{key.kind}:{key.name}", "its key was revoked")
+    return _view(key)

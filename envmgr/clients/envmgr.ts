@@ -363,7 +363,7 @@ export class Client {
     return this.call<Keys>("GET", "/api/v1/keys", asked, {"repeats": true, "key": "", "waits": ""}, options);
   }
 
-  /** Make a key worthless, at once. */
+  /** Make a key worthless, at once; sessions, tasks and locks of its program end with it. */
   key_revoke(asked: { key: string }, options: CallOptions = {}): Promise<KeyView> {
     return this.call<KeyView>("POST", "/api/v1/keys/{key}/revoke", asked, {"repeats": false, "key": "", "waits": ""}, options);
   }

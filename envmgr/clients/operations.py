@@ -2573,7 +2573,7 @@ class Operations:
         *,
         key: str,
     ) -> KeyView:
-        """Make a key worthless, at once.
+        """Make a key worthless, at once; sessions, tasks and locks of its program end with it.
 
         Args:
             key: Its id, or the name of its program

@@ -209,7 +209,7 @@ class Presence:
         before = self.ground.steady() - self.rules.stale_s
         silent = await self.ground.read(lambda tx: tx.sessions.silent(before_steady=before, limit=_AT_ONCE))
         silent = [one for one in silent if not one.life]
-        return await self._end(silent, SessionStatus.STALE, f"no sign of life for {self.rules.stale_s:g} s")
+        return await self.end(silent, SessionStatus.STALE, f"no sign of life for {self.rules.stale_s:g} s")
 
     async def end_dead(self, why: Callable[[str, str], str]) -> Sequence[Session]:
         """End the sessions of agents whose run is over, and put their tasks back.
@@ -222,7 +222,7 @@ class Presence:
         for own in stored:
             if own.life and (reason := why(own.principal, own.life)):
                 others = [one for one in stored if one.principal == own.principal and one is not own]
-                ended += await self._end([own, *others], SessionStatus.DEAD, reason)
+                ended += await self.end([own, *others], SessionStatus.DEAD, reason)
         return ended
 
     async def note_agents(self) -> None:
@@ -251,7 +251,8 @@ class Presence:
 
         await self.ground.write(change)
 
-    async def _end(self, sessions: Sequence[Session], status: SessionStatus, why: str) -> list[Session]:
+    async def end(self, sessions: Sequence[Session], status: SessionStatus, why: str) -> list[Session]:
+        """End those that are not over, with what each of them holds."""
         if not sessions:
             return []
 

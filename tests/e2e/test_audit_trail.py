@@ -106,7 +106,7 @@ def test_every_operation_that_a_key_is_not_good_for_is_refused_and_recorded(here
 
 @proves("KEYS-001", "KEYS-002")
 def test_a_key_is_good_for_its_scopes_until_it_is_revoked(own: Host) -> None:
-    made = own.ok("key", "create", "ci", "--scopes", "read,admin", "--expires", "30d", "--json").json
+    made = own.ok("key", "create", "ci", "--scopes", "read,admin,locks", "--expires", "30d", "--json").json
     key = {"x-api-key": made["key"]}
     with _http(own, **key) as client:
         assert client.get("/api/v1/agents").status_code == 200
@@ -121,8 +121,11 @@ def test_a_key_is_good_for_its_scopes_until_it_is_revoked(own: Host) -> None:
     own.ok("daemon", "start")
     with _http(own, **key) as client:
         assert client.get("/api/v1/agents").status_code == 200
+        held = client.post("/api/v1/locks/acquire", json={"targets": ["a.py"], "repo": str(own.repo)})
+        assert held.json()["ok"], held.text
         own.ok("key", "revoke", "ci")
         assert client.get("/api/v1/agents").status_code == 401
+    assert own.ok("lock", "ls", "--json").json["locks"] == []
     with _http(own, **{"x-api-key": "emk_guessed"}) as client:
         assert client.get("/api/v1/agents").json()["code"] == "denied.key"
     assert [row["outcome"] for row in _rows(own, "--actor", "program:(unknown)")] == ["denied.key"] * 2
@@ -138,7 +141,8 @@ def test_a_key_is_good_for_its_scopes_until_it_is_revoked(own: Host) -> None:
         (("create", "ci", "--scopes", "fly"), 2, "there is no scope 'fly'"),
         (("create", "taken"), 5, "there is a key 'taken' already"),
         (("create", "ci", "--expires", "soon"), 2, "'soon' is no length of time"),
-        (("create", "two words"), 2, "name:"),
+        (("create", "two words"), 2, "name must have the form"),
+        (("create", "ci", "--expires", "0s"), 2, "good for some time"),
         (("revoke", "otter"), 4, "there is no key 'otter'"),
     ],
 )
@@ -225,6 +229,13 @@ def test_kill_9_in_the_middle_of_writes_leaves_a_whole_trail_with_every_answered
     assert own.ok("audit", "--verify", "--json").json["ok"]
     recorded = {json.loads(line)["request"] for line in own.ok("audit", "--export").out.splitlines()}
     assert set(answered) - recorded == set()
+
+
+@proves("TRAIL-001")
+def test_a_filter_that_can_fit_nothing_is_refused(here: Host) -> None:
+    ran = here.run("audit", "--decision", "foo")
+
+    assert (ran.code, "decision must be" in ran.err) == (2, True), ran.err
 
 
 @proves("TRAIL-003")

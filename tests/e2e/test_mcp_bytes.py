@@ -93,6 +93,7 @@ def test_what_is_no_message_is_answered_and_the_server_lives_on(server: Bytes) -
     deep = server.say(b"[" * 100_000)
     no_message = server.say(b'{"id": 7, "hello": true}')
     a_list = server.say(b"[1, 2]")
+    odd_id = server.say(b'{"jsonrpc": "2.0", "id": {}, "method": "ping"}')
     no_method = server.say(b'{"jsonrpc": "2.0", "id": 8, "method": "no/such"}')
     wrong = server.say(b'{"jsonrpc": "2.0", "id": 9, "method": "tools/call", "params": {"name": 5}}')
     server.process.stdin.write(b"\n  \n") if server.process.stdin else None
@@ -101,6 +102,7 @@ def test_what_is_no_message_is_answered_and_the_server_lives_on(server: Bytes) -
     assert codes == [types.PARSE_ERROR] * 3
     assert (no_message["id"], no_message["error"]["code"]) == (7, types.INVALID_REQUEST)
     assert a_list["error"]["code"] == types.INVALID_REQUEST
+    assert (odd_id["id"], odd_id["error"]["code"]) == (None, types.INVALID_REQUEST)
     assert (no_method["id"], no_method["error"]["code"]) == (8, types.METHOD_NOT_FOUND)
     assert (wrong["id"], wrong["error"]["code"]) == (9, types.INVALID_PARAMS)
     assert not server.call("tools/call", name="help")["isError"]

@@ -126,7 +126,8 @@ def _by_tool(error: EnvmgrError, tool: Tool) -> EnvmgrError:
 
 def _failed(error: EnvmgrError) -> types.CallToolResult:
     problem = error.problem()
-    text = f"{error.message}. {error.hint}".rstrip() + "\n" + _short(problem)
+    end = "" if error.message.endswith(("?", ".", "!")) else "."
+    text = f"{error.message}{end} {error.hint}".rstrip() + "\n" + _short(problem)
     return types.CallToolResult(
         content=[types.TextContent(text=text)], is_error=True, _meta={PROBLEM: problem}
     )

@@ -130,9 +130,15 @@ def _parse(line: bytes | None) -> types.JSONRPCMessage:
     if line is None:
         return _refusal(types.INVALID_REQUEST, f"a message may have at most {MOST_BYTES} bytes", None)
     try:
-        return types.jsonrpc_message_adapter.validate_json(line, by_name=False)
+        found = types.jsonrpc_message_adapter.validate_json(line, by_name=False)
     except ValidationError:
         pass
+    else:
+        # With an id that is none it would pass for a notification, and whoever asked would wait for ever.
+        if not (
+            isinstance(found, types.JSONRPCNotification) and b'"id"' in line and "id" in json.loads(line)
+        ):
+            return found
     try:
         document = json.loads(line)
     except (ValueError, RecursionError) as error:
