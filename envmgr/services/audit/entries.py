@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Collection, Mapping
 
 from envmgr.core.audit_chain import canonical
@@ -19,6 +20,7 @@ _LOOKED_AT_CHARS = 8192
 _MOST_CHARS = 4096
 _MOST_ITEMS = 50
 _NOTHING = "{}"
+_NUMBERED = re.compile(r'tokens?":(?:\d+|\[[\d,]*\])')
 _ALLOWED, _DENIED = Decision.ALLOWED.value, Decision.DENIED.value
 _TARGETS = (
     "target",
@@ -60,7 +62,7 @@ class Redaction:
         if not plain.isascii():
             return True  # what cannot be stored, such as half a character, is looked for with care, too
         # Tokens of locks and leases are numbers, and no secrets; texts of that name are.
-        if may_hold_secrets(plain if 'token":"' in plain else plain.replace('token":', '":')):
+        if may_hold_secrets(_NUMBERED.sub("", plain) if "token" in plain else plain):
             return True
         return any(one in plain or not _is_plain(one) for one in list(self._known))
 
