@@ -82,7 +82,9 @@ async def list_agents(ask: ListAgents, app: App) -> views.AgentList:
                 await app.agents.incarnation(actor)
     shown = [a for a in app.agents.actors() if ask.all or a.state.lifecycle is not Lifecycle.STOPPED]
     at = await tasks_of(app)
-    return views.AgentList(agents=[agent_view(a, app.agents).model_copy(update=at(a.state.id)) for a in shown])
+    return views.AgentList(
+        agents=[agent_view(a, app.agents).model_copy(update=at(a.state.id)) for a in shown]
+    )
 
 
 @operation(

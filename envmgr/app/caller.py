@@ -47,7 +47,9 @@ async def caller(app: App, cwd: str = "", *, task: str = "") -> Caller:
         return Caller(principal=principal, repo=repo)
     repos = {actor.spec.repo for actor in app.agents.actors()}
     if len(repos) != 1:
-        raise UsageError("which repository?", hint="Say `repo`, a folder inside of it: `?repo=/home/you/shop`.")
+        raise UsageError(
+            "which repository?", hint="Say `repo`, a folder inside of it: `?repo=/home/you/shop`."
+        )
     return Caller(principal=principal, repo=repos.pop())
 
 

@@ -114,6 +114,8 @@ def _call(op: Operation, ask: Ask, principal: Principal, request: str) -> Call:
     return Call(
         principal=principal,
         operation=op.name,
-        params=ask.model_dump(mode="json", exclude_unset=True, exclude_defaults=True, exclude={"environment"}),
+        params=ask.model_dump(
+            mode="json", exclude_unset=True, exclude_defaults=True, exclude={"environment"}
+        ),
         request=request or secrets.token_hex(8),
     )

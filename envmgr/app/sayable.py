@@ -39,7 +39,9 @@ def _refuse(node: object, *, may_have_halves: bool = False) -> None:
         match left.pop():
             case str() as text:
                 if "\0" in text or not (may_have_halves or text.isascii() or _is_whole(text)):
-                    raise Invalid("a text holds what none can: NUL, or half a character", hint="Leave it out.")
+                    raise Invalid(
+                        "a text holds what none can: NUL, or half a character", hint="Leave it out."
+                    )
             case int() as number:
                 if not -_LARGEST <= number <= _LARGEST:
                     raise Invalid("a number is too large", hint="Numbers have at most 63 bits.")

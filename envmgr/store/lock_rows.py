@@ -20,9 +20,7 @@ _ADD = (
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 # The index has only the rows that are for tasks; what else their locks are for stands there with them.
-_OF_TASK = (
-    f"{_GRANT} WHERE task != '' AND instr(char(10) || task || char(10), char(10) || ? || char(10)) ORDER BY token"
-)
+_OF_TASK = f"{_GRANT} WHERE task != '' AND instr(char(10) || task || char(10), char(10) || ? || char(10)) ORDER BY token"
 # Any: what a row holds; the table is STRICT.
 Row = tuple[Any, ...]
 

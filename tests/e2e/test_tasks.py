@@ -145,7 +145,12 @@ def test_a_task_that_was_given_back_is_nobodys(here: Host) -> None:
     here.ok("task", "fail", name)
 
     back = here.ok("task", "show", name, "--json").json
-    assert (bool(mine), back["claimed_by"], back["claimed_at"], back["history"][0]["by"]) == (True, "", "", mine)
+    assert (bool(mine), back["claimed_by"], back["claimed_at"], back["history"][0]["by"]) == (
+        True,
+        "",
+        "",
+        mine,
+    )
     assert f"  status      {back['status']}\n" in here.ok("task", "show", name).out
     here.ok("task", "cancel", name)
 

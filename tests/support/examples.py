@@ -120,7 +120,9 @@ _AGENTS = {
     "agent.stop": Example(lambda s: {"agents": [s.agent("heron")]}),
     "agent.undo": Example({"list": True}),
     "agent.url": Example(_of_agent),
-    "agent.why": Example(lambda s: {"agent": s.agent("wren")}, loose=frozenset({"decisions", "steps", "notes"})),
+    "agent.why": Example(
+        lambda s: {"agent": s.agent("wren")}, loose=frozenset({"decisions", "steps", "notes"})
+    ),
 }
 _HOST = {
     "archive.list": Example(),
