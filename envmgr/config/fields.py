@@ -32,7 +32,6 @@ class Strict(BaseModel):
         defer_build=True,
         extra="forbid",
         frozen=True,
-        use_attribute_docstrings=True,
         coerce_numbers_to_str=True,
         json_schema_extra={"patternProperties": {"^x-": {}}},
     )

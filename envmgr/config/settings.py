@@ -290,7 +290,6 @@ class Settings(BaseSettings):
         env_nested_delimiter="__",
         extra="forbid",
         frozen=True,
-        use_attribute_docstrings=True,
     )
     later: ClassVar[frozenset[str]] = frozenset()
 

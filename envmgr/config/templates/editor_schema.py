@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from envmgr.config.templates.schema import Document
+from envmgr.config.templates.describing import described
 
 # Any: JSON.
 Json = dict[str, Any]
@@ -17,7 +17,7 @@ _ABOUT = ("description", "default", "examples")
 
 def editor_schema() -> Json:
     """The schema of the format. What `extends` deletes is null; what takes references may be one."""
-    made = Document.model_json_schema(by_alias=True)
+    made = described().model_json_schema(by_alias=True)
     definitions = {name: _table(model) for name, model in made.pop("$defs").items()}
     return {"$schema": _DIALECT, **_table(made), "$defs": definitions}
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from envmgr.config.checking import unwrapped
 from envmgr.config.fields import fields_of, written
+from envmgr.config.templates.describing import described
 from envmgr.config.templates.schema import Document
 
 _INTRO = """\
@@ -78,7 +79,7 @@ names stand in its service, such as `env: {API_KEY: "${secrets.API_KEY}"}`, `$AP
 def markdown() -> str:
     """The whole page."""
     seen: set[type[BaseModel]] = set()
-    return _INTRO + "\n".join(_sections(Document, "", seen)) + "\n"
+    return _INTRO + "\n".join(_sections(described(), "", seen)) + "\n"
 
 
 def _sections(model: type[BaseModel], at: str, seen: set[type[BaseModel]]) -> Iterator[str]:
