@@ -72,10 +72,19 @@ async def test_when_a_leak_is_over_that_is_told_once(tmp_path: Path) -> None:
 async def test_open_files_that_grow_towards_their_limit_are_told(tmp_path: Path) -> None:
     async with prevented(tmp_path, _service("web")) as here:
         with here.child(OPENS, "service:web"):
-            await _until_told(here, "trend.limit_near")
+            # A machine that is busy with other tests may near limits of its own.
+            async def ours() -> list[object]:
+                await here.look()
+                told = await here.told("trend.limit_near")
+                return [one.data["limit"] for one in told if one.data["subject"] == "web.open_files"]
 
-        (event,) = await here.told("trend.limit_near")
-        assert (event.data["subject"], event.data["limit"]) == ("web.open_files", 4000)
+            async def is_told() -> bool:
+                return bool(await ours())
+
+            await async_eventually(is_told, within_s=40.0, every_s=0.1)
+            limits = await ours()
+
+        assert limits == [4000]
 
 
 @proves("PREVENT-004")
