@@ -30,7 +30,9 @@ def here() -> Iterator[Host]:
 
 def refs(here: Host) -> list[str]:
     found = git(here.repo, "for-each-ref", "--format=%(refname)", "refs/envmgr/").split()
-    return [ref for ref in found if not ref.endswith("/handoff")]  # what a session left for the next is no archive
+    return [
+        ref for ref in found if not ref.endswith("/handoff")
+    ]  # what a session left for the next is no archive
 
 
 def folders(here: Host) -> list[str]:
