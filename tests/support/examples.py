@@ -150,7 +150,7 @@ _HOST = {
     "init": Example({"print": True}),
     "maintain": Example({"dry_run": True}),
     # What other installations have on this machine comes and goes.
-    "resource.audit": Example(loose=frozenset({"totals", "foreign"})),
+    "resource.audit": Example(loose=frozenset({"foreign"})),
     "resource.reap": Example({"dry_run": True}),
     "skills.install": Example(_without_skill),
     "skills.list": Example(),
