@@ -50,13 +50,16 @@ class Response:
         return _alive(lambda: self._file.read(size), size)
 
     def chunks(self) -> Iterator[bytes]:
-        """Pieces of the body as they arrive. Raises Unavailable when the daemon dies before the end."""
-        if self.headers.get("transfer-encoding") == "chunked":
-            while size := int(self._line(), 16):
-                yield self._exactly(size)
-                self._line()
-        elif length := int(self.headers.get("content-length", "0")):
-            yield self._exactly(length)
+        """Pieces of the body as they arrive, once; then the connection is closed. Raises Unavailable when the daemon dies before the end."""
+        try:
+            if self.headers.get("transfer-encoding") == "chunked":
+                while size := int(self._line(), 16):
+                    yield self._exactly(size)
+                    self._line()
+            elif length := int(self.headers.get("content-length", "0")):
+                yield self._exactly(length)
+        finally:
+            self.close()
 
     def lines(self) -> Iterator[bytes]:
         """Whole lines as they arrive."""
@@ -91,20 +94,75 @@ def request(
         Unavailable: Nobody listens.
         EnvmgrError: The daemon answered with a problem; rebuilt as the same class.
     """
+    try:
+        return _exchange(method, path, body, accept, headers)
+    except _NotReadError:
+        raise _ended() from None
+
+
+def ask(
+    method: str,
+    path: str,
+    body: Mapping[str, Any] | None = None,
+    *,
+    accept: str = "application/json",
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """`request`, after `ensure`; asked again of the next daemon when one ended before it had read the question.
+
+    A daemon that was killed takes connections until the kernel has closed its socket; who asks then is not to see that.
+
+    Raises:
+        ConfigError: The state folder cannot be used.
+        Unavailable: It does not come up, or ended while it answered: then the change may have been made.
+        EnvmgrError: As in `request`.
+    """
+    deadline = time.monotonic() + _START_S
+    while True:
+        ensure()
+        try:
+            return _exchange(method, path, body, accept, headers)
+        except _NotReadError:
+            if time.monotonic() > deadline:
+                raise _ended() from None
+        time.sleep(0.01)
+
+
+class _NotReadError(Exception):
+    """The other end closed before it had read all that was asked, so that it has done nothing of it."""
+
+
+def _exchange(
+    method: str, path: str, body: Mapping[str, Any] | None, accept: str, headers: Mapping[str, str] | None
+) -> Response:
     connection = connect()
     payload = b"" if body is None else json.dumps(body).encode()
     lines = [f"{method} {path} HTTP/1.1", "Host: envmgr", f"Accept: {accept}", "Connection: close"]
     lines += [f"{key}: {value}" for key, value in {**identity(), **(headers or {})}.items()]
     lines += ["Content-Type: application/json", f"Content-Length: {len(payload)}", "", ""]
-    with contextlib.suppress(BrokenPipeError):  # what it said before it went, or that it went, is told below
+    is_sent = False
+    with contextlib.suppress(ConnectionError):  # what it said before it went, or that it went, is told below
         connection.sendall("\r\n".join(lines).encode("latin-1") + payload)
-    _await_answer(connection)
-    response = Response(connection)
-    if response.status >= 400:
-        problem = response.body()
-        response.close()
-        raise _problem(problem, response.status, path=path)
+        is_sent = True
+    with contextlib.ExitStack() as failed:
+        failed.callback(connection.close)
+        _await_answer(connection)
+        _refuse_unread(connection, is_sent=is_sent)
+        response = Response(connection)
+        if response.status >= 400:
+            raise _problem(response.body(), response.status, path=path)
+        failed.pop_all()
     return response
+
+
+def _refuse_unread(connection: socket.socket, *, is_sent: bool) -> None:
+    """Linux resets a Unix connection whose other end leaves bytes unread, or never accepted it (net/unix/af_unix.c)."""
+    try:
+        if connection.recv(1, socket.MSG_PEEK) or is_sent:
+            return
+    except ConnectionResetError:
+        pass
+    raise _NotReadError
 
 
 def identity() -> dict[str, str]:
@@ -166,11 +224,15 @@ def _alive(read: Callable[[], bytes], size: int = 1) -> bytes:
     except ConnectionError:
         data = b""
     if len(data) < size:
-        raise Unavailable(
-            "the daemon ended in the middle of its answer",
-            hint="Agents go on, and the next command starts it again; `envmgr daemon logs` may tell why.",
-        )
+        raise _ended()
     return data
+
+
+def _ended() -> Unavailable:
+    return Unavailable(
+        "the daemon ended in the middle of its answer",
+        hint="Agents go on, and the next command starts it again; `envmgr daemon logs` may tell why.",
+    )
 
 
 def _problem(body: bytes, status: int, *, path: str) -> EnvmgrError:

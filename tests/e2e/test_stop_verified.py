@@ -22,10 +22,10 @@ STUBBORN = """
 envmgr: 1
 defaults: {stop: {grace: 300ms}}
 services:
-  deaf: {command: "trap '' TERM; while :; do sleep 0.1; done"}
+  deaf: {command: "trap '' TERM; touch one-deaf; while :; do sleep 0.1; done"}
 agent:
   kind: command
-  command: [sh, -c, "trap '' TERM HUP; while :; do sleep 0.1; done"]
+  command: [sh, -c, "trap '' TERM HUP; touch other-deaf; while :; do sleep 0.1; done"]
   stop: {grace: 300ms}
 """
 RUNAWAYS = """
@@ -82,6 +82,8 @@ def at_gate(here: Host, name: str) -> None:
 def test_who_ignores_the_signal_is_killed_after_the_grace(here: Host) -> None:
     here.template("stubborn", STUBBORN)
     here.ok("spawn", "-t", "stubborn", "--name", "a")
+    worktree = Path(here.agent("a")["worktree"])
+    eventually(lambda: (worktree / "one-deaf").exists() and (worktree / "other-deaf").exists())
     living = processes_of(here, here.agent("a"))
     assert len(living) >= 2
 

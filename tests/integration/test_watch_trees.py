@@ -32,21 +32,20 @@ async def watching(
 ) -> AsyncIterator[Bunches]:
     """Bunches of changes; `node_modules` is passed by. What happens inside of the block is seen."""
     send, receive = anyio.create_memory_object_stream[frozenset[Path]](100)
-    is_open = threading.Event()
-
-    def tell(**options: Any) -> RustNotify:
-        opened = open_(**options)
-        is_open.set()
-        return opened
+    begun = anyio.Event()
 
     async def run() -> None:
-        watcher = FolderWatcher(open_=tell, most_folders=most_folders)
-        async for bunch in watcher.below(roots, ignored=lambda name: name == "node_modules", quiet_s=0.1):
+        watcher = FolderWatcher(open_=open_, most_folders=most_folders)
+        bunches = watcher.below(
+            roots, ignored=lambda name: name == "node_modules", quiet_s=0.1, begun=begun.set
+        )
+        async for bunch in bunches:
             await send.send(bunch)
 
     async with send, receive, anyio.create_task_group() as group:
         group.start_soon(run)
-        await async_eventually(is_open.is_set, within_s=20)
+        with anyio.fail_after(20):
+            await begun.wait()
         yield receive
         group.cancel_scope.cancel()
 

@@ -13,11 +13,12 @@ from enum import StrEnum
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel
 
 import envmgr
 from envmgr.app.registry import OPERATIONS
+from envmgr.config.fields import Strict
 from envmgr.config.settings import Settings
+from envmgr.config.templates.describing import texts_of
 from envmgr.core.lifecycle import TABLE, decide
 from envmgr.errors import EnvmgrError, IllegalTransition
 from envmgr.model import stimulus as happen
@@ -56,11 +57,12 @@ def _settings() -> Iterator[str]:
     for section, field in Settings.model_fields.items():
         model = field.annotation
         assert isinstance(model, type)
-        assert issubclass(model, BaseModel)
+        assert issubclass(model, Strict)
+        texts = texts_of(model)
         for key, setting in model.model_fields.items():
             default = "" if setting.default is None else f"`{setting.default}`"
             variable = f"`ENVMGR_{section}__{key}`".upper()
-            yield f"| `{section}.{key}` | {variable} | {default} | {_one_line(setting.description or '')} |"
+            yield f"| `{section}.{key}` | {variable} | {default} | {_one_line(texts.get(key, ''))} |"
 
 
 @proves("DOCS-002")

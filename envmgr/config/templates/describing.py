@@ -32,7 +32,7 @@ def _describe(model: type[Strict], seen: set[type[Strict]]) -> None:
     for field in model.model_fields.values():
         for inner in _models(field.annotation):
             _describe(inner, seen)
-    texts = {name: text for base in reversed(model.__mro__) for name, text in _docstrings(base).items()}
+    texts = texts_of(model)
     for name, field in model.model_fields.items():
         field.description = field.description or texts.get(name)
     model.model_rebuild(force=True)
@@ -43,6 +43,11 @@ def _models(annotation: Any) -> Iterator[type[Strict]]:  # Any: a type hint
         yield annotation
     for part in get_args(annotation):
         yield from _models(part)
+
+
+def texts_of(model: type[Strict]) -> dict[str, str]:
+    """What the docstrings of a model's attributes say, by name; an attribute without one is left out."""
+    return {name: text for base in reversed(model.__mro__) for name, text in _docstrings(base).items()}
 
 
 def _docstrings(kind: type) -> dict[str, str]:

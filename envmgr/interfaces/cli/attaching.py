@@ -88,6 +88,5 @@ def _may_come_back(agent: Mapping[str, Any]) -> bool:
 
 
 def _ask(method: str, name: str, more: str = "", body: Mapping[str, Any] | None = None) -> Any:
-    client.ensure()
     path = f"/api/v1/agents/{urllib.parse.quote(name, safe='')}{more}"
-    return json.loads(client.request(method, path, body).body())
+    return json.loads(client.ask(method, path, body).body())

@@ -37,7 +37,6 @@ def run(entry: Mapping[str, Any], given: dict[str, Any]) -> int:
         from envmgr.interfaces.cli.local import run_here  # imports pydantic and all: only for these commands
 
         return run_here(entry["name"], asked, as_json=as_json, style=terminal())
-    client.ensure()
     if entry["name"] in ("agent.spawn", "agent.fork") and not asked.get("dry_run"):
         return watching.spawn(lambda: _lines(entry, asked), count=asked["count"], as_json=as_json)
     finish = finishing.FINISHERS.get(entry["name"])
@@ -98,7 +97,6 @@ def _confirm(entry: Mapping[str, Any], is_sure: bool, given: Mapping[str, Any]) 
     _refuse_other_name(named, str(given.get("discard") or ""))
     lost = _lost(named) if entry["name"] == "agent.rm" else ""
     if entry["name"] == "memory.forget":
-        client.ensure()
         lost = str(_json(entry, _ask(entry, {**given, "dry_run": True}))["summary"])
     if not sys.stdin.isatty():
         raise UsageError(
@@ -162,8 +160,8 @@ def _request(entry: Mapping[str, Any], asked: Mapping[str, Any], accept: str) ->
     headers = {"X-Envmgr-Terminal": terminal()}
     if entry["method"] == "GET":
         query = urllib.parse.urlencode({k: v for k, v in rest.items() if v is not None}, doseq=True)
-        return client.request("GET", f"{path}?{query}", accept=accept, headers=headers)
-    return client.request(entry["method"], path, rest, accept=accept, headers=headers)
+        return client.ask("GET", f"{path}?{query}", accept=accept, headers=headers)
+    return client.ask(entry["method"], path, rest, accept=accept, headers=headers)
 
 
 def _json(entry: Mapping[str, Any], asked: Mapping[str, Any]) -> Any:

@@ -23,7 +23,7 @@ from envmgr.errors import EnvmgrError, Unavailable, from_problem
 _HEAD_BYTES = 64 * 1024
 _IDLE_S = 2.0
 """An idle connection is used again for so long; the daemon closes it after five seconds."""
-_SILENT_S = 3.0
+_SILENT_S, _START_S = 3.0, 15.0
 _BROKEN = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream, anyio.IncompleteRead)
 
 
@@ -114,15 +114,32 @@ class Wire:
             Unavailable: It cannot be started, or ended meanwhile.
             EnvmgrError: As it answered.
         """
-        line = await self._line()
         answer: Answer | None = None
         try:
-            answer = await _exchange(line, _request(method, path, body, self._headers))
+            answer = await self._answer(_request(method, path, body, self._headers))
             if answer.status >= 400:
                 raise _problem(await answer.body(), answer.status)
             yield answer
         finally:
-            await self._put_back(line, is_read=answer is not None and answer.is_read)
+            if answer is not None:
+                await self._put_back(answer.line, is_read=answer.is_read)
+
+    async def _answer(self, request: bytes) -> Answer:
+        """Its head; asked again of the next daemon when one ended before it had read the question."""
+        deadline = time.monotonic() + _START_S
+        while True:
+            line = await self._line()
+            answer: Answer | None = None
+            try:
+                answer = await _exchange(line, request)
+                return answer
+            except anyio.BrokenResourceError as error:
+                if time.monotonic() > deadline:
+                    raise Gone from error
+            finally:
+                if answer is None:
+                    await self._put_back(line, is_read=False)
+            await anyio.sleep(0.01)
 
     async def aclose(self) -> None:
         """Drop the connections."""
@@ -167,9 +184,12 @@ def _request(method: str, path: str, body: Mapping[str, Any] | None, headers: st
 
 
 async def _exchange(line: _Line, request: bytes) -> Answer:
+    """Raises BrokenResourceError when nothing was done: Linux resets a Unix connection whose other end leaves bytes unread."""
     try:
         await line.stream.send(request)
         head = await _head(line)
+    except anyio.BrokenResourceError:
+        raise
     except _BROKEN as error:
         raise Gone from error
     status, *fields = head.decode("latin-1").split("\r\n")
