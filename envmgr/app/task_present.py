@@ -61,7 +61,11 @@ async def tasks_of(app: App) -> Callable[[str], dict[str, list[str]]]:
 def submitted_view(one: Submitted) -> views.SubmittedView:
     """Of a submission."""
     return views.SubmittedView(
-        task_id=one.task_id, key=one.key, status=one.status.value, blocked_by=list(one.blocked_by)
+        task_id=one.task_id,
+        key=one.key,
+        status=one.status.value,
+        blocked_by=list(one.blocked_by),
+        is_repeat=one.is_repeat,
     )
 
 
@@ -122,6 +126,21 @@ def report_view(answer: Answer, clock: Clock) -> views.ReportView:
         next_ready=_names(answer.ready),
         cancelled=_names(answer.cancelled),
     )
+
+
+def retry_view(answer: Answer, clock: Clock) -> views.RetryView:
+    """Of a retry."""
+    dependants = [
+        views.DependantView(
+            task_id=one.task.name,
+            status=one.task.status.value,
+            is_taken_up=one.is_taken_up,
+            waits_for=list(one.waits_for),
+            cancelled_because_of=one.because_of,
+        )
+        for one in answer.dependants
+    ]
+    return views.RetryView(**dict(report_view(answer, clock)), dependants=dependants)
 
 
 def _is_held(task: Task) -> bool:

@@ -18,6 +18,8 @@ _MARKS = {
 
 def submitted(result: views.SubmittedView, style: Style) -> str:
     """`envmgr task add`."""
+    if result.is_repeat:
+        return f"{style.paint(result.task_id, 'bold')} was there already: this idempotency key added it; see `envmgr task show {result.task_id}`\n"
     waits = f", waits for {', '.join(result.blocked_by)}" if result.blocked_by else ""
     return f"{style.paint(result.task_id, 'bold')} {result.status}{waits}\n"
 
@@ -30,7 +32,9 @@ def batch(result: views.BatchView, style: Style) -> str:
     rows = [
         (one.task_id, one.key or "-", one.status, ", ".join(one.blocked_by) or "-") for one in result.tasks
     ]
-    return text.table(head, rows, style, [_COLOURS.get(one.status, "") for one in result.tasks])
+    shown = text.table(head, rows, style, [_COLOURS.get(one.status, "") for one in result.tasks])
+    again = "These were there already, as this idempotency key added them then: nothing was added.\n"
+    return again + shown if result.is_repeat else shown
 
 
 def claimed(result: views.ClaimView, style: Style) -> str:
@@ -49,7 +53,7 @@ def claimed(result: views.ClaimView, style: Style) -> str:
 
 
 def report(result: views.ReportView, style: Style) -> str:
-    """`envmgr task heartbeat`, `complete`, `fail`, `cancel` and `retry`."""
+    """`envmgr task heartbeat`, `complete`, `fail` and `cancel`."""
     said = f"{style.paint(result.task_id, 'bold')} {result.status}"
     if not result.ok:
         return f"{said}: refused ({result.reason}); {result.hint}.\n"
@@ -57,6 +61,19 @@ def report(result: views.ReportView, style: Style) -> str:
     said += f"; ready now: {', '.join(result.next_ready)}" if result.next_ready else ""
     said += f"; cancelled with it: {', '.join(result.cancelled)}" if result.cancelled else ""
     return said + "\n"
+
+
+def retried(result: views.RetryView, style: Style) -> str:
+    """`envmgr task retry`."""
+    lines = []
+    for one in result.dependants:
+        what = f"taken up again, {one.status}" if one.is_taken_up else f"still {one.status}"
+        because = f" because of {one.cancelled_because_of}" if one.cancelled_because_of else ""
+        waits = f", waits for {', '.join(one.waits_for)}" if one.waits_for else ""
+        lines.append(f"  {one.task_id} {what}{because}{waits}\n")
+    left = any(one.cancelled_because_of == result.task_id for one in result.dependants)
+    hint = f"Take them up, too: envmgr task retry {result.task_id} --with-dependents\n" if left else ""
+    return report(result, style) + "".join(lines) + hint
 
 
 def listed(result: views.TaskList, style: Style) -> str:

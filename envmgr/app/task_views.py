@@ -28,6 +28,10 @@ class SubmittedView(View):
     key: str = Field(default="", description="As the batch called it")
     status: str
     blocked_by: list[str] = Field(default=[], description="Tasks it waits for")
+    is_repeat: bool = Field(
+        default=False,
+        description="Nothing was added: an earlier request with this idempotency key did; status and blocked_by are of then",
+    )
 
 
 class BatchView(View):
@@ -37,6 +41,9 @@ class BatchView(View):
     success: bool = True
     count: int
     tasks: list[SubmittedView]
+    is_repeat: bool = Field(
+        default=False, description="Nothing was added: an earlier request with this idempotency key did"
+    )
 
 
 class ObstacleView(View):
@@ -93,6 +100,27 @@ class ReportView(View):
     retry_at: str = Field(default="", description="When the next attempt may begin")
     next_ready: list[str] = Field(default=[], description="Tasks that can begin now, at most 100")
     cancelled: list[str] = Field(default=[], description="Tasks that were cancelled with it, at most 100")
+
+
+class DependantView(View):
+    """A task that waits for one that is tried again, or was cancelled with it."""
+
+    task_id: str
+    status: str
+    is_taken_up: bool = Field(description="It was cancelled until now")
+    waits_for: list[str] = Field(description="Tasks that must be over first")
+    cancelled_because_of: str = Field(
+        description="Empty when it is not cancelled, or was called off by itself"
+    )
+
+
+class RetryView(ReportView):
+    """What became of a retry."""
+
+    dependants: list[DependantView] = Field(
+        default=[],
+        description="Those that were taken up again with it, and the others that hang on it; at most 100",
+    )
 
 
 class AttemptView(View):

@@ -25,7 +25,7 @@ from envmgr.app.task_fields import (
     Limits,
     TaskFields,
 )
-from envmgr.app.task_present import Clock, claim_view, report_view, submitted_view
+from envmgr.app.task_present import Clock, claim_view, report_view, retry_view, submitted_view
 from envmgr.core.targets import parse_target
 from envmgr.model.principal import Scope
 from envmgr.model.task import CANCELLED_BY_ORCHESTRATOR, Dependents, TaskSpec, Usage
@@ -86,7 +86,11 @@ async def batch(ask: AskBatch, app: App) -> views.BatchView:
     taken = await app.coordinator.queue.submit(
         wanted, repo=who.repo, by=who.principal, key=ask.idempotency_key, told=_told(ask)
     )
-    return views.BatchView(count=len(taken), tasks=[submitted_view(one) for one in taken])
+    return views.BatchView(
+        count=len(taken),
+        tasks=[submitted_view(one) for one in taken],
+        is_repeat=any(one.is_repeat for one in taken),
+    )
 
 
 @operation(
@@ -214,21 +218,21 @@ async def cancel(ask: AskCancel, app: App) -> views.ReportView:
 @operation(
     "task.retry",
     route="POST /api/v1/tasks/{task_id}/retry",
-    gives=views.ReportView,
-    text=task_text.report,
+    gives=views.RetryView,
+    text=task_text.retried,
     touch=Touch.WRITE,
     command="task retry",
     status=refusal_status,
     scope=Scope.WORK,
     tool="retry_work",
 )
-async def retry(ask: AskRetry, app: App) -> views.ReportView:
+async def retry(ask: AskRetry, app: App) -> views.RetryView:
     """Put a task back into the queue that failed, died, was cancelled, is paused, or rests before its next attempt."""
     who = await caller(app, ask.repo, task=ask.task_id)
     answer = await app.coordinator.queue.retry(
         who.repo, ask.task_id, by=who.principal, with_dependents=ask.with_dependents
     )
-    return report_view(answer, Clock.of(app))
+    return retry_view(answer, Clock.of(app))
 
 
 async def _cancel(ask: AskTask, app: App, *, reason: str, dependents: Dependents | None) -> views.ReportView:

@@ -449,8 +449,8 @@ export class Client {
   }
 
   /** Put a task back into the queue that failed, died, was cancelled, is paused, or rests before its next attempt. */
-  retry_work(asked: { task_id: string; repo?: string; with_dependents?: boolean }, options: CallOptions = {}): Promise<ReportView> {
-    return this.call<ReportView>("POST", "/api/v1/tasks/{task_id}/retry", asked, {"repeats": false, "key": "", "waits": ""}, options);
+  retry_work(asked: { task_id: string; repo?: string; with_dependents?: boolean }, options: CallOptions = {}): Promise<RetryView> {
+    return this.call<RetryView>("POST", "/api/v1/tasks/{task_id}/retry", asked, {"repeats": false, "key": "", "waits": ""}, options);
   }
 
   /** Write short instructions on coordination for assistants, each where it looks for skills. */
@@ -892,6 +892,7 @@ export interface BatchView {
   success: boolean;
   count: number;
   tasks: Array<SubmittedView>;
+  is_repeat: boolean;
 }
 
 /** A container, network or volume that the agent itself has begun. */
@@ -1060,6 +1061,15 @@ export interface DaemonView {
   engine: string;
   engine_trouble: string;
   pressure: string;
+}
+
+/** A task that waits for one that is tried again, or was cancelled with it. */
+export interface DependantView {
+  task_id: string;
+  status: string;
+  is_taken_up: boolean;
+  waits_for: Array<string>;
+  cancelled_because_of: string;
 }
 
 /** What is right and what is not, each with a fix. */
@@ -1679,6 +1689,25 @@ export interface RestoredView {
   before: number;
 }
 
+/** What became of a retry. */
+export interface RetryView {
+  ok: boolean;
+  success: boolean;
+  task_id: string;
+  status: string;
+  reason: string;
+  hint: string;
+  must_stop: boolean;
+  over: Array<string>;
+  lease_expires_at: string;
+  lease_s: number;
+  is_late: boolean;
+  retry_at: string;
+  next_ready: Array<string>;
+  cancelled: Array<string>;
+  dependants: Array<DependantView>;
+}
+
 /** How often a measure was taken, and how often it helped. */
 export interface RungStatsView {
   rung: string;
@@ -1834,6 +1863,7 @@ export interface SubmittedView {
   key: string;
   status: string;
   blocked_by: Array<string>;
+  is_repeat: boolean;
 }
 
 /** One thing that agents share. */

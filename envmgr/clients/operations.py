@@ -263,6 +263,7 @@ class BatchView(TypedDict):
     success: bool
     count: int
     tasks: list[SubmittedView]
+    is_repeat: bool
 
 
 class BegunView(TypedDict):
@@ -446,6 +447,16 @@ class DaemonView(TypedDict):
     engine: str
     engine_trouble: str
     pressure: str
+
+
+class DependantView(TypedDict):
+    """A task that waits for one that is tried again, or was cancelled with it."""
+
+    task_id: str
+    status: str
+    is_taken_up: bool
+    waits_for: list[str]
+    cancelled_because_of: str
 
 
 class DoctorView(TypedDict):
@@ -1130,6 +1141,26 @@ class RestoredView(TypedDict):
     before: int
 
 
+class RetryView(TypedDict):
+    """What became of a retry."""
+
+    ok: bool
+    success: bool
+    task_id: str
+    status: str
+    reason: str
+    hint: str
+    must_stop: bool
+    over: list[str]
+    lease_expires_at: str
+    lease_s: float
+    is_late: bool
+    retry_at: str
+    next_ready: list[str]
+    cancelled: list[str]
+    dependants: list[DependantView]
+
+
 class RungStatsView(TypedDict):
     """How often a measure was taken, and how often it helped."""
 
@@ -1302,6 +1333,7 @@ class SubmittedView(TypedDict):
     key: str
     status: str
     blocked_by: list[str]
+    is_repeat: bool
 
 
 class SupplyView(TypedDict):
@@ -2936,7 +2968,7 @@ class Operations:
         task_id: str,
         repo: str | None = None,
         with_dependents: bool | None = None,
-    ) -> ReportView:
+    ) -> RetryView:
         """Put a task back into the queue that failed, died, was cancelled, is paused, or rests before its next attempt.
 
         Args:
@@ -2944,7 +2976,7 @@ class Operations:
             repo: Folder inside the repository
             with_dependents: And those that were cancelled because of it
         """
-        return cast('ReportView', self._call("POST", "/api/v1/tasks/{task_id}/retry", {'task_id': task_id, 'repo': repo, 'with_dependents': with_dependents}))
+        return cast('RetryView', self._call("POST", "/api/v1/tasks/{task_id}/retry", {'task_id': task_id, 'repo': repo, 'with_dependents': with_dependents}))
 
     def skills_install(
         self,

@@ -85,6 +85,9 @@ class Tasks(Protocol):
     def cancelled_behind(self, task: int) -> Sequence[tuple[int, int, float | None]]:
         """Those that were cancelled because of it: number, for how many it waits, and when it is to begin."""
 
+    def waiting_for(self, task: int, *, limit: int) -> Sequence[int]:
+        """Those that would be blocked by it now, or are cancelled and would be, oldest first; only directly."""
+
     def revive(self, tasks: Collection[int], status: TaskStatus) -> None:
         """As if they had never ended, or been tried."""
 

@@ -29,6 +29,10 @@ _BECAUSE_OF = f"""
 {_ALL_BEHIND.format(link="", task="c.cause = ?1")}
 SELECT id, unmet, run_at FROM task WHERE id IN (SELECT id FROM behind) AND id != ?1 ORDER BY id
 """  # noqa: S608 - our own words
+_HANGING = """
+SELECT c.id FROM task_link l JOIN task c ON c.id = l.child
+WHERE l.parent = ? AND l.kind = 'blocks' AND l.is_met = 0 AND c.status IN ('blocked', 'cancelled') ORDER BY l.child LIMIT ?
+"""
 _REVIVE = """
 UPDATE task SET status = ?1, due_at = CASE ?1 WHEN 'scheduled' THEN run_at END, failures = 0, lease_until = NULL,
     ended_at = NULL, cause = 0, error_code = '', error_message = ''
@@ -57,6 +61,9 @@ class TaskTies:
 
     def cancelled_behind(self, task: int) -> Sequence[tuple[int, int, float | None]]:
         return self._execute(_BECAUSE_OF, (task,)).fetchall()
+
+    def waiting_for(self, task: int, *, limit: int) -> Sequence[int]:
+        return [number for (number,) in self._execute(_HANGING, (task, limit))]
 
     def revive(self, tasks: Collection[int], status: TaskStatus) -> None:
         self._execute(_REVIVE, (status, write_json(sorted(tasks))))

@@ -97,7 +97,13 @@ def test_tasks_from_a_file_to_the_end(here: Host) -> None:
     shown = here.ok("task", "show", api, "--json").json
     assert (shown["result"], shown["usage"]["tokens"], shown["dependants"]) == ({"pr": 7}, 12, [ui, release])
     assert here.ok("task", "cancel", ui, "-m", "not now", "--json").json["cancelled"] == [release]
-    here.ok("task", "retry", ui, "--with-dependents")
+    alone = here.ok("task", "retry", ui).out
+    assert f"  {release} still cancelled because of {ui}, waits for {ui}\n" in alone
+    assert f"envmgr task retry {ui} --with-dependents" in alone
+    assert (
+        f"  {release} taken up again, blocked, waits for {ui}\n"
+        in here.ok("task", "retry", ui, "--with-dependents").out
+    )
     again = here.ok("task", "claim", "--task-types", "page", "--json").json
     assert (again["task_id"], again["lease_token"]) == (ui, int(token) + 1)
     assert here.ok("task", "fail", ui, "-m", "tests are red", "--json").json["status"] == "ready"
@@ -118,6 +124,25 @@ def test_json_lines_come_from_stdin_and_lists_in_pages(here: Host) -> None:
     rest = here.ok(*many, "--cursor", page["next"]).json
 
     assert (len(page["tasks"]), len(rest["tasks"]), rest["next"]) == (200, 100, "")
+
+
+@proves("QUEUE-009")
+def test_who_asks_again_with_the_same_key_is_told_that_nothing_was_added(here: Host) -> None:
+    (name,) = _names(here.ok("task", "add", "Once", "--idempotency-key", "one"))
+
+    again = here.ok("task", "add", "Once", "--idempotency-key", "one")
+    as_json = here.ok("task", "add", "Once", "--idempotency-key", "one", "--json").json
+    plan = ("task", "add", "--file", "-", "--idempotency-key", "many")
+    first = here.ok(*plan, stdin="- description: a\n- description: b\n")
+    second = here.ok(*plan, stdin="- description: a\n- description: b\n")
+
+    assert f"{name} was there already" in again.out
+    assert (as_json["task_id"], as_json["is_repeat"]) == (name, True)
+    assert "nothing was added" in second.out
+    assert "nothing was added" not in first.out
+    assert _names(first) == _names(second)
+    for one in (name, *_names(first)):
+        here.ok("task", "cancel", one)
 
 
 @proves("QUEUE-011")

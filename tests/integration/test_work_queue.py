@@ -107,7 +107,9 @@ async def test_the_same_key_submits_once_and_is_answered_the_same(q: Bench) -> N
     task = await q.got()
     await q.done(task)
 
-    assert await q.submit(wanted(), wanted(), key="k", told="a") == first
+    again = await q.submit(wanted(), wanted(), key="k", told="a")
+    assert [one.is_repeat for one in first + again] == [False, False, True, True]
+    assert [replace(one, is_repeat=False) for one in again] == first
     with pytest.raises(Conflict, match="another request"):
         await q.submit(wanted(), key="k", told="b")
     # keys are everybody's own

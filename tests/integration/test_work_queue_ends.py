@@ -11,7 +11,20 @@ from envmgr.core.queueing import ObstacleKind, Refusal
 from envmgr.errors import Conflict, Invalid
 from envmgr.model.task import CANCELLED_BY_ORCHESTRATOR, Dependents, TaskStatus
 from envmgr.services.queue.keeping import QueueKeeper
-from tests.support.queues import ANNA, BEN, PAULA, REPO, RULES, Bench, Nothing, agent, bench, by, wanted
+from tests.support.queues import (
+    ANNA,
+    BEN,
+    PAULA,
+    REPO,
+    RULES,
+    Answer,
+    Bench,
+    Nothing,
+    agent,
+    bench,
+    by,
+    wanted,
+)
 from tests.support.requirements import proves
 
 pytestmark = pytest.mark.anyio
@@ -201,10 +214,46 @@ async def test_a_dead_task_that_is_retried_brings_back_what_was_cancelled_with_i
 
     assert list((await q.statuses()).values()) == ["ready", "blocked", "ready", "blocked"]
     assert [task.name for task in answer.ready] == ["t-000001"]
+    assert _hanging(answer) == [("t-000002", True, "blocked", "t-000001"), ("t-000004", True, "blocked", "t-000002 t-000003")]  # fmt: skip
     await q.done(await q.got())
     await q.done(await q.got())
     await q.done(await q.got())
     assert list((await q.statuses()).values()) == ["done", "done", "done", "ready"]
+
+
+@proves("QUEUE-005")
+async def test_a_retry_tells_what_it_leaves_behind_and_a_second_one_still_brings_it_back(q: Bench) -> None:
+    await q.submit(
+        wanted(key="a", dependents="cancel", tries=1), wanted(key="b", after=["a"]), wanted(after=["b"]),
+        wanted(key="off", after=["a"]),
+    )  # fmt: skip
+    await q.queue.cancel(REPO, "t-000004", by=PAULA, reason="not needed")
+    await q.queue.fail(by(await q.got()))
+
+    alone = await q.queue.retry(REPO, "t-000001", by=PAULA)
+    await q.submit(wanted(after=["t-000001"]))
+    with_them = await q.queue.retry(REPO, "t-000001", by=PAULA, with_dependents=True)
+
+    assert _hanging(alone) == [
+        ("t-000002", False, "cancelled", "t-000001"),
+        ("t-000003", False, "cancelled", "t-000002"),
+        ("t-000004", False, "cancelled", "t-000001"),
+    ]
+    assert [one.because_of for one in alone.dependants] == ["t-000001", "t-000001", ""]
+    assert _hanging(with_them) == [
+        ("t-000002", True, "blocked", "t-000001"),
+        ("t-000003", True, "blocked", "t-000002"),
+        ("t-000004", False, "cancelled", "t-000001"),
+        ("t-000005", False, "blocked", "t-000001"),
+    ]
+    assert with_them.ready == (), "it was so before"
+
+
+def _hanging(answer: Answer) -> list[tuple[str, bool, str, str]]:
+    return [
+        (one.task.name, one.is_taken_up, one.task.status.value, " ".join(one.waits_for))
+        for one in answer.dependants
+    ]
 
 
 @proves("QUEUE-005")

@@ -171,17 +171,17 @@ class Ends:
         _announce(tell, "task.cancelled", root, gone)
         return _first(tx, gone)
 
-    def put_back_behind(self, tx: Transaction, tell: Tell, root: Task, *, now: float) -> tuple[Task, ...]:
-        """The same backwards: what was cancelled because of a task is put back; returns the first that can be claimed."""
+    def put_back_behind(self, tx: Transaction, tell: Tell, root: Task, *, now: float) -> Sequence[int]:
+        """The same backwards: what was cancelled because of a task is put back; returns that, what can be claimed first."""
         by_status: dict[TaskStatus, list[int]] = {}
         for number, unmet, run_at in tx.tasks.cancelled_behind(root.id):
             by_status.setdefault(standing(unmet=unmet, due_at=run_at, now=now), []).append(number)
         for status, numbers in by_status.items():
             tx.tasks.revive(numbers, status)
             _announce(tell, "task.retried", root, numbers)
-        ready = by_status.get(TaskStatus.READY, [])
+        ready = by_status.pop(TaskStatus.READY, [])
         announce_ready(tell, root.repo, ready)
-        return _first(tx, ready)
+        return [*ready, *sorted(number for numbers in by_status.values() for number in numbers)]
 
     def _pause_s(self, failures: int) -> float:
         rules = self._footing.rules

@@ -16,6 +16,7 @@ from envmgr.protocols.store import Transaction
 from envmgr.services.ground import Ground, Tell
 from envmgr.services.queue import looking
 from envmgr.services.queue.claiming import Claimed, Claims, Nothing
+from envmgr.services.queue.dependants import dependants
 from envmgr.services.queue.ending import ABANDONED, Ending, Ends
 from envmgr.services.queue.grounded import note
 from envmgr.services.queue.reporting import Answer, Report, Reporting, answer_of
@@ -153,7 +154,7 @@ class Queue(Reporting, Looking):
         """Try again what is over, paused, or rests before its next attempt.
 
         Args:
-            with_dependents: And what was cancelled because of it.
+            with_dependents: And what was cancelled because of it, even if it is open already.
 
         Raises:
             NotFound: No such task here.
@@ -166,11 +167,14 @@ class Queue(Reporting, Looking):
             if found.status is TaskStatus.DONE:
                 note(found.name, reason=Refusal.OVER)
                 return Answer(task=found, refusal=Refusal.OVER)
-            if found.status in LEASED or found.status in (TaskStatus.READY, TaskStatus.BLOCKED):
-                return Answer(task=found)
-            again = self._ends.put_back(tx, tell, found, now=now)
-            behind = self._ends.put_back_behind(tx, tell, found, now=now) if with_dependents else ()
-            return Answer(task=again, ready=(again, *behind) if again.status is TaskStatus.READY else behind)
+            is_open = found.status in LEASED or found.status in (TaskStatus.READY, TaskStatus.BLOCKED)
+            again = found if is_open else self._ends.put_back(tx, tell, found, now=now)
+            # Even when it is under way already: they may have been left behind by a retry without them.
+            taken_up = self._ends.put_back_behind(tx, tell, found, now=now) if with_dependents else ()
+            behind = dependants(tx, again, taken_up=taken_up)
+            changed = [*([] if is_open else [again]), *(one.task for one in behind if one.is_taken_up)]
+            ready = tuple(one for one in changed if one.status is TaskStatus.READY)
+            return Answer(task=again, ready=ready, dependants=behind)
 
         return await self._write(change)
 

@@ -12,6 +12,7 @@ from envmgr.protocols.store import Transaction
 from envmgr.services.ground import Tell
 from envmgr.services.queue import looking
 from envmgr.services.queue.claiming import pause
+from envmgr.services.queue.dependants import Dependant
 from envmgr.services.queue.ending import ABANDONED, Ended, Ending
 from envmgr.services.queue.grounded import Grounded, note
 
@@ -40,6 +41,7 @@ class Answer:
         task: As it is now.
         refusal: Why nothing was changed; None if the report counts.
         over: Parts of the budget that are exceeded: the holder is to stop.
+        dependants: After a retry, what hangs on the task.
     """
 
     task: Task
@@ -47,6 +49,7 @@ class Answer:
     over: tuple[str, ...] = ()
     ready: tuple[Task, ...] = ()
     cancelled: tuple[Task, ...] = ()
+    dependants: tuple[Dependant, ...] = ()
 
 
 class Reporting(Grounded):

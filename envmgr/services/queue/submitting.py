@@ -54,12 +54,14 @@ class Submitted:
 
     Attributes:
         blocked_by: Tasks it waits for.
+        is_repeat: An earlier request added it; the rest is what that was answered.
     """
 
     task_id: str
     status: TaskStatus
     key: str = ""
     blocked_by: tuple[str, ...] = ()
+    is_repeat: bool = False
 
 
 def check(wanted: Sequence[Submission], rules: QueueRules) -> None:
@@ -154,6 +156,7 @@ def _again(past: PastRequest, digest: str, key: str) -> list[Submitted]:
             status=TaskStatus(one["status"]),
             key=one["key"],
             blocked_by=tuple(one["blocked_by"]),
+            is_repeat=True,
         )
         for one in json.loads(past.answer)
     ]
