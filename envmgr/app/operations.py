@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from envmgr.app.sayable import refuse_huge, refuse_unsayable
 from envmgr.app.shapes import Ask, View
-from envmgr.app.wording import wrong
+from envmgr.app.wording import place, wrong
 from envmgr.errors import Invalid
 from envmgr.model.principal import Scope
 
@@ -99,7 +99,9 @@ def parse(op: Operation, given: Mapping[str, object]) -> Ask:
         asked = op.takes.model_validate(given)
     except ValidationError as error:
         known = ", ".join(op.takes.model_fields)
-        raise Invalid(wrong(error, op.takes), hint=f"{op.name} takes: {known}.") from error
+        raise Invalid(
+            wrong(error, op.takes), hint=f"{op.name} takes: {known}.", details={"at": place(error)}
+        ) from error
     refuse_huge(asked)
     return asked
 

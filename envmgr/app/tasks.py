@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from envmgr.app import moments, task_text
+from envmgr.app import task_text
 from envmgr.app import task_views as views
 from envmgr.app.caller import caller
 from envmgr.app.context import App
 from envmgr.app.operations import Touch, operation
+from envmgr.app.task_asked import limits, submission
 from envmgr.app.task_context import context
 from envmgr.app.task_fields import (
     AskBatch,
@@ -21,16 +22,12 @@ from envmgr.app.task_fields import (
     AskRetry,
     AskSubmit,
     AskTask,
-    BatchTask,
     Limits,
-    TaskFields,
 )
 from envmgr.app.task_present import Clock, claim_view, report_view, retry_view, submitted_view
-from envmgr.core.targets import parse_target
 from envmgr.model.principal import Scope
-from envmgr.model.task import CANCELLED_BY_ORCHESTRATOR, Dependents, TaskSpec, Usage
+from envmgr.model.task import CANCELLED_BY_ORCHESTRATOR, Dependents, Usage
 from envmgr.services.queue.queue import Answer, Report
-from envmgr.services.queue.submitting import Submission
 
 _REFUSED = 5
 
@@ -58,7 +55,7 @@ async def submit(ask: AskSubmit, app: App) -> views.SubmittedView:
     locked in the same step.
     """
     who = await caller(app, ask.repo)
-    wanted = _submission(ask, Clock.of(app))
+    wanted = submission(ask, Clock.of(app))
     queue = app.coordinator.queue
     (one,) = await queue.submit(
         [wanted], repo=who.repo, by=who.principal, key=ask.idempotency_key, told=_told(ask)
@@ -82,7 +79,10 @@ async def batch(ask: AskBatch, app: App) -> views.BatchView:
     """
     who = await caller(app, ask.repo)
     clock = Clock.of(app)
-    wanted = [_submission(task, clock, key=task.key) for task in ask.tasks]
+    wanted = [
+        submission(task, clock, key=task.key, place=("tasks", number))
+        for number, task in enumerate(ask.tasks)
+    ]
     taken = await app.coordinator.queue.submit(
         wanted, repo=who.repo, by=who.principal, key=ask.idempotency_key, told=_told(ask)
     )
@@ -248,40 +248,12 @@ async def _report(ask: AskReport, app: App) -> Report:
     return Report(repo=who.repo, task=ask.task_id, who=who.principal, token=ask.lease_token)
 
 
-def _submission(ask: TaskFields | BatchTask, clock: Clock, *, key: str = "") -> Submission:
-    spec = TaskSpec(
-        type=ask.task_type,
-        description=ask.description,
-        input_data=ask.input_data,
-        priority=ask.priority,
-        capabilities=tuple(dict.fromkeys(ask.capabilities)),
-        locks=tuple(dict.fromkeys(parse_target(text).text for text in ask.claims)),
-        max_attempts=ask.max_attempts,
-        dependents=Dependents(ask.dependents),
-        budget=_limits(ask.budget),
-        key=key,
-    )
-    return Submission(
-        spec=spec,
-        depends_on=tuple(dict.fromkeys(ask.depends_on)),
-        parent=ask.parent,
-        discovered_from=ask.discovered_from,
-        related=tuple(ask.related),
-        run_at=clock.steady_of(moments.read(ask.run_at, now=clock.now)) if ask.run_at else None,
-        deadline_at=clock.steady_of(moments.read(ask.deadline, now=clock.now)) if ask.deadline else None,
-    )
-
-
 def _told(ask: AskSubmit | AskBatch) -> str:
     return ask.model_dump_json(exclude={"repo"}) if ask.idempotency_key else ""
 
 
-def _limits(limits: Limits) -> Usage:
-    return Usage(**limits.model_dump())
-
-
 def _used(ask: AskReport) -> Usage | None:
-    return _limits(ask.usage) if ask.usage != Limits() else None
+    return limits(ask.usage) if ask.usage != Limits() else None
 
 
 def _result(result: Mapping[str, object], files: object) -> Mapping[str, object] | None:

@@ -55,6 +55,12 @@ def wrong(error: ValidationError, takes: type[BaseModel]) -> str:
     return f"{where}: {said.replace('Input should be', 'must be')}"
 
 
+def place(error: ValidationError) -> list[str | int]:
+    """Where the first thing that is wrong stands in what was given."""
+    way = error.errors(include_url=False, include_context=False)[0]["loc"]
+    return [step[:_LONGEST_SHOWN] if isinstance(step, str) else step for step in way]
+
+
 def _fields(model: type[BaseModel], way: Sequence[object]) -> Sequence[str]:
     """Names of the fields of the model at the end of the way; empty where that is none."""
     at: Any = model

@@ -195,7 +195,7 @@ def test_bad_input_is_refused_and_nothing_of_it_is_stored(here: Host) -> None:
     assert "not JSON" in _refused(here, *add, stdin='{"description": "x"}\n{oops\n').err
     assert "priority" in _refused(here, *add, stdin="- {description: x, priority: 0}").err
     odd = _refused(here, *add, stdin="- {description: x}\n- {description: Paint it, colour: red}").err
-    assert "task 2 (Paint it): colour is unknown; there are description, task_type," in odd
+    assert "stdin:2:27: task 2 (Paint it): colour is unknown; there are description, task_type," in odd
     assert "--task-type" in odd
     assert "at most 1000" in _refused(here, *add, stdin='{"description":"x"}\n' * 1001).err
     _refused(here, *add, stdin=bomb)
@@ -236,3 +236,64 @@ def test_what_a_killed_agent_has_is_ready_again_at_once_and_its_locks_are_free(h
     assert _locked(here, name) == set()
     history = here.ok("task", "show", name, "--json").json["history"]
     assert [one["outcome"] for one in history][:1] == ["abandoned"]
+
+
+_WRONG = """\
+- key: api
+  description: Build the API
+  depends_on:
+  - ui
+- key: ui
+  description: Build the UI
+  depends_on: [api]
+"""
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "says"),
+    [
+        ("p.yaml", "- description: x\n  prio: 3\n", ["p.yaml:2:3: task 1 (x): prio is unknown; there are"]),
+        ("p.yaml", "- description: x\n  type: not a word\n", ["p.yaml:2:3: task 1 (x): type must have the form"]),
+        ("p.yaml", "- description: x\n\n- key: a\n", ["p.yaml:3:3: task 2 (a): description is missing"]),
+        ("p.yaml", "- description: x\n- words\n", ["p.yaml:2:3: task 2: must be an object"]),
+        ("p.yaml", "- description: x\n  claims:\n  - src/a\n  - ../b\n", ["p.yaml:4:5: task 1 (x): ../b cannot be locked"]),
+        ("p.yaml", "- description: x\n  deadline: soon\n", ["p.yaml:2:3: task 1 (x): 'soon' is no moment"]),
+        ("p.yaml", "- description: x\n  deadline: 2020-01-01T00:00:00Z\n", ["p.yaml:2:3: task 1 (x): the deadline is over"]),
+        ("p.yaml", "- description: x\n  budget: {beer: 3}\n", ["p.yaml:2:12: task 1 (x): budget.beer is unknown"]),
+        ("p.yaml", "- key: a\n  description: x\n- depends_on: [a,\n    t-999999]\n  description: y\n", ["p.yaml:4:5: task 2 (y): no task t-999999"]),
+        ("p.yaml", "- description: x\n  parent: api\n", ["p.yaml:2:3: task 1 (x): no task api"]),
+        ("p.yaml", "- key: t-7\n  description: x\n", ["p.yaml:1:3: task 1 (t-7): the key t-7 looks like the id"]),
+        ("p.yaml", '- description: x\n- description: "a\\0b"\n', ["p.yaml:2:3: task 2 (a", "a text holds what none can"]),
+        ("p.yaml", _WRONG, ["p.yaml:4:5: task 1 (api): these tasks wait for one another: api -> ui -> api", "See also p.yaml:7:16."]),
+        ("p.yaml", "- key: a\n  description: x\n- key: a\n  description: y\n", ["p.yaml:3:3: task 2 (a): the key a is given to 2 tasks", "See also p.yaml:1:3."]),
+        ("p.yaml", "- description: x\n  description: y\n", ["p.yaml:2:3: key 'description' is given twice"]),
+        ("p.yaml", "tasks: []\nrepo: x\n", ["p.yaml:2:1: repo is unknown beside `tasks`"]),
+        ("p.yaml", "tasks: x\n", ["p.yaml:1:8: this is no list of tasks"]),
+        ("p.json", '{\n "tasks": [\n  {"description": "x", "priority": 11}]}', ["p.json:3:24: task 1 (x): priority must be at most 10"]),
+        ("p.json", "{{{\n", ["p.json:2:1: not valid YAML"]),
+        ("p.jsonl", '{"description": "x"}\n\n{"description": "y", "prio": 3}\n', ["p.jsonl:3:1: task 2 (y): prio is unknown"]),
+        ("p.jsonl", '{"description": "x", "depends_on": ["a"]}\n', ["p.jsonl:1:1: task 1 (x): no task a"]),
+        ("p.jsonl", '{"description": "x"}\n{"description": "y", "description": "z"}\n', ["p.jsonl:2:1: key 'description' is given twice"]),
+        ("p.jsonl", '{"description": "x"}\n{oops\n', ["p.jsonl:2:1: not JSON"]),
+    ],
+)  # fmt: skip
+@proves("QUEUE-012")
+def test_whatever_is_wrong_with_a_plan_is_told_with_its_line(
+    here: Host, file: str, text: str, says: list[str]
+) -> None:
+    (here.repo / file).write_text(text, encoding="utf-8")
+
+    err = _refused(here, "task", "add", "--file", file).err
+
+    assert [words for words in says if words not in err] == [], err
+
+
+@proves("QUEUE-012")
+def test_programs_find_the_line_and_what_is_wrong_in_the_details(here: Host) -> None:
+    (here.repo / "p.yaml").write_text(_WRONG, encoding="utf-8")
+
+    problem = here.run("task", "add", "--file", "p.yaml", "--json").json["problem"]
+
+    details = problem["details"]
+    assert (problem["code"], details["file"], details["line"]) == ("usage.invalid", "p.yaml", 4)
+    assert details["at"] == ["tasks", 0, "depends_on", 0]

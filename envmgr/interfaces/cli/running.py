@@ -31,8 +31,9 @@ def run(entry: Mapping[str, Any], given: dict[str, Any]) -> int:
         from envmgr.interfaces.cli.pairing import answer_lines  # as below
 
         return answer_lines(pairs, sys.stdout)
+    plan = None
     if entry["name"] == "task.submit":
-        entry, asked = task_file.batch(entry, asked)
+        entry, asked, plan = task_file.batch(entry, asked)
     if entry["local"]:
         from envmgr.interfaces.cli.local import run_here  # imports pydantic and all: only for these commands
 
@@ -44,8 +45,8 @@ def run(entry: Mapping[str, Any], given: dict[str, Any]) -> int:
         return finish(_json(entry, asked), asked)
     try:
         status = _print(entry, asked, as_json=as_json)
-    except UsageError as error:
-        raise task_file.placed(error, asked) if entry["name"] == "task.batch" else error from None
+    except EnvmgrError as error:
+        raise plan.placed(error) if plan else error from None
     if entry["name"] == "down":
         client.await_end()
     return status

@@ -15,6 +15,7 @@ from envmgr.model.task import CANCELLED_BY_ORCHESTRATOR, FINAL, LEASED, Dependen
 from envmgr.protocols.store import Transaction
 from envmgr.services.ground import Ground, Tell
 from envmgr.services.queue import looking
+from envmgr.services.queue.checking import check
 from envmgr.services.queue.claiming import Claimed, Claims, Nothing
 from envmgr.services.queue.dependants import dependants
 from envmgr.services.queue.ending import ABANDONED, Ending, Ends
@@ -22,7 +23,7 @@ from envmgr.services.queue.grounded import note
 from envmgr.services.queue.reporting import Answer, Report, Reporting, answer_of
 from envmgr.services.queue.rules import Footing
 from envmgr.services.queue.seeing import Looking
-from envmgr.services.queue.submitting import Submission, Submitted, check, submit
+from envmgr.services.queue.submitting import Submission, Submitted, submit
 
 __all__ = ["Answer", "Queue", "Report"]
 

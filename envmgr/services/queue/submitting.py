@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from envmgr.core.graph import find_cycle
 from envmgr.core.queueing import Meaning, meaning, rank, standing
 from envmgr.errors import Conflict, Invalid, NotFound
 from envmgr.model.event import NewEvent
@@ -19,7 +17,7 @@ from envmgr.protocols.tasks import Link, PastRequest
 from envmgr.services.ground import Tell
 from envmgr.services.queue.rules import QueueRules
 
-_MOST_LINKS = 20_000
+_FIELDS = {LinkKind.PARENT: "parent", LinkKind.DISCOVERED_FROM: "discovered_from"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +27,7 @@ class Submission:
     Attributes:
         depends_on, parent, discovered_from, related: Names of tasks, or keys of tasks of the same request.
         run_at, deadline_at: Steady time.
+        place: Where it stands in the request, such as `tasks`, 2; empty when it is all of it.
     """
 
     spec: TaskSpec
@@ -38,6 +37,20 @@ class Submission:
     related: tuple[str, ...] = ()
     run_at: float | None = None
     deadline_at: float | None = None
+    place: tuple[str | int, ...] = ()
+
+    def at(self, *field: str | int) -> list[str | int]:
+        """Where a field of it stands in the request, for `details` of errors."""
+        return [*self.place, *field]
+
+    def named_at(self, kind: LinkKind, name: str) -> list[str | int]:
+        """Where it names another task."""
+        if kind in _FIELDS:
+            return self.at(_FIELDS[kind])
+        field, names = (
+            ("depends_on", self.depends_on) if kind is LinkKind.BLOCKS else ("related", self.related)
+        )
+        return self.at(field, names.index(name))
 
     def ties(self) -> list[tuple[LinkKind, str]]:
         """All it is tied to, each once."""
@@ -62,34 +75,6 @@ class Submitted:
     key: str = ""
     blocked_by: tuple[str, ...] = ()
     is_repeat: bool = False
-
-
-def check(wanted: Sequence[Submission], rules: QueueRules) -> None:
-    """What can be said without looking at the store.
-
-    Raises:
-        Invalid: Too many, a key twice, or a cycle, which is named.
-    """
-    if len(wanted) > rules.most_in_batch:
-        raise Invalid(
-            f"{len(wanted)} tasks in one request; at most {rules.most_in_batch}",
-            hint="Split them; tasks of an earlier request are named by their ids.",
-        )
-    if sum(len(one.ties()) for one in wanted) > _MOST_LINKS:
-        raise Invalid(f"more than {_MOST_LINKS} dependencies in one request", hint="Split it.")
-    keys = Counter(one.spec.key for one in wanted if one.spec.key)
-    for key, times in keys.items():
-        if times > 1:
-            raise Invalid(f"the key {key} is given to {times} tasks", hint="Keys are unique in a request.")
-        if task_number(key):
-            raise Invalid(f"the key {key} looks like the id of a task", hint="Use a word.")
-    edges = {one.spec.key: one.depends_on for one in wanted if one.spec.key}
-    if cycle := find_cycle(edges):
-        raise Invalid(
-            f"these tasks wait for one another: {' -> '.join(cycle)}",
-            hint="Remove one of these dependencies.",
-            details={"reason": "dependency_cycle", "cycle": list(cycle)},
-        )
 
 
 def submit(
@@ -170,6 +155,7 @@ def _check_times(wanted: Sequence[Submission], now: float) -> None:
             raise Invalid(
                 f"the deadline{named} is {'over' if one.deadline_at <= now else 'before it may begin'}",
                 hint="It is the moment by which somebody must have begun: give a later one, or none.",
+                details={"at": one.at("deadline")},
             )
 
 
@@ -177,28 +163,30 @@ def _earlier(tx: Transaction, repo: str, wanted: Sequence[Submission]) -> dict[s
     """The tasks that are there already and are named."""
     keys = {one.spec.key for one in wanted if one.spec.key}
     found: dict[str, Task] = {}
-    for name in dict.fromkeys(name for one in wanted for _, name in one.ties()):
-        if name in keys:
-            continue
-        task = tx.tasks.get(task_number(name))
-        if task is None or task.repo != repo:
-            raise NotFound(
-                f"no task {name}",
-                hint="See `envmgr task ls`; in a batch, tasks may name each other by `key`.",
-            )
-        if any(kind is LinkKind.BLOCKS and on == name for one in wanted for kind, on in one.ties()):
-            _check_alive(task)
-        found[name] = task
+    for one in wanted:
+        for kind, name in one.ties():
+            if name in keys:
+                continue
+            task = found.get(name) or tx.tasks.get(task_number(name))
+            if task is None or task.repo != repo:
+                raise NotFound(
+                    f"no task {name}",
+                    hint="See `envmgr task ls`; in a batch, tasks may name each other by `key`.",
+                    details={"reason": "task_not_found", "at": one.named_at(kind, name)},
+                )
+            if kind is LinkKind.BLOCKS:
+                _check_alive(task, at=one.named_at(kind, name))
+            found[name] = task
     return found
 
 
-def _check_alive(parent: Task) -> None:
+def _check_alive(parent: Task, *, at: Sequence[str | int]) -> None:
     """Raises Conflict when whoever waits for it is cancelled: nobody would come back to one that is added now."""
     if meaning(parent.status, parent.dependents) is Meaning.CANCEL:
         raise Conflict(
             f"{parent.name} is {parent.status}: nothing that waits for it would ever begin",
             hint=f"First `envmgr task retry {parent.name}`, or leave that dependency out.",
-            details={"reason": "dependency_over"},
+            details={"reason": "dependency_over", "at": at},
         )
 
 
