@@ -43,7 +43,7 @@ class LockRows(Protocol):
         """Every holder with every run of it that holds something (`Grant.life`)."""
 
     def late(self, by: float) -> Sequence[Grant]:
-        """Those that were to end by a steady time, as far as that is written down."""
+        """Those that were to end by a steady time, as far as that is written down, the earliest first."""
 
     def all(self, repo: str = "", *, holder: str = "") -> Sequence[Grant]:
         """Of a repository, of a holder, or all; oldest first. Without a holder it reads every row: not for changes."""

@@ -23,11 +23,14 @@ class Sessions(Protocol):
     def of(self, principal: str, *, is_over: bool | None = None) -> Sequence[Session]:
         """All of a principal."""
 
-    def all(self, *, repo: str = "", has_over: bool = False, limit: int = 1000) -> Sequence[Session]:
-        """Of a repository or of all, those heard of last first."""
+    def all(self, *, repo: str = "", has_over: bool = False) -> Sequence[Session]:
+        """Of a repository or of all, those heard of last first. It reads every row: not for changes."""
+
+    def of_runs(self) -> Sequence[Session]:
+        """Those not over that are a run of an agent (`Session.life`)."""
 
     def silent(self, *, before_steady: float, limit: int) -> Sequence[Session]:
-        """Those not over that gave no sign of life since then."""
+        """Those not over that gave no sign of life since then, and of which nothing else tells."""
 
     def old(self, *, before_at: float) -> int:
         """How many `prune` would drop."""

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from envmgr.model.event import Event
+from envmgr.protocols.store import Transaction
 
 _Say = Callable[[Event], str]
+_LOOKED_AT = 50
 
 
 def news(event: Event) -> str:
     """What to tell the agent; empty for what is no news to it."""
     say = _SAID.get(event.kind)
     return say(event) if say is not None else ""
+
+
+def news_since(tx: Transaction, agent: str, last: int | None, *, at: float) -> tuple[int, Sequence[str]]:
+    """What happened to an agent since an event, and the number of the last one now.
+
+    Args:
+        at: When it was told nothing yet: since this Unix time.
+    """
+    events = tx.last_events(agent=agent, limit=_LOOKED_AT)
+    fresh = [event for event in events if (event.seq > last if last is not None else event.at >= at)]
+    lines = [line for event in fresh if (line := news(event))]
+    return max((event.seq for event in events), default=last or 0), lines
 
 
 def _of(event: Event, *names: str) -> str:

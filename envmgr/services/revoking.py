@@ -13,8 +13,8 @@ from envmgr.services.sessions import Presence
 
 async def leave(presence: Presence, principal: str, why: str) -> None:
     """They ask no more: their sessions end, and tasks and locks are free, those without a session, too."""
-    stored = await presence.ground.read(lambda tx: tx.sessions.all())
-    await presence.end([one for one in stored if one.principal == principal], SessionStatus.DEAD, why)
+    stored = await presence.ground.read(lambda tx: tx.sessions.of(principal, is_over=False))
+    await presence.end(stored, SessionStatus.DEAD, why)
 
     def change(tx: Transaction, tell: Tell) -> None:
         presence.queue.release_of(tx, tell, principal)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from envmgr.model.event import NewEvent
 from envmgr.model.principal import Principal
 from envmgr.model.session import Session, SessionStatus
 from envmgr.protocols.store import Transaction
@@ -79,6 +80,40 @@ class Pulse:
     warnings: tuple[str, ...] = ()
     messages: tuple[str, ...] = ()
     must_stop: str = ""
+
+
+@dataclass(slots=True)
+class Kept:
+    """What is kept in memory of sessions that are not over.
+
+    Attributes:
+        abilities: What each has said that it can do.
+        registered: Whose they are.
+        told: The last event that each has been told of.
+    """
+
+    abilities: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    registered: set[str] = field(default_factory=set)
+    told: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def know(self, session: Session) -> None:
+        """It has registered, or is back."""
+        self.abilities[session.principal, session.session] = session.capabilities
+        self.registered.add(session.principal)
+
+    def forget(self, ended: Iterable[Session]) -> None:
+        """They are over; the store knows them if they come back."""
+        for one in ended:
+            self.abilities.pop((one.principal, one.session), None)
+            self.told.pop((one.principal, one.session), None)
+        self.registered &= {principal for principal, _ in self.abilities}
+
+
+def event_of(kind: str, session: Session, **more: object) -> NewEvent:
+    """The event of a session."""
+    agent = "" if ":" in session.principal else session.principal
+    data = {"session": session.session, "by": session.name, "repo": session.repo, **more}
+    return NewEvent(kind=kind, agent=agent, data=data)
 
 
 class Lost(NamedTuple):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from envmgr.model.event import NewEvent
+from envmgr.core.leasing import is_same_life
 from envmgr.model.principal import DAEMON, Principal
 from envmgr.model.session import Session, SessionStatus
 from envmgr.model.task import Task
@@ -17,12 +17,21 @@ from envmgr.protocols.store import Transaction
 from envmgr.services.calls import Call, answering
 from envmgr.services.ground import Ground, Tell
 from envmgr.services.locks import Locks
-from envmgr.services.news import news
+from envmgr.services.news import news_since
 from envmgr.services.queue.queue import Queue
-from envmgr.services.session_parts import Agents, Beat, Nobody, Pulse, SessionRules, Warn, lost_before
+from envmgr.services.session_parts import (
+    Agents,
+    Beat,
+    Kept,
+    Nobody,
+    Pulse,
+    SessionRules,
+    Warn,
+    event_of,
+    lost_before,
+)
 
 _AT_ONCE = 100
-_NEWS = 50
 UNNAMED = "-"
 """What a session without a name is called among locks and tasks."""
 
@@ -32,7 +41,7 @@ class Presence:
     """All sessions of one daemon.
 
     Attributes:
-        registered: Principals of which a session ever has.
+        kept: What is known without asking the store.
     """
 
     ground: Ground
@@ -41,22 +50,25 @@ class Presence:
     rules: SessionRules = SessionRules()
     agents: Agents = field(default_factory=Nobody)
     warners: list[Warn] = field(default_factory=list)
-    _abilities: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
-    registered: set[str] = field(default_factory=set)
+    kept: Kept = field(default_factory=Kept)
     _seen: dict[tuple[str, str], float] = field(default_factory=dict)
-    _told: dict[tuple[str, str], int] = field(default_factory=dict)
 
     async def load(self) -> None:
         """Remember what sessions said they can do; once, before anything else. Nobody could call while no daemon ran."""
         stored = await self.ground.read(lambda tx: tx.sessions.all())
-        self._abilities = {(one.principal, one.session): one.capabilities for one in stored}
-        self.registered = {principal for principal, _ in self._abilities}
-        self._seen = dict.fromkeys(self._abilities, self.ground.steady())
+        for one in stored:
+            self.kept.know(one)
+        self._seen = {(one.principal, one.session): self.ground.steady() for one in stored}
+
+    @property
+    def registered(self) -> set[str]:
+        """Principals of which a session has that is not over."""
+        return self.kept.registered
 
     def capabilities(self, principal: Principal) -> frozenset[str]:
         """What is known of what it can do: by its template, and by what its session has said."""
         own = self.agents.session(principal.agent) if principal.agent else None
-        said = self._abilities.get((principal.id, principal.session), ())
+        said = self.kept.abilities.get((principal.id, principal.session), ())
         return frozenset((*(own.capabilities if own is not None else ()), *said))
 
     # --- signs of life ---------------------------------------------------------------------------------------
@@ -108,12 +120,11 @@ class Presence:
             )  # fmt: skip
             tx.sessions.put(fresh)
             if not is_same:
-                tell(_event("session.registered", fresh, capabilities=list(fresh.capabilities)))
+                tell(event_of("session.registered", fresh, capabilities=list(fresh.capabilities)))
             return fresh
 
         fresh = await self.ground.write(change)
-        self._abilities[fresh.principal, fresh.session] = fresh.capabilities
-        self.registered.add(fresh.principal)
+        self.kept.know(fresh)
         return fresh
 
     async def heartbeat(self, principal: Principal, session: str, beat: Beat, *, repo: str) -> Pulse:
@@ -134,16 +145,18 @@ class Presence:
             )  # fmt: skip
             tx.sessions.put(fresh)
             if before.is_over:
-                tell(_event("session.returned", fresh))
+                tell(event_of("session.returned", fresh))
             return fresh, before.reason if before.is_over else ""
 
         fresh, lost = await self.ground.write(change)
-        told = [f"you counted as gone ({lost}): your locks and tasks were given back"] if lost else []
+        if lost:
+            self.kept.know(fresh)
+        warnings = [f"you counted as gone ({lost}): your locks and tasks were given back"] if lost else []
         for warn in self.warners:
-            told += await warn(principal, repo)
+            warnings += await warn(replace(principal, session=session), repo)
         return Pulse(
             session=fresh,
-            warnings=tuple(told),
+            warnings=tuple(warnings),
             messages=tuple(await self._news(principal, session, fresh)),
             must_stop=self.agents.must_stop(principal.agent) if principal.agent else "",
         )
@@ -153,14 +166,10 @@ class Presence:
         if not principal.agent:
             return ()
         key = principal.id, session
-        last = self._told.get(key)
-
-        def query(tx: Transaction) -> tuple[int, Sequence[str]]:
-            events = tx.last_events(agent=principal.agent, limit=_NEWS)
-            fresh = [e for e in events if (e.seq > last if last is not None else e.at >= known.at)]
-            return max((e.seq for e in events), default=last or 0), [line for e in fresh if (line := news(e))]
-
-        self._told[key], lines = await self.ground.read(query)
+        last = self.kept.told.get(key)
+        self.kept.told[key], lines = await self.ground.read(
+            lambda tx: news_since(tx, principal.agent, last, at=known.at)
+        )
         return lines
 
     # --- looking -------------------------------------------------------------------------------------------------
@@ -175,7 +184,7 @@ class Presence:
             if repo and own.repo != repo:
                 continue
             said = known.pop((own.principal, ""), None)
-            now = self._merged(own, said) if said is not None and _is_same_life(said.life, own.life) else own
+            now = self._merged(own, said) if said is not None and is_same_life(said.life, own.life) else own
             if has_over or now.status is not SessionStatus.DEAD:
                 found.append(now)
         return [*found, *(self._as_it_is(one) for one in known.values() if not one.life)]
@@ -208,7 +217,6 @@ class Presence:
         await self.write_down()
         before = self.ground.steady() - self.rules.stale_s
         silent = await self.ground.read(lambda tx: tx.sessions.silent(before_steady=before, limit=_AT_ONCE))
-        silent = [one for one in silent if not one.life]
         return await self.end(silent, SessionStatus.STALE, f"no sign of life for {self.rules.stale_s:g} s")
 
     async def end_dead(self, why: Callable[[str, str], str]) -> Sequence[Session]:
@@ -217,24 +225,23 @@ class Presence:
         Args:
             why: (agent, life) -> why that run is over; empty while it goes on.
         """
-        stored = await self.ground.read(lambda tx: tx.sessions.all())
-        ended = []
-        for own in stored:
-            if own.life and (reason := why(own.principal, own.life)):
-                others = [one for one in stored if one.principal == own.principal and one is not own]
-                ended += await self.end([own, *others], SessionStatus.DEAD, reason)
-        return ended
+        runs = await self.ground.read(lambda tx: tx.sessions.of_runs())
+        over = {own.principal: reason for own in runs if (reason := why(own.principal, own.life))}
+        theirs = await self.ground.read(
+            lambda tx: {agent: tx.sessions.of(agent, is_over=False) for agent in over}
+        )
+        return [
+            one for agent in over for one in await self.end(theirs[agent], SessionStatus.DEAD, over[agent])
+        ]
 
     async def note_agents(self) -> None:
         """Every agent that runs has a session without having registered."""
         running = [one for one in self.agents.sessions() if one.life and one.status is not SessionStatus.DEAD]
-        stored = await self.ground.read(
-            lambda tx: {one.principal: one for one in tx.sessions.all() if one.life}
-        )
+        stored = await self.ground.read(lambda tx: {one.principal: one for one in tx.sessions.of_runs()})
         fresh = [
             one
             for one in running
-            if one.principal not in stored or not _is_same_life(stored[one.principal].life, one.life)
+            if one.principal not in stored or not is_same_life(stored[one.principal].life, one.life)
         ]
         if not fresh:
             return
@@ -247,7 +254,7 @@ class Presence:
                 kept = replace(said, is_over=False, reason="") if said is not None and not said.life else one
                 session = replace(kept, life=one.life, at=now, last_at=now, seen_at=steady)
                 tx.sessions.put(session)
-                tell(_event("session.registered", session, capabilities=list(session.capabilities)))
+                tell(event_of("session.registered", session, capabilities=list(session.capabilities)))
 
         await self.ground.write(change)
 
@@ -261,7 +268,9 @@ class Presence:
 
         named = " ".join(f"{one.name}/{one.session or UNNAMED}" for one in sessions)
         with answering(Call(principal=DAEMON, operation="session.end", at=self.ground.now(), target=named)):
-            return await self.ground.write(change)
+            ended = await self.ground.write(change)
+        self.kept.forget(ended)
+        return ended
 
     def _over(
         self, tx: Transaction, tell: Tell, session: Session, status: SessionStatus, why: str
@@ -277,7 +286,7 @@ class Presence:
         ended = self.locks.end_session(tx, tell, session.principal, session.session or UNNAMED)
         locks = [grant.target for grant in ended]
         lost = {"tasks": [*before.tasks, *tasks], "locks": [*before.locks, *locks]}
-        tell(_event("session.ended", over, status=status.value, reason=why, **lost))
+        tell(event_of("session.ended", over, status=status.value, reason=why, **lost))
         return over
 
     def _give_back(self, tx: Transaction, tell: Tell, session: Session) -> Sequence[Task]:
@@ -287,15 +296,3 @@ class Presence:
         own = self.agents.session(session.principal)
         is_gone = own is None or own.status is SessionStatus.DEAD
         return self.queue.release_of(tx, tell, session.principal) if is_gone else ()
-
-
-def _is_same_life(one: str, other: str) -> bool:
-    """Of two that are `<generation>/<pid>`; a pid of 0 is not known."""
-    (generation, _, pid), (other_generation, _, other_pid) = one.partition("/"), other.partition("/")
-    return generation == other_generation and (pid == other_pid or "0" in (pid, other_pid))
-
-
-def _event(kind: str, session: Session, **more: object) -> NewEvent:
-    agent = "" if ":" in session.principal else session.principal
-    data = {"session": session.session, "by": session.name, "repo": session.repo, **more}
-    return NewEvent(kind=kind, agent=agent, data=data)

@@ -68,7 +68,8 @@ class SqliteLockRows:
 
     def take_back(self, repo: str, at: str, target: str, holder: str) -> int:
         gone = self._execute(
-            "DELETE FROM lock WHERE repo = ? AND stem = ? AND target = ? AND holder = ? RETURNING token",
+            # `+`: by the place, of which few are held, and not by the holder, who may hold thousands.
+            "DELETE FROM lock WHERE repo = ? AND stem = ? AND target = ? AND +holder = ? RETURNING token",
             (repo, at, target, holder),
         ).fetchall()
         return int(gone[0][0]) if gone else 0
@@ -87,7 +88,7 @@ class SqliteLockRows:
         return self._execute("SELECT DISTINCT holder, life FROM lock").fetchall()
 
     def late(self, by: float) -> Sequence[Grant]:
-        return _grants(self._execute(f"{_GRANT} WHERE expires_at <= ? ORDER BY token", (by,)))
+        return _grants(self._execute(f"{_GRANT} WHERE expires_at <= ? ORDER BY expires_at", (by,)))
 
     def all(self, repo: str = "", *, holder: str = "") -> Sequence[Grant]:
         if holder:

@@ -12,6 +12,8 @@ from envmgr.store.codec import Codec
 _SESSION = Codec(Session)
 _OLD = "FROM session WHERE is_over AND json_extract(record, '$.last_at') < ?"
 _COLUMNS = "seen_at, is_over, record"
+# As the index `session_of_run` has it, word for word.
+_OF_RUN = "NOT is_over AND json_extract(record, '$.life') != ''"
 
 
 class SessionRows:
@@ -51,16 +53,21 @@ class SessionRows:
         )
         return [_session(row) for row in rows]
 
-    def all(self, *, repo: str = "", has_over: bool = False, limit: int = 1000) -> Sequence[Session]:
+    def all(self, *, repo: str = "", has_over: bool = False) -> Sequence[Session]:
         rows = self._execute(
-            f"SELECT {_COLUMNS} FROM session WHERE ? IN ('', repo) AND (? OR NOT is_over) ORDER BY seen_at DESC LIMIT ?",  # noqa: S608
-            (repo, has_over, limit),
+            f"SELECT {_COLUMNS} FROM session WHERE ? IN ('', repo) AND (? OR NOT is_over) ORDER BY seen_at DESC",  # noqa: S608
+            (repo, has_over),
         )
+        return [_session(row) for row in rows]
+
+    def of_runs(self) -> Sequence[Session]:
+        rows = self._execute(f"SELECT {_COLUMNS} FROM session WHERE {_OF_RUN} ORDER BY principal")  # noqa: S608
         return [_session(row) for row in rows]
 
     def silent(self, *, before_steady: float, limit: int) -> Sequence[Session]:
         rows = self._execute(
-            f"SELECT {_COLUMNS} FROM session WHERE NOT is_over AND seen_at < ? ORDER BY seen_at LIMIT ?",  # noqa: S608
+            f"SELECT {_COLUMNS} FROM session WHERE NOT is_over AND seen_at < ? AND ifnull(json_extract(record, '$.life'), '') = ''"  # noqa: S608
+            " ORDER BY seen_at LIMIT ?",
             (before_steady, limit),
         )
         return [_session(row) for row in rows]

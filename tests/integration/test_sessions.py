@@ -12,6 +12,7 @@ from envmgr.model.lock import LockPolicy, Mode
 from envmgr.model.principal import AGENT_SCOPES, Principal, PrincipalKind
 from envmgr.model.session import Session, SessionStatus
 from envmgr.model.task import TaskSpec
+from envmgr.protocols.store import Transaction
 from envmgr.services.lock_keeping import LockKeeping
 from envmgr.services.locks import LockRequest, Locks
 from envmgr.services.queue.claiming import Claimed
@@ -289,3 +290,54 @@ async def test_what_no_daemon_could_hear_is_held_against_nobody(presence: Presen
     assert await later.end_silent() == []
     clock.pass_by(901)
     assert [one.session for one in await later.end_silent()] == ["one"]
+
+
+@proves("SESS-006")
+async def test_however_many_sessions_there_are_none_is_overlooked(
+    presence: Presence, spawned: Spawned, clock: Clock
+) -> None:
+    await presence.note_agents()
+    said = Session(principal=FOX.id, name="fox", repo=REPO, capabilities=("review",), life=spawned.life)
+    await presence.register(said)
+    clock.pass_by(1)
+    crowd = [replace(bot(f"s{number}"), seen_at=clock.now()) for number in range(1100)]
+    runs = [
+        Session(principal=f"agent{number}", name="a", repo=REPO, life=f"1/{number}") for number in range(120)
+    ]
+
+    def fill(tx: Transaction) -> None:
+        for one in (*crowd, *runs):
+            tx.sessions.put(one)
+
+    await presence.ground.store.write(fill)
+
+    found = await presence.discover(repo=REPO)
+    assert len(found) == 1101
+    assert found[0].capabilities == ("python", "review")
+    await presence.note_agents()
+    assert clock.kinds().count("session.registered") == 1, "it was there already"
+    clock.pass_by(901)
+    assert [one.name for one in await presence.end_silent()] == ["bot"] * 100, "runs may be silent"
+    spawned.status = SessionStatus.DEAD
+    ended = await presence.end_dead(lambda agent, life: spawned.why(agent, life) if agent == FOX.id else "")
+    assert [one.principal for one in ended] == [FOX.id]
+
+
+@proves("SESS-006")
+async def test_nothing_is_remembered_of_a_session_that_is_over_and_who_comes_back_is_known_again(
+    presence: Presence, spawned: Spawned, clock: Clock
+) -> None:
+    for number in range(20):
+        await presence.register(replace(bot(f"s{number}"), capabilities=("python",)))
+    await presence.note_agents()
+    await presence.heartbeat(FOX, "", Beat(), repo=REPO)
+    clock.pass_by(901)
+
+    await presence.end_silent()
+    spawned.status = SessionStatus.DEAD
+    await presence.end_dead(spawned.why)
+
+    assert (presence.kept.abilities, presence.kept.told, presence.registered) == ({}, {}, set())
+    assert presence.capabilities(replace(BOT, session="s1")) == frozenset()
+    await presence.heartbeat(BOT, "s1", Beat(), repo=REPO)
+    assert presence.capabilities(replace(BOT, session="s1")) == {"python"}
