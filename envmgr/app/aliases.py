@@ -27,7 +27,9 @@ _ROUTES = {
     "POST /work/complete": "task.complete",
     "POST /work/heartbeat": "task.heartbeat",
     "POST /work/cancel": "task.cancel",
+    "POST /work/get": "task.get",
     "GET /locks/{target}": "lock.why",
+    "GET /locks/status/{target}": "lock.why",
     "DELETE /locks/{targets}": "lock.release",
     "POST /agents/register": "session.register",
     "POST /agents/heartbeat": "session.heartbeat",
@@ -37,6 +39,8 @@ _ROUTES = {
     "POST /memory/store": "memory.remember",
     "POST /handoffs/write": "handoff.write",
     "GET /handoffs/latest": "handoff.read",
+    "POST /handoffs/read": "handoff.read",
+    "POST /agents/{agents}/kill": "agent.stop",
     # GoZen
     "GET /agent/sessions": "session.discover",
     "GET /agent/sessions/{agent}": "agent.show",

@@ -54,6 +54,10 @@ class HandoffView(View):
     transferred_to: str = ""
     tail: str = Field(default="", description="The end of the conversation or the screen")
     created_at: str
+    id: str = Field(description="Same as handoff_id")
+    agent_name: str = Field(description="Same as agent")
+    completed_work: list[str] = Field(default=[], description="Same as completed")
+    relevant_files: list[str] = Field(default=[], description="Same as files")
 
 
 class HandoffList(View):
@@ -93,6 +97,10 @@ def handoff(one: Handoff) -> HandoffView:
         transferred_to=one.transferred_to,
         tail=one.tail,
         created_at=moment(one.at),
+        id=handoff_name(one.id),
+        agent_name=one.agent_name or one.agent,
+        completed_work=list(one.completed),
+        relevant_files=list(one.files),
     )
 
 

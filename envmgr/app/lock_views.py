@@ -30,6 +30,7 @@ class LockView(View):
     renew_after_s: float = Field(description="Give a sign of life, or renew, after so long")
     file_path: str = Field(default="", description="Same as target")
     locked_by: str = Field(default="", description="Same as holder")
+    locked_at: str = Field(default="", description="Same as since_at")
 
 
 class ConflictView(View):
@@ -85,7 +86,7 @@ class ReleaseView(View):
     ok: bool
     success: bool
     action: Literal["released", ""] = ""
-    reason: str = Field(default="", description="`not_held`, `stale_token`, or empty")
+    reason: str = Field(default="", description="`lock_not_found_or_not_owner`, `stale_token`, or empty")
     message: str = ""
     file_path: str = ""
     released: list[str] = []
@@ -101,7 +102,7 @@ class LocksView(View):
     ok: bool
     success: bool
     action: Literal["renewed", "transferred", "released", ""] = ""
-    reason: str = Field(default="", description="`not_held`, `stale_token`, or empty")
+    reason: str = Field(default="", description="`lock_not_found_or_not_owner`, `stale_token`, or empty")
     message: str = ""
     not_held: list[str] = []
     locks: list[LockView] = []
@@ -161,6 +162,7 @@ class Says:
             reason=grant.reason, task_id=", ".join(sorted(grant.tasks - BESIDE_TASKS)), repo=grant.repo, since_at=moment(grant.since_at),
             expires_at=moment(self._now + left_s), ttl_s=grant.ttl_s, left_s=round(left_s, 1),
             renew_after_s=round(grant.ttl_s / 2, 1), file_path=grant.target, locked_by=grant.name,
+            locked_at=moment(grant.since_at),
         )  # fmt: skip
 
     def conflict(self, found: Conflict) -> ConflictView:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, StringConstraints
+from pydantic import AliasChoices, BeforeValidator, Field, StringConstraints
 
 from envmgr.app import memory_views as views
 from envmgr.app.caller import Caller, caller
@@ -23,6 +23,8 @@ _NO_NUL = r"^[^\x00]*$"
 Line = Annotated[str, StringConstraints(max_length=2000, pattern=_NO_NUL)]
 Word = Annotated[str, StringConstraints(max_length=100, pattern=_NO_NUL)]
 Path = Annotated[str, StringConstraints(max_length=1000, pattern=_NO_NUL)]
+# A single one may come without its list.
+Words = Annotated[list[Word], BeforeValidator(lambda said: [said] if isinstance(said, str) else said)]
 _OUTCOMES = {"success": Outcome.POSITIVE, "failure": Outcome.NEGATIVE}
 _SECRETS_S = 2.0
 _MOST_DETAILS = 20_000
@@ -63,7 +65,9 @@ class Recall(Ask):
     query: str = argument(
         "Any words: a question, names in the code, a path", default="", max_length=4000, pattern=_NO_NUL
     )
-    event_types: list[Word] = option("Only these", default=[], max_length=20)
+    event_types: Words = option(
+        "Only these", default=[], max_length=20, validation_alias=AliasChoices("event_types", "event_type")
+    )  # fmt: skip
     tags: list[Word] = option("Only those with one of these", default=[], max_length=50)
     files: list[Path] = option(
         "Only those about one of these files, or about files in these folders", default=[], max_length=100,
@@ -74,6 +78,9 @@ class Recall(Ask):
     )
     since: str = option("Only those from the last 6h, 2d, ...", default="", max_length=20, pattern=_NO_NUL)
     superseded: bool = option("Also those whose place another one has taken", default=False)
+    min_relevance: float = Field(
+        default=0.0, ge=0, le=1, description="Only with this share of the best score"
+    )
     limit: int = option("At most so many", default=10, ge=1, le=100)
     token_budget: int = option("Length of `text`, in tokens of a model", default=1500, ge=50, le=50_000)
     repo: str = supplied("Folder inside the repository", "cwd", default="")
@@ -177,6 +184,7 @@ async def recall(ask: Recall, app: App) -> views.RecalledView:
         here=(*inside(ask.near, who), *await _held(app, who)),
         limit=ask.limit,
         token_budget=ask.token_budget,
+        least_share=ask.min_relevance,
     )
     found = await app.coordinator.memory.recall(question)
     return views.RecalledView(

@@ -49,6 +49,8 @@ class MemoryView(View):
     age_days: float
     superseded_by: str = ""
     score: float | None = Field(default=None, description="Share of the best one's relevance")
+    relevance_score: float | None = Field(default=None, description="Same as score")
+    id: str = Field(default="", description="Same as memory_id")
     contradicts: list[str] = []
 
 
@@ -84,9 +86,13 @@ def plain(details: Mapping[str, object]) -> str:
 
 def memory(hit: Hit, now: float) -> MemoryView:
     """One that was recalled."""
-    view = listed(hit.memory, now)
+    view, score = listed(hit.memory, now), round(hit.score, 4)
     return view.model_copy(
-        update={"score": round(hit.score, 4), "contradicts": [memory_name(n) for n in hit.contradicts]}
+        update={
+            "score": score,
+            "relevance_score": score,
+            "contradicts": [memory_name(n) for n in hit.contradicts],
+        }
     )
 
 
@@ -94,6 +100,7 @@ def listed(memory: Memory, now: float) -> MemoryView:
     """One of them."""
     return MemoryView(
         memory_id=memory_name(memory.id),
+        id=memory_name(memory.id),
         event_type=memory.event_type,
         summary=memory.summary,
         details=memory.details,
@@ -116,7 +123,8 @@ def listed(memory: Memory, now: float) -> MemoryView:
 def remembered(result: RememberedView, style: Style) -> str:
     """`envmgr memory add`."""
     if result.deduplicated:
-        return f"{result.memory_id} says that already\n"
+        instead = f", and stands in the place of {result.superseded} now" if result.superseded else ""
+        return f"{result.memory_id} says that already{instead}\n"
     said = f"{result.memory_id} remembered\n"
     if result.superseded:
         said = f"{result.memory_id} remembered in the place of {result.superseded}\n"

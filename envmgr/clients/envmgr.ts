@@ -409,7 +409,7 @@ export class Client {
   }
 
   /** Recall what is known here about something: best first, with `text` ready to be read by a model. */
-  recall(asked: { query?: string; event_types?: Array<string>; tags?: Array<string>; files?: Array<string>; near?: Array<string>; since?: string; superseded?: boolean; limit?: number; token_budget?: number; repo?: string } = {}, options: CallOptions = {}): Promise<RecalledView> {
+  recall(asked: { query?: string; event_types?: Array<string>; tags?: Array<string>; files?: Array<string>; near?: Array<string>; since?: string; superseded?: boolean; min_relevance?: number; limit?: number; token_budget?: number; repo?: string } = {}, options: CallOptions = {}): Promise<RecalledView> {
     return this.call<RecalledView>("POST", "/api/v1/memory/query", asked, {"repeats": true, "key": "", "waits": ""}, options);
   }
 
@@ -1211,6 +1211,10 @@ export interface HandoffView {
   transferred_to: string;
   tail: string;
   created_at: string;
+  id: string;
+  agent_name: string;
+  completed_work: Array<string>;
+  relevant_files: Array<string>;
 }
 
 /** How envmgr itself is. Says nothing of agents. */
@@ -1381,6 +1385,7 @@ export interface LockView {
   renew_after_s: number;
   file_path: string;
   locked_by: string;
+  locked_at: string;
 }
 
 /** Why a target cannot be had. */
@@ -1455,6 +1460,8 @@ export interface MemoryView {
   age_days: number;
   superseded_by: string;
   score: number | null;
+  relevance_score: number | null;
+  id: string;
   contradicts: Array<string>;
 }
 

@@ -615,6 +615,10 @@ class HandoffView(TypedDict):
     transferred_to: str
     tail: str
     created_at: str
+    id: str
+    agent_name: str
+    completed_work: list[str]
+    relevant_files: list[str]
 
 
 class HealthView(TypedDict):
@@ -801,6 +805,7 @@ class LockView(TypedDict):
     renew_after_s: float
     file_path: str
     locked_by: str
+    locked_at: str
 
 
 class LockWhy(TypedDict):
@@ -882,6 +887,8 @@ class MemoryView(TypedDict):
     age_days: float
     superseded_by: str
     score: float | None
+    relevance_score: float | None
+    id: str
     contradicts: list[str]
 
 
@@ -2784,6 +2791,7 @@ class Operations:
         near: list[str] | None = None,
         since: str | None = None,
         superseded: bool | None = None,
+        min_relevance: float | None = None,
         limit: int | None = None,
         token_budget: int | None = None,
         repo: str | None = None,
@@ -2798,11 +2806,12 @@ class Operations:
             near: Paths you are working on: memories about them come first
             since: Only those from the last 6h, 2d, ...
             superseded: Also those whose place another one has taken
+            min_relevance: Only with this share of the best score
             limit: At most so many
             token_budget: Length of `text`, in tokens of a model
             repo: Folder inside the repository
         """
-        return cast('RecalledView', self._call("POST", "/api/v1/memory/query", {'query': query, 'event_types': event_types, 'tags': tags, 'files': files, 'near': near, 'since': since, 'superseded': superseded, 'limit': limit, 'token_budget': token_budget, 'repo': repo}, repeats=True))
+        return cast('RecalledView', self._call("POST", "/api/v1/memory/query", {'query': query, 'event_types': event_types, 'tags': tags, 'files': files, 'near': near, 'since': since, 'superseded': superseded, 'min_relevance': min_relevance, 'limit': limit, 'token_budget': token_budget, 'repo': repo}, repeats=True))
 
     def recent_changes(
         self,

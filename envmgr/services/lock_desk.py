@@ -24,7 +24,7 @@ from envmgr.services.line import Waiter
 from envmgr.services.lock_events import forced
 from envmgr.services.locks import LockRequest, Locks
 
-NOT_HELD = "not_held"
+NOT_HELD = "lock_not_found_or_not_owner"
 STALE = "stale_token"
 
 

@@ -90,13 +90,15 @@ class Recollection:
         self, tx: Transaction, tell: Tell, memory: Memory, alike: Sequence[Memory], vector: bytes, old: int, named: str
     ) -> Remembered:  # fmt: skip
         since_at = memory.at - self.rules.dedup_window_s
+        if named:
+            _check_there(tx, memory.repo, old, named)
         known = tx.memories.same(memory, since_at=since_at) or self._same(tx, memory, alike, since_at)
         if known and known != old:
             tx.memories.touch([known], at=memory.at)
+            if old:
+                tx.memories.supersede(old, by=known)
             _note(known, "deduplicated")
-            return Remembered(id=known, is_known=True)
-        if named:
-            _check_there(tx, memory.repo, old, named)
+            return Remembered(id=known, is_known=True, superseded=old)
         number = tx.memories.add(memory)
         if vector:
             tx.memories.save_vector(number, vector, model=self.meaning.name)

@@ -21,6 +21,7 @@ class Question:
     Attributes:
         text: Any words; empty for the newest of what the filter says.
         here: Paths that who asks is working on; memories about them rise.
+        least_share: Of the best hit's score; 0 leaves out only what has a word in common by chance.
     """
 
     text: str
@@ -28,6 +29,7 @@ class Question:
     here: tuple[str, ...] = ()
     limit: int = 10
     token_budget: int = 1500
+    least_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +50,8 @@ def answer(tx: Transaction, hits: Sequence[Hit], question: Question, now: float)
     """Without what is there twice, with what contradicts a hit right behind it, cut to limit and budget."""
     best = (hits[0].score if hits else 0.0) or 1.0
     shares = [replace(hit, score=hit.score / best) for hit in hits]
-    kept = [hit for hit in _unlike(shares, question.limit) if hit.score >= _LEAST_SHARE]
+    least = max(_LEAST_SHARE, question.least_share)
+    kept = [hit for hit in _unlike(shares, question.limit) if hit.score >= least]
     against = tx.memories.contradictions([hit.memory.id for hit in kept])
     others = tx.memories.many({n for ids in against.values() for n in ids})
     told: dict[int, Hit] = {}

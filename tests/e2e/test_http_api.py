@@ -196,6 +196,53 @@ def test_clients_of_the_agent_coordinator_find_their_paths_and_fields(served: Ap
     assert found["agents"]
 
 
+@proves("HTTP-008")
+def test_requests_are_understood_as_the_bridge_of_the_agent_coordinator_sends_them(
+    served: Api, key: str
+) -> None:
+    """With null for what it has not, and who it is in each body."""
+    who = {"agent_id": "claude-1", "session_id": None}
+    here = {"repo": str(served.here.repo)}
+
+    def post(path: str, **fields: Any) -> Any:
+        answer = ask(served, "POST", path, key=key, json=fields | here)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    lock = post(
+        "/locks/acquire", file_path="src/b.py", agent_type="claude_code", reason=None, ttl_minutes=30, **who
+    )
+    freed = post("/locks/release", file_path="src/b.py", agent_id="claude-1")
+    again = post("/locks/release", file_path="src/b.py", agent_id="claude-1")
+    task = post(
+        "/work/submit", task_type="bridge", task_description="x", input_data=None, priority=5, depends_on=None
+    )
+    post("/work/claim", agent_id="claude-1", agent_type="claude_code", task_types=["bridge"])
+    done = post(
+        "/work/complete", task_id=task["task_id"], agent_id="claude-1", success=True, result=None, error_message=None
+    )  # fmt: skip
+    known = post("/work/get", task_id=task["task_id"])
+    post("/handoffs/write", summary="by the bridge", completed_work=["a"], relevant_files=["b.py"], **who)
+    (left,) = post("/handoffs/read", limit=1, **who)["handoffs"]
+    post(
+        "/memory/store", event_type="error", summary="bridges burn", details=None, outcome=None, lessons=None,
+        tags=["bridge"], **who,
+    )  # fmt: skip
+    asked = {"agent_id": "claude-1", "tags": ["bridge"], "limit": 10}
+    (found,) = post("/memory/query", event_type="error", **asked)["memories"]
+    others = post("/memory/query", event_type="success", **asked)["memories"]
+
+    assert (lock["action"], freed["action"], again["success"]) == ("acquired", "released", False)
+    assert again["reason"] == "lock_not_found_or_not_owner"
+    assert (done["success"], known["status"]) == (True, "done")
+    assert (left["agent_name"], left["completed_work"], left["relevant_files"]) == (
+        "program",
+        ["a"],
+        ["b.py"],
+    )
+    assert (found["id"], found["relevance_score"], others) == (found["memory_id"], 1.0, [])
+
+
 @proves("HTTP-012")
 def test_a_program_need_not_name_the_repository_of_a_task_that_it_names(served: Api, key: str) -> None:
     here = {"repo": str(served.here.repo)}
@@ -273,6 +320,18 @@ def test_the_bridge_tells_what_may_be_done_and_does_it(served: Api) -> None:
     assert (lock["status"], lock["response"]["action"]) == ("ok", "acquired")
     assert (refused.code, refused.out) == (0, "submit: skipped (unauthorized)\n")
     assert (nothing.code, nothing.out) == (0, "guardrails: skipped (capability_unavailable)\n")
+
+
+@proves("HTTP-011")
+@pytest.mark.parametrize("name", ["COORDINATION_API_URL", "AGENT_COORDINATOR_HTTP_URL"])
+def test_the_bridge_takes_the_address_that_scripts_of_the_agent_coordinator_need(
+    served: Api, key: str, name: str
+) -> None:
+    env = {name: f"{served.url}/api/v1", "COORDINATION_API_KEY": key, "ENVMGR_STATE_DIR": "/nowhere"}
+
+    found = served.here.run("bridge", "detect", env=env).out.splitlines()
+
+    assert found[:3] == ["COORDINATOR_AVAILABLE=true", "COORDINATION_TRANSPORT=http", "CAN_LOCK=true"]
 
 
 @proves("HTTP-011")

@@ -224,7 +224,7 @@ def test_only_people_force_and_the_holder_is_told(here: Host) -> None:
     assert "why?" in here.run("lock", "force", "src/").err
     here.ok("lock", "force", "src/", "--reason", "release day")
 
-    assert by(here, "dan", "lock", "release", "src/")["reason"] == "not_held"
+    assert by(here, "dan", "lock", "release", "src/")["reason"] == "lock_not_found_or_not_owner"
     told = [e for e in here.events() if e["kind"] == "lock.forced"][-1]
     assert (told["name"], told["data"]["token"]) == ("dan", held["token"])
     assert told["data"]["why"].endswith(": release day")

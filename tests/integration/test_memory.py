@@ -191,6 +191,21 @@ async def test_what_is_superseded_is_hidden_unless_asked_for(memory: Recollectio
     assert await found(memory, "deploys") == ["Deploys go through Jenkins"]
 
 
+@proves("MEM-004", "MEM-002")
+async def test_what_is_known_already_takes_the_place_of_another_one_all_the_same(
+    memory: Recollection,
+) -> None:
+    old = await memory.remember(one("The web tests use port 8080"))
+    known = await memory.remember(one("The web tests use port 9090"))
+
+    again = await memory.remember(one("The web tests use port 9090"), supersedes=memory_name(old.id))
+
+    assert (again.id, again.is_known, again.superseded) == (known.id, True, old.id)
+    assert await found(memory, "web tests port") == ["The web tests use port 9090"]
+    with pytest.raises(NotFound):
+        await memory.remember(one("The web tests use port 9090"), supersedes="m-999999")
+
+
 @proves("MEM-005")
 async def test_age_settles_near_ties_and_hides_nothing(memory: Recollection, clock: Clock) -> None:
     await memory.remember(one("The billing worker deadlocks when two refunds of one order run"))
@@ -246,6 +261,17 @@ async def test_filters_leave_out_what_is_not_meant(memory: Recollection, clock: 
     assert await found(memory, "index", replace(ANY, since_at=clock.now() - 60)) == ["index two"]
     assert sorted(await found(memory, "")) == ["index one", "index two"]
     assert await found(memory, "", replace(ANY, paths=("src/a/x.py",))) == ["index one"]
+
+
+@proves("MEM-007")
+async def test_who_wants_only_what_fits_well_is_told_no_more(memory: Recollection) -> None:
+    await memory.remember(one("The billing worker deadlocks on refunds"))
+    await memory.remember(one("A worker of the farm"))
+
+    whole = await memory.recall(Question(text="billing worker deadlocks", which=ANY))
+    best = await memory.recall(Question(text="billing worker deadlocks", which=ANY, least_share=0.9))
+
+    assert (len(whole.hits), len(best.hits)) == (2, 1)
 
 
 @proves("MEM-008")

@@ -20,7 +20,11 @@ from envmgr.errors import Denied, EnvmgrError, NoSuchRoute, Unavailable
 
 # Any throughout: JSON values.
 
-_URLS = ("ENVMGR_URL", "COORDINATION_API_URL", "COORDINATOR_HTTP_URL", "AGENT_COORDINATOR_API_URL")
+_URLS = (
+    "ENVMGR_URL", "COORDINATION_API_URL", "COORDINATOR_HTTP_URL", "AGENT_COORDINATOR_API_URL", "AGENT_COORDINATOR_HTTP_URL",
+)  # fmt: skip
+_BELOW = "/api/v1"
+"""Clients of the Agent Coordinator know no such beginning of its paths, so it may stand in the address that is for them."""
 _KEYS = ("ENVMGR_AGENT_KEY", "COORDINATION_API_KEY", "COORDINATOR_API_KEY")
 _DEADLINE = "COORDINATION_HTTP_TIMEOUT"
 _DEADLINE_S = 1.5
@@ -101,7 +105,7 @@ def _client() -> Any:
     said = os.environ
     url = next((said[name].strip() for name in _URLS if said.get(name, "").strip()), "")
     key = next((said[name].strip() for name in _KEYS if said.get(name, "").strip()), "")
-    return Client(url, key=key, timeout_s=_deadline_s(), retries=0)
+    return Client(url.rstrip("/").removesuffix(_BELOW), key=key, timeout_s=_deadline_s(), retries=0)
 
 
 def detect(client: Any) -> dict[str, Any]:
