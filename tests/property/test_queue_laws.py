@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envmgr.core.queueing import ObstacleKind
@@ -27,7 +27,8 @@ from tests.support.requirements import proves
 T = TypeVar("T")
 S = TaskStatus
 _WAITS_FOR = {ObstacleKind.UNFINISHED, ObstacleKind.FAILED, ObstacleKind.CANCELLED}
-_STEPS, _HISTORIES = 50, 210
+_STEPS, _HISTORIES = 50, 650
+_STATES = 10_000
 _WORKERS = [agent(name) for name in "ab"]
 
 
@@ -89,6 +90,7 @@ class World:
     stale: list[tuple[str, int, int]] = field(default_factory=list)
     asked: dict[str, object] = field(default_factory=dict)
     looks: int = 0
+    seen: set[int] = field(default_factory=set)
 
     def pick(self, count: int) -> int:
         return next(self.choices) % count
@@ -106,7 +108,7 @@ class World:
         for number in range(count):
             bits = next(self.choices)
             later = [f"k{number + 1}"] if bits & 1 and number + 1 < count else []
-            earlier = [names[(bits >> 1) % len(names)]] if names and bits & 2 else []
+            earlier = self._some(names, bits)
             dependents = list(Dependents)[bits % 3]
             delay = 5.0 if bits & 64 else 0.0
             after.append((later, earlier, dependents, delay))
@@ -124,6 +126,11 @@ class World:
                 dependents=dependents, unmet=unmet, run_at=self.clock.steady + delay, due_at=self.clock.steady + delay, tries=tasks[number].spec.max_attempts
             )  # fmt: skip
         self._settle()
+
+    def _some(self, names: list[str], bits: int) -> list[str]:
+        """Up to two of them."""
+        places = [bits >> 1] * bool(bits & 2) + [bits >> 3] * bool(bits & 4)
+        return list(dict.fromkeys(names[place % len(names)] for place in places)) if names else []
 
     def claim(self) -> None:
         worker = self.pick(2)
@@ -249,6 +256,7 @@ class World:
             if self.asked.get(name) != seen:  # else neither it nor what it waits for has changed
                 self.asked[name] = seen
                 self.ask_why(name, status)
+        self.seen.add(hash(tuple((n, one.status, frozenset(one.unmet)) for n, one in self.known.items())))
         self.looks += 1
         if not self.looks % 5:
             listed = now(self.queue.page(REPO, statuses=[S.READY], limit=1000)).tasks
@@ -267,7 +275,7 @@ _WHAT = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def memory() -> Iterator[sqlite3.Connection]:
     connection = sqlite3.connect(":memory:", isolation_level=None)
     for step in migrations():
@@ -277,9 +285,22 @@ def memory() -> Iterator[sqlite3.Connection]:
 
 
 @proves("QUEUE-001", "QUEUE-003", "QUEUE-004")
-@settings(max_examples=_HISTORIES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.binary(min_size=_STEPS * 4, max_size=_STEPS * 4))
-def test_ready_blocked_why_and_claim_never_disagree(memory: sqlite3.Connection, choices: bytes) -> None:
+def test_ready_blocked_why_and_claim_never_disagree_over_ten_thousand_states(
+    memory: sqlite3.Connection,
+) -> None:
+    seen: set[int] = set()
+
+    @settings(max_examples=_HISTORIES, deadline=None)
+    @given(st.binary(min_size=_STEPS * 4, max_size=_STEPS * 4))
+    def histories(choices: bytes) -> None:
+        _live_through(memory, choices, seen)
+
+    histories()
+
+    assert len(seen) >= _STATES, "states of the graph that differ"
+
+
+def _live_through(memory: sqlite3.Connection, choices: bytes, seen: set[int]) -> None:
     memory.execute("SAVEPOINT history")
     clock = Clock()
     # Any store will do that keeps the protocol; this one never waits.
@@ -288,7 +309,7 @@ def test_ready_blocked_why_and_claim_never_disagree(memory: sqlite3.Connection, 
     )
     queue = Queue(ground, Footing(rules=RULES, locks=NoLocks(), draw=lambda: 0.5))
     stored = partial(memory.execute, "SELECT printf('t-%06d', id), status FROM task")
-    world = World(queue=queue, clock=clock, choices=iter(choices), statuses=stored)
+    world = World(queue=queue, clock=clock, choices=iter(choices), statuses=stored, seen=seen)
     first: Callable[[World], None] = World.submit
     try:
         # A number of a task is never given out twice, so every history begins where the counter stands.
