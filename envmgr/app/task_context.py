@@ -34,7 +34,8 @@ async def context(app: App, found: Claimed | Nothing) -> str:
 async def known(services: Coordination, found: Claimed) -> str:
     """As `context`, for whoever has no app."""
     repo = found.task.repo
-    left = await services.handoffs.read(repo, task=found.task.name)
+    had = found.task.attempts > 1
+    left = await services.handoffs.read(repo, task=found.task.name) if had else ()
     question = Question(
         text=f"{found.spec.type} {found.spec.description[:_QUESTION_CHARS]}",
         which=MemoryFilter(repo=repo),

@@ -14,15 +14,22 @@ _QUEUE = 1024
 
 
 class Subscription:
-    """Events from the moment of subscribing; one consumer."""
+    """Events from the moment of subscribing; one consumer.
 
-    def __init__(self) -> None:
+    Args:
+        kinds: Beginnings of the kinds that are wanted: nobody is woken for what they would pass by.
+    """
+
+    def __init__(self, kinds: tuple[str, ...] = ("",)) -> None:
+        self._kinds = kinds
         self._queue: deque[Event] = deque()
         self._wake = anyio.Event()
         self._closed = False
 
     def offer(self, event: Event) -> None:
-        """Queue an event; beyond 1,024 waiting ones all are dropped, for their reader is stuck."""
+        """Queue an event that is wanted; beyond 1,024 waiting ones all are dropped, for their reader is stuck."""
+        if not event.kind.startswith(self._kinds):
+            return
         if len(self._queue) >= _QUEUE:
             self._queue.clear()
         self._queue.append(event)
@@ -56,9 +63,9 @@ class Bus:
                 subscription.offer(event)
 
     @contextmanager
-    def subscribe(self) -> Iterator[Subscription]:
-        """A subscription for the time of the block."""
-        subscription = Subscription()
+    def subscribe(self, *kinds: str) -> Iterator[Subscription]:
+        """A subscription for the time of the block; to kinds that begin so, or to all."""
+        subscription = Subscription(kinds or ("",))
         self._subscriptions.add(subscription)
         try:
             yield subscription

@@ -101,11 +101,8 @@ class DriftLoop:
     # --- when to look --------------------------------------------------------------------------------------------
 
     async def _follow_agents(self) -> None:
-        with self._supervisor.bus.subscribe() as news:
+        with self._supervisor.bus.subscribe(*_NEWS) as news:
             while events := await news.next():
-                ids = {event.agent for event in events if event.kind in _NEWS}
-                if not ids:
-                    continue
                 if self._watching is not None:
                     self._watching.cancel()
                 for event in events:

@@ -23,6 +23,7 @@ from envmgr.runtime.supervisor import Supervisor
 
 _LOST = ("AssistantExited", "SessionLost")
 _ENDS = frozenset({"assistant.exited", "session.lost"})
+_COMPACTING = "assistant.compacting"
 
 
 class Leavings:
@@ -45,7 +46,7 @@ class Leavings:
             await anyio.sleep(self._every_s)
 
     async def _hear(self) -> None:
-        with self._supervisor.bus.subscribe() as subscription:
+        with self._supervisor.bus.subscribe(_COMPACTING, *_ENDS) as subscription:
             while events := await subscription.next():
                 self._heard(events)
 
@@ -54,7 +55,7 @@ class Leavings:
             self._look()
         for event in events:
             actor = self._supervisor.actor(AgentId(event.agent))
-            if event.kind == "assistant.compacting" and actor is not None:
+            if event.kind == _COMPACTING and actor is not None:
                 tasks.start(self._group, "a handoff", self._before_compaction, actor)
 
     def _look(self) -> None:

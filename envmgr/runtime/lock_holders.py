@@ -77,7 +77,7 @@ class LockHolders:
         tasks.keep(group, "looking after locks", self._run)
 
     async def _hear(self) -> None:
-        with self._supervisor.bus.subscribe() as subscription:
+        with self._supervisor.bus.subscribe("lock.released", "agent.activity", *_ENDS) as subscription:
             while events := await subscription.next():
                 await self._heard(events)
 

@@ -104,7 +104,6 @@ class SessionWatch:
             await anyio.sleep(self._every_s)
 
     async def _hear(self) -> None:
-        with self._supervisor.bus.subscribe() as subscription:
-            while events := await subscription.next():
-                if any(event.kind in _ENDS for event in events):
-                    await self.look()
+        with self._supervisor.bus.subscribe(*_ENDS) as subscription:
+            while await subscription.next():
+                await self.look()

@@ -51,13 +51,12 @@ class Watches:
 
     async def run(self) -> None:
         """Until cancelled: keep a watch for each running agent with services that follow files."""
-        with self._supervisor.bus.subscribe() as news:
+        with self._supervisor.bus.subscribe(*_NEWS) as news:
             async with anyio.create_task_group() as group:
                 self._running.clear()  # of an earlier run that failed
                 self._sync(group)
-                while events := await news.next():
-                    if any(event.kind.startswith(_NEWS) for event in events):
-                        self._sync(group)
+                while await news.next():
+                    self._sync(group)
                 group.cancel_scope.cancel()
 
     def _sync(self, group: TaskGroup) -> None:

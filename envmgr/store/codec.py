@@ -37,10 +37,10 @@ class Codec(Generic[T]):
     def dump(self, value: T) -> str:
         return write_json(self._form.encode(value))
 
-    def load(self, text: str) -> T:
-        """Raises Unavailable if the text is not such a value."""
+    def load(self, text: str, **known: object) -> T:
+        """Raises Unavailable if the text is not such a value. What is `known` counts, whatever the text says."""
         try:
-            value: T = self._form.decode(read_json(text))
+            value: T = self._form.decode({**read_json(text), **known} if known else read_json(text))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise Unavailable(
                 f"a stored {self._kind.__name__} cannot be read ({error!r})",
@@ -90,15 +90,25 @@ class _Record:
         self._kind = kind
 
     @cached_property
-    def _fields(self) -> list[tuple[str, _Form]]:
+    def _forms(self) -> dict[str, _Form]:
         hints = get_type_hints(self._kind)
-        return [(field.name, _form(hints[field.name])) for field in fields(self._kind)]
+        return {field.name: _form(hints[field.name]) for field in fields(self._kind)}
+
+    @cached_property
+    def _converted(self) -> list[tuple[str, Convert]]:
+        """Fields that JSON does not have as they are; most are strings and numbers."""
+        return [(name, form.decode) for name, form in self._forms.items() if form is not _PLAIN]
 
     def encode(self, value: Any) -> dict[str, Any]:
-        return {name: form.encode(getattr(value, name)) for name, form in self._fields}
+        return {name: form.encode(getattr(value, name)) for name, form in self._forms.items()}
 
     def decode(self, found: Mapping[str, Any]) -> Any:
-        return self._kind(**{name: form.decode(found[name]) for name, form in self._fields if name in found})
+        forms = self._forms
+        given = {name: value for name, value in found.items() if name in forms}
+        for name, decode in self._converted:
+            if name in given:
+                given[name] = decode(given[name])
+        return self._kind(**given)
 
 
 def _tuple(arguments: Sequence[Any]) -> _Form:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from envmgr.model.task import Attempt, Dependents, LinkKind, NewTask, Task, TaskSpec, TaskStatus
@@ -170,6 +169,9 @@ class TaskRows(TaskTies):
         found = self._tasks("WHERE t.lease_until > 0 AND (t.holder = ?1 OR ?1 = '')", (holder,))
         return sorted(found, key=lambda task: task.id)
 
+    def untold(self, holder: str) -> Sequence[Task]:
+        return self._tasks("WHERE t.untold = 1 AND t.holder = ? ORDER BY t.id", (holder,))
+
     def page(
         self,
         repo: str,
@@ -284,4 +286,4 @@ def _task(row: Row) -> Task:
 
 
 def _attempt(row: Row) -> Attempt:
-    return replace(_ATTEMPT.load(row[1]), lease=row[0])
+    return _ATTEMPT.load(row[1], lease=row[0])

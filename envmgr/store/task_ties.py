@@ -9,6 +9,7 @@ from envmgr.model.task import TaskStatus
 from envmgr.store.codec import write_json
 
 _CHILD = "(SELECT child FROM task_link WHERE parent = ? AND kind = 'blocks' AND is_met = 0)"
+_IS_WAITED_FOR = f"SELECT EXISTS {_CHILD}"
 _COUNT_DOWN = f"UPDATE task SET unmet = unmet - 1 WHERE id IN {_CHILD}"  # noqa: S608 - as above
 _FREED = f"SELECT id, run_at FROM task WHERE id IN {_CHILD} AND unmet = 0 AND status = 'blocked' ORDER BY id"  # noqa: S608
 _MET = "UPDATE task_link SET is_met = 1 WHERE parent = ? AND kind = 'blocks' AND is_met = 0"
@@ -48,6 +49,8 @@ class TaskTies:
         self._executemany = connection.executemany
 
     def meet(self, parent: int) -> Sequence[tuple[int, float | None]]:
+        if not self._execute(_IS_WAITED_FOR, (parent,)).fetchone()[0]:
+            return ()
         self._execute(_COUNT_DOWN, (parent,))
         freed = self._execute(_FREED, (parent,)).fetchall()
         self._execute(_MET, (parent,))
@@ -64,6 +67,12 @@ class TaskTies:
 
     def waiting_for(self, task: int, *, limit: int) -> Sequence[int]:
         return [number for (number,) in self._execute(_HANGING, (task, limit))]
+
+    def leave_untold(self, task: int) -> None:
+        self._execute("UPDATE task SET untold = 1 WHERE id = ?", (task,))
+
+    def tell(self, tasks: Collection[int]) -> None:
+        self._executemany("UPDATE task SET untold = 0 WHERE id = ?", [(task,) for task in tasks])
 
     def revive(self, tasks: Collection[int], status: TaskStatus) -> None:
         self._execute(_REVIVE, (status, write_json(sorted(tasks))))

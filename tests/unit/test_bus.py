@@ -55,6 +55,16 @@ async def test_events_before_and_after_the_subscription_are_not_delivered() -> N
     assert await subscription.next() == tuple(events(2))
 
 
+@proves("BUS-001")
+async def test_a_subscriber_to_some_kinds_is_not_woken_by_others() -> None:
+    bus = Bus()
+    with bus.subscribe("agent.", "lock.released") as subscription, anyio.fail_after(5):
+        for seq, kind in enumerate(("lock.waiting", "agent.running", "tick", "lock.released"), 1):
+            bus.publish([Event(kind=kind, seq=seq, at=0.0)])
+
+        assert [event.seq for event in await subscription.next()] == [2, 4]
+
+
 @proves("BUS-002")
 async def test_a_subscriber_that_is_stuck_holds_up_nobody_and_loses_what_it_did_not_read() -> None:
     bus = Bus()

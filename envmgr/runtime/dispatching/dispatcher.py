@@ -61,6 +61,8 @@ class Dispatcher:
         self._brief = brief
         self._finishing = Finishing(supervisor, queue, told=self._note, report=report_of)
         self._served: set[AgentId] = set()
+        # Agents that neither have a task of ours nor get one; only `queue: auto`, which a reload may bring, changes that.
+        self._left_alone: set[AgentId] = set()
         self._beaten: dict[AgentId, float] = {}
         self._not_before: dict[AgentId, float] = {}
         self._failures: dict[AgentId, int] = {}
@@ -72,21 +74,22 @@ class Dispatcher:
         tasks.keep(group, "giving out tasks", self._run)
 
     async def _run(self) -> None:
-        with self._supervisor.bus.subscribe() as subscription:
+        with self._supervisor.bus.subscribe(*_WAKES) as subscription:
             while True:
                 self._turn()
                 with anyio.move_on_after(self._period_s):
-                    while events := await subscription.next():
-                        if any(event.kind.startswith(_WAKES) for event in events):
-                            break
-                    else:
+                    if not await subscription.next():
                         return
 
     def _turn(self) -> None:
         """Each agent is served in a task of its own: telling an assistant takes seconds, checks may take minutes."""
         assert self._group is not None, "started"
-        for actor in self._supervisor.actors():
+        actors = self._supervisor.actors()
+        self._left_alone &= {actor.state.id for actor in actors}
+        for actor in actors:
             agent = actor.state.id
+            if actor.spec.queue.mode != "auto" and agent in self._left_alone:
+                continue
             if agent not in self._served and actor.state.lifecycle is Lifecycle.RUNNING:
                 self._served.add(agent)
                 tasks.start(self._group, "giving out tasks", self._serve, actor)
@@ -99,10 +102,13 @@ class Dispatcher:
         try:
             with answering(call):
                 store = self._supervisor.systems.store
+                self._left_alone.discard(state.id)
                 errand = await store.read(lambda tx: errands.read(tx, state.id))
                 if errand is not None:
                     await self._follow(actor, errand)
-                elif actor.spec.queue.mode == "auto" and self._is_idle(actor):
+                elif actor.spec.queue.mode != "auto":
+                    self._left_alone.add(state.id)
+                elif self._is_idle(actor):
                     await self._give(actor)
         finally:
             self._served.discard(state.id)

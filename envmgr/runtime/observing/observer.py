@@ -63,13 +63,12 @@ class Observer:
 
     async def run(self) -> None:
         """Until cancelled."""
-        with self._supervisor.bus.subscribe() as news:
+        with self._supervisor.bus.subscribe("agent.") as news:
             async with anyio.create_task_group() as group:
                 self._running.clear()  # of an earlier run that failed
                 self._sync(group)
                 while events := await news.next():
-                    if any(event.kind.startswith("agent.") for event in events):
-                        self._sync(group)
+                    self._sync(group)
                     for event in events:
                         if event.kind == "agent.removed":
                             await self._changes.forget(event.agent)

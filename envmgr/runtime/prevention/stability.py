@@ -70,11 +70,10 @@ class Stability:
 
     async def hear(self) -> None:
         """Until cancelled, or the bus is closed: restarts as they happen."""
-        with self._supervisor.bus.subscribe() as subscription:
+        with self._supervisor.bus.subscribe(_RESTARTED) as subscription:
             while events := await subscription.next():
                 for event in events:
-                    if event.kind == _RESTARTED:
-                        await self._heard(event)
+                    await self._heard(event)
 
     async def compare(self) -> None:
         """Until cancelled: restarts that have faded, and latencies."""

@@ -157,15 +157,22 @@ class Reporting(Grounded):
         def run(tx: Transaction, tell: Tell, now: float) -> Answer:
             self._claims.catch_up(tx, tell, now=now)
             task = looking.find(tx, report.repo, report.task)
-            attempt = tx.tasks.attempt(report.token) if report.token else None
-            had = attempt is not None and (attempt.task, attempt.holder) == (task.id, report.who.id)
+            had = report.token not in (0, task.lease) and _had(tx, task, report)
             no = refusal(task, holder=report.who.id, session=report.who.session, token=report.token, had=had)
             answer = Answer(task=task, refusal=no) if no else change(tx, tell, now, task)
+            if no is Refusal.CANCELLED:
+                tx.tasks.tell([task.id])
             reason = answer.refusal.value if answer.refusal else "over_budget" if answer.over else ""
             note(task.name, reason=reason)
             return answer
 
         return await self._write(run)
+
+
+def _had(tx: Transaction, task: Task, report: Report) -> bool:
+    """Whether the token was given to who reports, for this task."""
+    attempt = tx.tasks.attempt(report.token)
+    return attempt is not None and (attempt.task, attempt.holder) == (task.id, report.who.id)
 
 
 def answer_of(ended: Ended) -> Answer:
