@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 
 import anyio
 from pydantic import Field
@@ -137,16 +138,19 @@ async def context(app: App, actor: Actor, hook: str, report: Report) -> str:
     """
     if report.listens is None:
         return ""
-    changes = app.coordinator.changes
-    lines: list[str] = []
+    changes, queue = app.coordinator.changes, app.coordinator.queue
+    lines: Sequence[str] = ()
+    orders: Sequence[str] = ()
     try:
+        with anyio.CancelScope(shield=True):  # what is taken is told
+            orders = await queue.called_off(actor.state.id)
         with anyio.move_on_after(_MOST_S):
             lines = await changes.notes(
                 actor.state.id, actor.spec.repo, is_full=report.listens is Listens.TURN
             )
     except EnvmgrError as error:
         log.warning("an agent is not told of the others", extra={"why": error.message})
-    said = telling.text(lines)
+    said = telling.text(lines, orders=orders)
     if not said:
         return ""
     told = {"hookEventName": hook, "additionalContext": said}

@@ -56,7 +56,7 @@ async def coordination(supervisor: Supervisor, settings: Settings) -> Coordinati
     )
     await sessions.load()
     changes = observing.changes(ground, locks, settings)
-    sessions.warners.append(changes.warn)
+    sessions.warners += [queue.warn, changes.warn]
     return Coordination(
         ground=ground,
         audit=await auditing.trail(systems.store, supervisor, settings),

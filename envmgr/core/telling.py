@@ -77,15 +77,29 @@ def rest(news: News) -> list[str]:
     return lines
 
 
-def text(lines: Sequence[str]) -> str:
-    """For an assistant's context; empty when there is nothing to say."""
+def called_off(task: str, *, why: str) -> str:
+    """To whoever works on it."""
+    because = _plain(why)
+    return f"task {task} was cancelled: stop working on it{f' ({because})' if because else ''}"
+
+
+def text(lines: Sequence[str], *, orders: Sequence[str] = ()) -> str:
+    """For an assistant's context; empty when there is nothing to say.
+
+    Args:
+        orders: What it is to do, before what there is to know.
+    """
+    said = "\n".join([*(f"From envmgr: {order}." for order in orders), *_listed(lines)])
+    return said if len(said) <= MOST_CHARS else f"{said[: MOST_CHARS - 1]}\N{HORIZONTAL ELLIPSIS}"
+
+
+def _listed(lines: Sequence[str]) -> list[str]:
     if not lines:
-        return ""
+        return []
     shown = [f"- {line}" for line in lines[:_MOST_LINES]]
     if len(lines) > _MOST_LINES:
         shown.append(f"- and {len(lines) - _MOST_LINES} more; the tools check_locks and recent_changes tell.")
-    said = "\n".join([_HEAD, *shown])
-    return said if len(said) <= MOST_CHARS else f"{said[: MOST_CHARS - 1]}\N{HORIZONTAL ELLIPSIS}"
+    return [_HEAD, *shown]
 
 
 def _of_change(news: News, change: ObservedChange) -> str:

@@ -91,6 +91,15 @@ class Tasks(Protocol):
     def revive(self, tasks: Collection[int], status: TaskStatus) -> None:
         """As if they had never ended, or been tried."""
 
+    def leave_untold(self, task: int) -> None:
+        """It is called off, and whoever has it does not know."""
+
+    def untold(self, holder: str) -> Sequence[Task]:
+        """Those that they had and of which they do not know that they are called off, oldest first."""
+
+    def tell(self, tasks: Collection[int]) -> None:
+        """They know now, or need not."""
+
     def due(self, now: float, *, limit: int) -> Sequence[Task]:
         """Scheduled ones whose moment has come."""
 

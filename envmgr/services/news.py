@@ -41,10 +41,7 @@ _SAID: dict[str, _Say] = {
     ),
     "lock.expired": lambda e: f"your lock of {e.data.get('target')} has run out",
     "lock.received": lambda e: f"you have been given the lock of {e.data.get('target')}{_of(e, 'sender')}",
-    # Violations are among the warnings: `services.changes` tells them once, whoever is asked first.
-    "task.cancelled": lambda e: (
-        f"task {e.data.get('task')} was cancelled, stop working on it{_of(e, 'reason')}"
-    ),
+    # Violations, and tasks that are called off, are among the warnings: told once, whoever is asked first.
     "task.over_budget": lambda e: f"task {e.data.get('task')} is over its budget, stop and wait for a person",
     "task.returned": lambda e: f"task {e.data.get('task')} went back to the queue{_of(e, 'reason')}",
     "handoff.received": lambda e: f"{e.data.get('by')} left you a handoff: {e.data.get('handoff')}",

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -124,12 +124,13 @@ def _late(folder: Path, worker: Any) -> list[Any]:
 
 
 @contextmanager
-def _coder(folder: Path, **queue: object) -> Iterator[Host]:
+def _coder(folder: Path, *, args: Sequence[str] = (), **queue: object) -> Iterator[Host]:
     """A host whose template `coder` runs Claude Code against the scripted model, and gets tasks by itself."""
     home = folder / "home"
     furnish(home)
     with scripted_model(folder) as model, host(HOME=str(home), ENVMGR_QUEUE__DISPATCH_S="0.5") as here:
-        document = json.loads(template("claude_code", model.url, permission_mode="acceptEdits"))
+        agent = {"permission_mode": "acceptEdits", "args": list(args)}
+        document = json.loads(template("claude_code", model.url, **agent))
         here.template("coder", json.dumps(document | {"queue": {"mode": "auto", **queue}}))
         yield here
 
@@ -165,6 +166,23 @@ def test_a_turn_that_failed_is_no_task_that_is_done(tmp_path: Path) -> None:
         assert shown["status"] == "ready"
         assert "StopFailure" in told["error_message"]
         assert here.run("lock", "ls", "--json").json["locks"] == []
+
+
+@proves("QUEUE-013")
+def test_an_assistant_is_told_behind_its_tool_that_its_task_was_called_off(tmp_path: Path) -> None:
+    model = tmp_path / "model.jsonl"
+    with _coder(tmp_path, args=["--allowedTools", "Bash"]) as here:
+        task = here.ok("task", "add", "SCN=slow_tool", "--json").json["task_id"]
+        here.ok("spawn", "-t", "coder", "--name", "c")
+        eventually(lambda: model.exists() and "SCN=slow_tool" in model.read_text(), within_s=60)
+
+        here.ok("task", "cancel", task, "-m", "the plan changed")
+
+        order = f"From envmgr: task {task} was cancelled: stop working on it (the plan changed)."
+        eventually(lambda: order in model.read_text(), within_s=60, every_s=0.3)
+        eventually(lambda: here.agent("c")["activity"] == "ready", within_s=60, every_s=0.3)
+        last = model.read_text().splitlines()[-1]
+        assert last.count(order) == 1
 
 
 def _outcomes(here: Host, task: str) -> list[str]:

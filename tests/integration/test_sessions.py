@@ -263,18 +263,23 @@ async def test_a_heartbeat_tells_what_happened_once_what_others_do_and_whether_t
     async def warn(principal: Principal, repo: str) -> Sequence[str]:
         return [f"{principal.name}: src/a.py is locked by owl"]
 
-    presence.warners.append(warn)
-    task = await claim(presence, FOX)
-    await presence.queue.cancel(REPO, task, by=BOT, reason="not needed")
+    presence.warners += [presence.queue.warn, warn]
+    off = await claim(presence, FOX)
+    await presence.queue.cancel(REPO, off, by=BOT, reason="not needed")
+    gone = await claim(presence, FOX)
+    await presence.ground.write(lambda tx, tell: presence.queue.release_of(tx, tell, FOX.id))
     spawned.stop = "the agent is to be stopped"
 
     first = await presence.heartbeat(FOX, "", Beat(), repo=REPO)
     second = await presence.heartbeat(FOX, "", Beat(), repo=REPO)
 
-    assert first.warnings == ("fox: src/a.py is locked by owl",)
-    assert any(f"task {task} was cancelled" in line for line in first.messages)
+    assert first.warnings == (
+        f"task {off} was cancelled: stop working on it (not needed)",
+        "fox: src/a.py is locked by owl",
+    )
+    assert any(f"task {gone} went back to the queue" in line for line in first.messages)
     assert first.must_stop == "the agent is to be stopped"
-    assert second.messages == ()
+    assert (second.messages, second.warnings) == ((), ("fox: src/a.py is locked by owl",))
 
 
 @proves("SESS-001")

@@ -128,6 +128,7 @@ class Ends:
             error_message="",
         )  # fmt: skip
         tx.tasks.save(again)
+        tx.tasks.tell([task.id])
         tell(_event("task.retried", again))
         if again.status is TaskStatus.READY:
             announce_ready(tell, again.repo, [again.id])

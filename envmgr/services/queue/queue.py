@@ -15,6 +15,7 @@ from envmgr.model.task import CANCELLED_BY_ORCHESTRATOR, FINAL, LEASED, Dependen
 from envmgr.protocols.store import Transaction
 from envmgr.services.ground import Ground, Tell
 from envmgr.services.queue import looking
+from envmgr.services.queue.calling_off import CONVENTION, CallingOff, leave_word
 from envmgr.services.queue.checking import check
 from envmgr.services.queue.claiming import Claimed, Claims, Nothing
 from envmgr.services.queue.dependants import dependants
@@ -29,14 +30,13 @@ __all__ = ["Answer", "Queue", "Report"]
 
 Also = Callable[[Transaction, Task], None]
 NO_TASKS = "no_tasks_available"
-CONVENTION = "Cancelled by orchestrator"
 
 
 def nothing_more(tx: Transaction, task: Task) -> None:
     """As a rule a claim is all there is to a claim."""
 
 
-class Queue(Reporting, Looking):
+class Queue(Reporting, Looking, CallingOff):
     """One per daemon."""
 
     def __init__(self, ground: Ground, footing: Footing) -> None:
@@ -123,7 +123,7 @@ class Queue(Reporting, Looking):
     async def cancel(
         self, repo: str, task: str, *, by: Principal, reason: str, dependents: Dependents | None = None
     ) -> Answer:
-        """Call it off, whoever has it: that one hears of it with its next report.
+        """Call it off, whoever has it: that one is told.
 
         Args:
             dependents: Instead of what the task itself says of those that wait for it.
@@ -143,6 +143,7 @@ class Queue(Reporting, Looking):
                 outcome=TaskStatus.CANCELLED, error_code=CANCELLED_BY_ORCHESTRATOR,
                 error_message=f"{CONVENTION}: {reason}",
             )  # fmt: skip
+            leave_word(tx, found, by=by)
             return answer_of(
                 self._ends.end(
                     tx, tell, found, TaskStatus.CANCELLED, ending=ending, now=now, dependents=dependents
