@@ -99,6 +99,9 @@ async def test_resources_and_prompts_have_the_names_of_the_agent_coordinator(her
     locks = read["locks://current"]
     assert isinstance(locks, types.TextResourceContents)
     assert "src/resource.py" in locks.text
+    profile = read["profiles://current"]
+    assert isinstance(profile, types.TextResourceContents)
+    assert "locks" in json.loads(profile.text)["scopes"]
     assert prompts == {"coordinate_file_edit", "start_work_session", "hand_over"}
     assert isinstance(prompt.messages[0].content, types.TextContent)
     assert "src/{odd}.py" in prompt.messages[0].content.text

@@ -291,6 +291,8 @@ def test_a_tool_that_is_not_shown_is_named_with_the_way_to_it() -> None:
         ("agent_rm", "--tools all"),
         ("aquire_lock", "acquire_lock"),
         ("zzz", "List the tools"),
+        ("check_guardrails", "nobody has looked"),
+        ("get_my_profile", "profiles://current"),
     ]:
         with pytest.raises(UsageError) as refused:
             catalogue.find(name, Choice.COMPACT)

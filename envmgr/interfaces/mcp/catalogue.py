@@ -94,7 +94,16 @@ RESOURCES = (
         uri="audit://recent", description="Who did what lately", tool="query_audit", arguments={"limit": 50}
     ),
     Resource(uri="agents://active", description="Agents at work, and at what", tool="discover_agents"),
+    Resource(uri="profiles://current", description="Who you are, and what your key is good for", tool="whoami"),
 )
+_NO_GUARDRAILS = "envmgr has neither guardrails nor policies: nobody has looked at what you are about to do."
+_OF_OTHERS = {
+    "check_guardrails": _NO_GUARDRAILS,
+    "check_policy": _NO_GUARDRAILS,
+    "validate_cedar_policy": _NO_GUARDRAILS,
+    "get_my_profile": "The resource profiles://current tells what your key is good for.",
+}
+"""Tools of the Agent Coordinator that envmgr does not have, with what its clients should know."""
 
 
 @cache
@@ -143,6 +152,7 @@ def find(name: str, choice: Choice) -> Tool:
     else:
         near = get_close_matches(name, tools)
         hint = f"Did you mean {', '.join(near)}?" if near else "List the tools."
+        hint = _OF_OTHERS.get(name, hint)
     raise UsageError(f"no tool is called {name[:100]!r}", hint=hint)
 
 
