@@ -6,48 +6,23 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Literal
 
-from pydantic import AliasChoices, ValidationError
+from pydantic import ValidationError
 
 from envmgr.aio import blocking
 from envmgr.app import audit_views as views
-from envmgr.app import moments, spans
+from envmgr.app import spans
+from envmgr.app.audit_asked import AuditFilter, filter_of
 from envmgr.app.context import App
-from envmgr.app.operations import OPERATIONS, operation
+from envmgr.app.operations import operation
 from envmgr.app.shapes import Ask, argument, option
 from envmgr.core.audit_chain import row_from
 from envmgr.errors import NotFound, UsageError
-from envmgr.model.audit import Filter, Mark, Proof, Statement
+from envmgr.model.audit import Mark, Proof, Statement
 from envmgr.model.principal import Scope
 from envmgr.services.audit.proving import doubts
 
 _PROOF_CHARS = 1 << 18
-_NAME = 200
-
-
-class AuditFilter(Ask):
-    """Which rows; what is left out does not matter."""
-
-    last: str = option("Only of the last 30m, 6h, 2d", default="", max_length=40)
-    since: str = option("Only since then, such as 2026-11-20T18:00:00Z", default="", max_length=40)
-    until: str = option("Only before then", default="", max_length=40)
-    actor: str = option("Id or name of whoever asked", default="", max_length=_NAME)
-    agent: str = option(
-        "Name or id of an agent",
-        default="",
-        max_length=_NAME,
-        validation_alias=AliasChoices("agent", "agent_id"),
-    )
-    operation: str = option(
-        "Name of an operation or its tool, or the beginning of several, such as `lock.`",
-        default="",
-        max_length=_NAME,
-    )
-    target: str = option("Part of what it was about", default="", max_length=1000)
-    decision: Literal["", "allowed", "denied"] = option("allowed or denied", default="")
-    outcome: str = option("ok, or the code or reason why not", default="", max_length=_NAME)
-    request: str = option("Id of a request", default="", max_length=_NAME)
 
 
 class AuditQuery(AuditFilter):
@@ -100,7 +75,7 @@ async def query(ask: AuditQuery, app: App) -> views.AuditPage:
 
     `envmgr audit --last 1h` is the same. `--verify`, `--prove SEQ` and `--export` of `envmgr audit` stand for its other commands.
     """
-    rows = await app.coordinator.audit.query(_filter(ask, app), limit=ask.limit + 1, below=ask.before)
+    rows = await app.coordinator.audit.query(await filter_of(ask, app), limit=ask.limit + 1, below=ask.before)
     return views.AuditPage(
         entries=[views.entry(row) for row in rows[: ask.limit]], more=len(rows) > ask.limit
     )
@@ -120,7 +95,7 @@ async def export(ask: AuditFilter, app: App) -> AsyncIterator[views.AuditRow]:
 
     Rows that have left the database are in the files of `audit/segments` in the state folder, in the same form.
     """
-    async for row in app.coordinator.audit.rows(_filter(ask, app)):
+    async for row in app.coordinator.audit.rows(await filter_of(ask, app)):
         yield views.raw(row)
 
 
@@ -178,36 +153,6 @@ async def check(ask: CheckAsk, app: App) -> views.ProofVerdict:
     return views.ProofVerdict(
         ok=not wrong, seq=found.row.seq, says=wrong, key=ask.key or found.public, is_pinned=bool(ask.key)
     )
-
-
-def _filter(ask: AuditFilter, app: App) -> Filter:
-    now = time.time()
-    since = now - spans.seconds(ask.last) if ask.last else 0.0
-    since = max(since, moments.read(ask.since, now=now)) if ask.since else since
-    return Filter(
-        after_us=int(since * 1e6),
-        before_us=int(moments.read(ask.until, now=now) * 1e6) if ask.until else 0,
-        actor=ask.actor,
-        agent=_agent(ask.agent, app),
-        operation=_operation(ask.operation),
-        target=ask.target,
-        decision=ask.decision,
-        outcome=ask.outcome,
-        request=ask.request,
-    )
-
-
-def _operation(wanted: str) -> str:
-    """Its name; agents know operations by their tools."""
-    return next((op.name for op in OPERATIONS.values() if op.tool == wanted), wanted)
-
-
-def _agent(wanted: str, app: App) -> str:
-    """Its id; agents that are gone are known by their id only."""
-    try:
-        return str(app.agents.find(wanted).state.id) if wanted else ""
-    except NotFound:
-        return wanted
 
 
 def _read(file: str) -> str:

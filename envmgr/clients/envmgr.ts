@@ -213,7 +213,7 @@ export class Client {
     return this.call<ProofVerdict>("POST", "/api/v1/audit/check", asked, {"repeats": true, "key": "", "waits": ""}, options);
   }
 
-  /** Call a task off, and with it those that wait for it; whoever works on it hears of it with the next report. */
+  /** Call a task off, and with it those that wait for it; whoever works on it is told to stop. */
   cancel_work(asked: { task_id: string; repo?: string; reason?: string; dependents?: "block" | "cancel" | "continue" }, options: CallOptions = {}): Promise<ReportView> {
     return this.call<ReportView>("POST", "/api/v1/tasks/{task_id}/cancel", asked, {"repeats": false, "key": "", "waits": ""}, options);
   }

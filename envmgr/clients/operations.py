@@ -2142,7 +2142,7 @@ class Operations:
         reason: str | None = None,
         dependents: Literal['block', 'cancel', 'continue'] | None = None,
     ) -> ReportView:
-        """Call a task off, and with it those that wait for it; whoever works on it hears of it with the next report.
+        """Call a task off, and with it those that wait for it; whoever works on it is told to stop.
 
         Args:
             task_id: Such as t-000123
@@ -2346,10 +2346,10 @@ class Operations:
 
         Args:
             last: Only of the last 30m, 6h, 2d
-            since: Only since then, such as 2026-11-20T18:00:00Z
-            until: Only before then
+            since: Since 2026-11-20T18:00:00Z, or 2d for two days ago
+            until: Before such a moment
             actor: Id or name of whoever asked
-            agent: Name or id of an agent
+            agent: Name or id of an agent, also of one that is gone
             operation: Name of an operation or its tool, or the beginning of several, such as `lock.`
             target: Part of what it was about
             decision: allowed or denied
@@ -2745,10 +2745,10 @@ class Operations:
 
         Args:
             last: Only of the last 30m, 6h, 2d
-            since: Only since then, such as 2026-11-20T18:00:00Z
-            until: Only before then
+            since: Since 2026-11-20T18:00:00Z, or 2d for two days ago
+            until: Before such a moment
             actor: Id or name of whoever asked
-            agent: Name or id of an agent
+            agent: Name or id of an agent, also of one that is gone
             operation: Name of an operation or its tool, or the beginning of several, such as `lock.`
             target: Part of what it was about
             decision: allowed or denied

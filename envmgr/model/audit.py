@@ -72,6 +72,7 @@ class Filter:
         after_us, before_us: Unix time in microseconds.
         actor: Id or name of whoever asked.
         operation: A name, or the beginning of several with a dot at its end, such as `lock.`.
+        agent, agent_name: Either fits: names are given again, and agents that are gone are known by theirs.
         target: A part of it.
     """
 
@@ -79,6 +80,7 @@ class Filter:
     before_us: int = 0
     actor: str = ""
     agent: str = ""
+    agent_name: str = ""
     operation: str = ""
     target: str = ""
     decision: str = ""

@@ -19,7 +19,7 @@ _ENTRY = ", ".join(Entry._fields)
 _ROW = f"SELECT seq, {_ENTRY}, prev, hash FROM audit"  # noqa: S608  our own words
 _ADD = f"INSERT INTO audit (seq, {_ENTRY}, prev, hash) VALUES ({', '.join('?' * (len(Entry._fields) + 3))})"  # noqa: S608  our own words
 _WANTED = """ WHERE seq > ? AND seq < ? AND at_us >= ? AND (? = 0 OR at_us < ?) AND (? = '' OR ? IN (actor, name))
- AND (? = '' OR agent = ?) AND (? = '' OR operation = ? OR (substr(?, -1) = '.' AND substr(operation, 1, length(?)) = ?))
+ AND (? = '' OR agent = ? OR (agent != '' AND name = ?)) AND (? = '' OR operation = ? OR (substr(?, -1) = '.' AND substr(operation, 1, length(?)) = ?))
  AND (? = '' OR instr(target, ?) > 0) AND (? = '' OR decision = ?) AND (? = '' OR outcome = ?) AND (? = '' OR request = ?)
  ORDER BY seq DESC LIMIT ?"""
 
@@ -88,7 +88,7 @@ class AuditRows:
     def search(self, wanted: Filter, *, above: int, below: int, limit: int) -> Sequence[Row]:
         w = wanted
         given = (
-            above, below, w.after_us, w.before_us, w.before_us, w.actor, w.actor, w.agent, w.agent,
+            above, below, w.after_us, w.before_us, w.before_us, w.actor, w.actor, w.agent, w.agent, w.agent_name,
             w.operation, w.operation, w.operation, w.operation, w.operation, w.target, w.target,
             w.decision, w.decision, w.outcome, w.outcome, w.request, w.request, limit,
         )  # fmt: skip

@@ -188,6 +188,67 @@ def test_the_command_lines_of_the_trail(here: Host, tmp_path: Path) -> None:
     assert "nobody" in script.stdout
 
 
+_ASKER = f"""
+envmgr: 1
+name: asker
+agent:
+  kind: command
+  command: [sh, -c, '{sys.executable} -m envmgr ls > /dev/null; exec sleep 1000']
+"""
+
+
+@proves("TRAIL-007")
+def test_an_agent_that_is_gone_is_found_by_its_name_and_not_taken_for_one_whose_name_begins_so(
+    own: Host,
+) -> None:
+    own.template("asker", _ASKER)
+    own.ok("spawn", "--template", "asker", "--name", "fox")
+    eventually(lambda: _rows(own, "--agent", "fox", "--operation", "agent.list"), within_s=30)
+    own.ok("rm", "fox", "--stop", "--yes")
+    own.ok("spawn", "--template", "sleeper", "--name", "fox-2")
+
+    asked = _rows(own, "--agent", "fox", "--operation", "agent.")
+
+    assert {row["name"] for row in asked} == {"fox"}
+    assert _rows(own, "--agent", asked[0]["agent"]) == _rows(own, "--agent", "fox")
+    assert _rows(own, "--agent", "fox-2") == []
+    assert own.ok("audit", "--agent", "fox-2").out == "nothing fits\n"
+
+
+@proves("TRAIL-007")
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("--agent", "nosuch"), 4, "no agent nosuch, and none that is gone is in the trail"),
+        (("--export", "--agent", "nosuch"), 4, "no agent nosuch, and none that is gone is in the trail"),
+        (("--operation", "nosuch"), 4, "no operation is called nosuch"),
+        (("--operation", "lock.aquire"), 4, "Did you mean lock.acquire"),
+        (("--operation", "lock"), 4, "`lock.`, with the dot, is all that begins so"),
+        (("--operation", "zzz."), 4, "There are agent., "),
+        (("--last", "yesterday"), 2, "'yesterday' is no length of time"),
+        (("--since", "yesterday"), 2, "2d for so long ago"),
+        (("--until", "2026-11-20"), 2, "'2026-11-20' is no moment"),
+        (("--since", "2999-01-01T00:00:00Z"), 2, "is still to come"),
+        (("--last", "1h", "--until", "2h"), 2, "nothing is between"),
+        (("--decision", "maybe"), 2, "decision must be"),
+    ],
+)
+def test_what_cannot_fit_is_refused_with_what_would(
+    here: Host, words: tuple[str, ...], code: int, says: str
+) -> None:
+    ran = here.run("audit", *words)
+
+    assert (ran.code, says in ran.err) == (code, True), ran
+
+
+@proves("TRAIL-007")
+def test_lengths_of_time_are_meant_backwards(here: Host) -> None:
+    here.ok("ls")
+
+    assert _rows(here, "--since", "1h", "--operation", "agent_list")
+    assert _rows(here, "--until", "1h") == []
+
+
 @proves("TRAIL-003")
 def test_tampering_beside_a_running_daemon_ends_verify_with_1(own: Host) -> None:
     own.ok("audit", "--prove", "1")

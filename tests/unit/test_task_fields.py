@@ -94,6 +94,11 @@ def test_moments_are_dates_with_a_zone_or_lengths_from_now(text: str, at: float)
     assert moments.read(text, now=1000.0) == at
 
 
+def test_of_what_was_lengths_are_counted_backwards() -> None:
+    assert moments.past("30m", now=2800.0) == 1000.0
+    assert moments.past("1970-01-01T01:00:00Z", now=0.0) == 3600.0
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "soon", "2026-11-20", "2026-11-20T18:00:00", "1969-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "30"],
