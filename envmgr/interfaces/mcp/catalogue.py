@@ -94,7 +94,9 @@ RESOURCES = (
         uri="audit://recent", description="Who did what lately", tool="query_audit", arguments={"limit": 50}
     ),
     Resource(uri="agents://active", description="Agents at work, and at what", tool="discover_agents"),
-    Resource(uri="profiles://current", description="Who you are, and what your key is good for", tool="whoami"),
+    Resource(
+        uri="profiles://current", description="Who you are, and what your key is good for", tool="whoami"
+    ),
 )
 _NO_GUARDRAILS = "envmgr has neither guardrails nor policies: nobody has looked at what you are about to do."
 _OF_OTHERS = {
