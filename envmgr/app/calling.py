@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Any
 
 from envmgr.app.context import App
@@ -12,7 +11,7 @@ from envmgr.app.operations import Operation, Touch
 from envmgr.app.shapes import Ask
 from envmgr.errors import Denied, EnvmgrError
 from envmgr.model.principal import STRANGER, Principal, PrincipalKind
-from envmgr.services.calls import Call, answering, aside
+from envmgr.services.calls import Call, answering
 
 _KEYED = (PrincipalKind.AGENT, PrincipalKind.PROGRAM)
 _BEHIND = frozenset({"agent.report"})
@@ -89,12 +88,10 @@ def _note_life(app: App, principal: Principal, ask: Ask) -> None:
     """Any call with a key is a sign of life, and so is any call of a session that has registered, with a key or not."""
     if app.coordination is None:
         return
-    named = principal.session or getattr(ask, "session_id", "")
-    who = replace(principal, session=named) if named != principal.session else principal
     sessions = app.coordination.sessions
     if principal.kind in _KEYED or principal.id in sessions.registered:
-        with aside():
-            sessions.seen(who)
+        # Not `getattr`: what a model lacks takes pydantic as long as all of this.
+        sessions.seen(principal.id, principal.session or vars(ask).get("session_id", ""))
 
 
 async def _record(

@@ -73,10 +73,10 @@ class Presence:
 
     # --- signs of life ---------------------------------------------------------------------------------------
 
-    def seen(self, principal: Principal) -> None:
+    def seen(self, principal: str, session: str) -> None:
         """It called, or one of its hooks did. Costs nothing; written down now and then."""
-        self._seen[principal.id, principal.session] = self.ground.steady()
-        self.locks.seen(principal.id)
+        self._seen[principal, session] = self.ground.steady()
+        self.locks.seen(principal)
 
     def hooked(self, agent: str) -> None:
         """A hook of an agent's assistant called."""
@@ -129,7 +129,7 @@ class Presence:
 
     async def heartbeat(self, principal: Principal, session: str, beat: Beat, *, repo: str) -> Pulse:
         """It lives; tells what it should know. One that had been given up is taken in again, and told so."""
-        self.seen(replace(principal, session=session))
+        self.seen(principal.id, session)
         now, steady = self.ground.now(), self.ground.steady()
 
         def change(tx: Transaction, tell: Tell) -> tuple[Session, str]:

@@ -121,7 +121,7 @@ async def test_a_silent_session_gives_back_what_it_held_and_the_other_one_of_the
         await lock(presence, who, f"src/{who.session or 'none'}.py")
     tasks = {who.session: await claim(presence, who) for who in (one, two, none)}
     clock.pass_by(800)
-    presence.seen(two)
+    presence.seen(two.id, two.session)
     clock.pass_by(150)
 
     ended = await presence.end_silent()
@@ -145,15 +145,15 @@ async def test_a_call_that_names_no_session_counts_for_the_only_one_there_is(
 ) -> None:
     await presence.register(bot("one"))
     clock.pass_by(800)
-    presence.seen(BOT)
+    presence.seen(BOT.id, BOT.session)
     clock.pass_by(800)
-    presence.seen(BOT)
+    presence.seen(BOT.id, BOT.session)
 
     assert await presence.end_silent() == []
 
     await presence.register(bot("two"))
     clock.pass_by(901)
-    presence.seen(BOT)
+    presence.seen(BOT.id, BOT.session)
     ended = await presence.end_silent()
     assert {one.session for one in ended} == {"one", "two"}, "of two nobody can tell which"
 

@@ -10,8 +10,8 @@ import getpass
 import ipaddress
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 
 from envmgr.app.context import App
@@ -173,11 +173,20 @@ def _key(request: Request) -> str | None:
 
 @dataclass(slots=True)
 class _Use:
-    """Of one key: what it may still ask (`tokens`, as of `at`), and what is under way."""
+    """Of one key: what it may still ask (`tokens`, as of `at`), and what is under way: entered with each request."""
 
     tokens: float
     at: float
     under_way: int = 0
+
+    def __enter__(self) -> None:
+        self.under_way += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.under_way -= 1
+
+
+_UNCOUNTED = nullcontext()
 
 
 @dataclass(slots=True)
@@ -188,19 +197,13 @@ class Rates:
     clock: Callable[[], float] = time.monotonic
     _uses: dict[str, _Use] = field(default_factory=dict)
 
-    @contextmanager
-    def counted(self, principal: Principal) -> Iterator[None]:
-        """One request, from now until the end of the block. Raises BudgetExhausted when it is one too many."""
+    def counted(self, principal: Principal) -> AbstractContextManager[None]:
+        """One request, until the end of the block that is begun with this. Raises BudgetExhausted when it is one too many."""
         if principal.kind is PrincipalKind.PERSON:
-            yield
-            return
+            return _UNCOUNTED
         use = self._use(principal.id)
         self._take(use, principal.name)
-        use.under_way += 1
-        try:
-            yield
-        finally:
-            use.under_way -= 1
+        return use
 
     def _use(self, who: str) -> _Use:
         if who not in self._uses and len(self._uses) >= _MOST_REMEMBERED:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractContextManager
 from functools import partial
 
 import anyio
@@ -74,5 +73,5 @@ class QueueKeeper:
                 pass
 
 
-def _own(operation: str, params: Mapping[str, object]) -> AbstractContextManager[Call]:
+def _own(operation: str, params: Mapping[str, object]) -> answering:
     return answering(Call(principal=DAEMON, operation=operation, params=params))
