@@ -48,7 +48,12 @@ async def coordination(supervisor: Supervisor, settings: Settings) -> Coordinati
     supervisor.systems = replace(systems, keys=keys)  # whoever starts an assistant gives it one
     locks = _locks(ground, supervisor, settings)
     queue = queueing.work_queue(
-        ground, locks, supervisor, settings, abilities=lambda who: sessions.capabilities(who)
+        ground,
+        locks,
+        supervisor,
+        settings,
+        abilities=lambda who: sessions.capabilities(who),
+        secrets=systems.store.secrets,
     )
     rules = SessionRules(stale_s=settings.sessions.stale_s, every_s=settings.sessions.period_s)
     sessions = Presence(

@@ -28,8 +28,9 @@ def work_queue(
     settings: Settings,
     *,
     abilities: Callable[[Principal], Collection[str]],
+    secrets: Collection[str],
 ) -> Queue:
-    """Nothing runs yet."""
+    """Nothing runs yet. `secrets`: values that are known by now; it grows."""
     holders = TaskHolders(supervisor)
     footing = Footing(
         rules=_rules(settings),
@@ -38,6 +39,7 @@ def work_queue(
         abilities=abilities,
         life=holders.life,
         was_stopped=holders.was_stopped,
+        secrets=secrets,
     )
     return Queue(ground, footing)
 

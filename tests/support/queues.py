@@ -132,7 +132,9 @@ def by(task: Task, who: Principal = ANNA, *, token: int | None = None) -> Report
 
 
 @asynccontextmanager
-async def bench(tmp_path: Path, rules: QueueRules = RULES) -> AsyncIterator[Bench]:
+async def bench(
+    tmp_path: Path, rules: QueueRules = RULES, *, secrets: Collection[str] = ()
+) -> AsyncIterator[Bench]:
     """A queue with locks, on a new database."""
     store = await SqliteStore.open(tmp_path / "state.db")
     clock, told = Clock(), list[Event]()
@@ -147,6 +149,7 @@ async def bench(tmp_path: Path, rules: QueueRules = RULES) -> AsyncIterator[Benc
             abilities=lambda who: here.able.get(who.id, ()),
             life=lambda name: here.lives.get(name, ""),
             was_stopped=here.stopped.__contains__,
+            secrets=secrets,
         ),
     )
     yield here

@@ -42,6 +42,7 @@ class AuditedStore:
 
     def __init__(self, store: Store, secrets: Collection[str] = (), *, behind_s: float = 0.2) -> None:
         self._store = store
+        self.secrets = secrets
         self._redaction = Redaction(secrets)
         self._behind_s = behind_s
         self._waiting: deque[Entry] = deque()

@@ -53,8 +53,7 @@ def _check_cycles(wanted: Sequence[Submission], by_key: dict[str, Submission]) -
     if not cycle:
         return
     ties = [
-        by_key[name].at("depends_on", by_key[name].depends_on.index(after))
-        for name, after in pairwise(cycle)
+        by_key[name].at("depends_on", by_key[name].depends_on.index(after)) for name, after in pairwise(cycle)
     ]
     raise Invalid(
         f"these tasks wait for one another: {' -> '.join(cycle)}",

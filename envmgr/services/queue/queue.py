@@ -21,6 +21,7 @@ from envmgr.services.queue.claiming import Claimed, Claims, Nothing
 from envmgr.services.queue.dependants import dependants
 from envmgr.services.queue.ending import ABANDONED, Ending, Ends
 from envmgr.services.queue.grounded import note
+from envmgr.services.queue.masking import clean_all
 from envmgr.services.queue.reporting import Answer, Report, Reporting, answer_of
 from envmgr.services.queue.rules import Footing
 from envmgr.services.queue.seeing import Looking
@@ -64,9 +65,10 @@ class Queue(Reporting, Looking, CallingOff):
         """
         rules = self._footing.rules
         check(wanted, rules)
+        kept = await clean_all(wanted, self._footing.secrets)
 
         def change(tx: Transaction, tell: Tell, now: float) -> list[Submitted]:
-            taken = submit(tx, tell, wanted, repo=repo, by=by, key=key, told=told, rules=rules, now=now)
+            taken = submit(tx, tell, kept, repo=repo, by=by, key=key, told=told, rules=rules, now=now)
             note(", ".join(one.task_id for one in taken[:3]))
             return taken
 
@@ -132,6 +134,13 @@ class Queue(Reporting, Looking, CallingOff):
             NotFound: No such task here.
             Denied: An agent may only call off what it submitted or has.
         """
+        ending = self._masked(
+            Ending(
+                outcome=TaskStatus.CANCELLED,
+                error_code=CANCELLED_BY_ORCHESTRATOR,
+                error_message=f"{CONVENTION}: {reason}",
+            )
+        )
 
         def change(tx: Transaction, tell: Tell, now: float) -> Answer:
             found = self._mine(tx, repo, task, by)
@@ -139,10 +148,6 @@ class Queue(Reporting, Looking, CallingOff):
             if found.status in FINAL:
                 note(found.name, reason=Refusal.OVER)
                 return Answer(task=found, refusal=Refusal.OVER)
-            ending = Ending(
-                outcome=TaskStatus.CANCELLED, error_code=CANCELLED_BY_ORCHESTRATOR,
-                error_message=f"{CONVENTION}: {reason}",
-            )  # fmt: skip
             leave_word(tx, found, by=by)
             return answer_of(
                 self._ends.end(

@@ -15,6 +15,7 @@ from envmgr.services.queue.claiming import pause
 from envmgr.services.queue.dependants import Dependant
 from envmgr.services.queue.ending import ABANDONED, Ended, Ending
 from envmgr.services.queue.grounded import Grounded, note
+from envmgr.services.queue.masking import clean
 
 Change = Callable[[Transaction, Tell, float, Task], "Answer"]
 
@@ -85,7 +86,8 @@ class Reporting(Grounded):
         self, report: Report, *, result: Mapping[str, object] | None = None, used: Usage | None = None
     ) -> Answer:
         """It is done. Raises NotFound."""
-        over = self._over(TaskStatus.DONE, Ending(outcome=TaskStatus.DONE, result=result, usage=used))
+        ending = self._masked(Ending(outcome=TaskStatus.DONE, result=result, usage=used))
+        over = self._over(TaskStatus.DONE, ending)
 
         def change(tx: Transaction, tell: Tell, now: float, task: Task) -> Answer:
             # While it is paused no lease keeps its locks: others may have worked at the same meanwhile.
@@ -107,8 +109,10 @@ class Reporting(Grounded):
         """It cannot be done, by anybody. Raises NotFound."""
         is_cancel = error_code == CANCELLED_BY_ORCHESTRATOR
         status = TaskStatus.CANCELLED if is_cancel else TaskStatus.FAILED
-        ending = Ending(
-            outcome=status, error_code=error_code, error_message=error_message, result=result, usage=used
+        ending = self._masked(
+            Ending(
+                outcome=status, error_code=error_code, error_message=error_message, result=result, usage=used
+            )
         )
         return await self._report(report, self._over(status, ending))
 
@@ -122,12 +126,14 @@ class Reporting(Grounded):
         used: Usage | None = None,
     ) -> Answer:
         """This attempt failed; another one may do better. Raises NotFound."""
-        ending = Ending(
-            outcome=TaskStatus.FAILED,
-            error_code=error_code,
-            error_message=error_message,
-            result=result,
-            usage=used,
+        ending = self._masked(
+            Ending(
+                outcome=TaskStatus.FAILED,
+                error_code=error_code,
+                error_message=error_message,
+                result=result,
+                usage=used,
+            )
         )
 
         def change(tx: Transaction, tell: Tell, now: float, task: Task) -> Answer:
@@ -138,7 +144,7 @@ class Reporting(Grounded):
 
     async def hand_back(self, report: Report, *, why: str) -> Answer:
         """Whoever has it never began: it goes back at once, and that was no attempt. Raises NotFound."""
-        ending = Ending(outcome=ABANDONED, error_code="not_begun", error_message=why)
+        ending = self._masked(Ending(outcome=ABANDONED, error_code="not_begun", error_message=why))
 
         def change(tx: Transaction, tell: Tell, now: float, task: Task) -> Answer:
             return answer_of(
@@ -146,6 +152,9 @@ class Reporting(Grounded):
             )
 
         return await self._report(report, change)
+
+    def _masked(self, ending: Ending) -> Ending:
+        return clean(ending, self._footing.secrets)
 
     def _over(self, status: TaskStatus, ending: Ending) -> Change:
         def change(tx: Transaction, tell: Tell, now: float, task: Task) -> Answer:

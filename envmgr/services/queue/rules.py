@@ -98,6 +98,7 @@ class Footing:
         abilities: What is known of what a principal can do, beside what it says itself.
         life: Names the present run of an agent; empty for everybody else.
         was_stopped: Whether a holder that is gone was sent away: that is not the task's fault.
+        secrets: Values that must not be kept, beside what looks like one; may grow.
     """
 
     rules: QueueRules
@@ -106,3 +107,4 @@ class Footing:
     abilities: Callable[[Principal], Collection[str]] = _none
     life: Callable[[str], str] = _no_life
     was_stopped: Callable[[str], bool] = _never
+    secrets: Collection[str] = ()
