@@ -52,7 +52,7 @@ async def submit(ask: AskSubmit, app: App) -> views.SubmittedView:
     """Add a task to the work queue.
 
     Priority 1 goes first. A task that depends on others waits until they are done. Whoever claims it gets what it `claims`
-    locked in the same step.
+    locked in the same step. Secrets are masked, for its doer too.
     """
     who = await caller(app, ask.repo)
     wanted = submission(ask, Clock.of(app))
@@ -76,6 +76,7 @@ async def batch(ask: AskBatch, app: App) -> views.BatchView:
     """Add tasks that may depend on each other: all of them, or none.
 
     Each may have a `key` by which the others of the batch depend on it. At most 1000 (setting queue.max_batch) in one request.
+    Secrets are masked, for their doers too.
     """
     who = await caller(app, ask.repo)
     clock = Clock.of(app)
@@ -211,7 +212,7 @@ async def fail(ask: AskFail, app: App) -> views.ReportView:
     tool="cancel_work",
 )
 async def cancel(ask: AskCancel, app: App) -> views.ReportView:
-    """Call a task off, and with it those that wait for it; whoever works on it hears of it with the next report."""
+    """Call a task off, and with it those that wait for it; whoever works on it is told to stop."""
     return await _cancel(ask, app, reason=ask.reason, dependents=Dependents(ask.dependents))
 
 

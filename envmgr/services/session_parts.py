@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from envmgr.model.event import NewEvent
 from envmgr.model.principal import Principal
 from envmgr.model.session import Session, SessionStatus
 from envmgr.protocols.store import Transaction
@@ -107,13 +106,6 @@ class Kept:
             self.abilities.pop((one.principal, one.session), None)
             self.told.pop((one.principal, one.session), None)
         self.registered &= {principal for principal, _ in self.abilities}
-
-
-def event_of(kind: str, session: Session, **more: object) -> NewEvent:
-    """The event of a session."""
-    agent = "" if ":" in session.principal else session.principal
-    data = {"session": session.session, "by": session.name, "repo": session.repo, **more}
-    return NewEvent(kind=kind, agent=agent, data=data)
 
 
 class Lost(NamedTuple):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from envmgr.core.leasing import is_same_life
+from envmgr.model.event import NewEvent
 from envmgr.model.principal import DAEMON, Principal
 from envmgr.model.session import Session, SessionStatus
 from envmgr.model.task import Task
@@ -19,17 +20,7 @@ from envmgr.services.ground import Ground, Tell
 from envmgr.services.locks import Locks
 from envmgr.services.news import news_since
 from envmgr.services.queue.queue import Queue
-from envmgr.services.session_parts import (
-    Agents,
-    Beat,
-    Kept,
-    Nobody,
-    Pulse,
-    SessionRules,
-    Warn,
-    event_of,
-    lost_before,
-)
+from envmgr.services.session_parts import Agents, Beat, Kept, Nobody, Pulse, SessionRules, Warn, lost_before
 
 _AT_ONCE = 100
 UNNAMED = "-"
@@ -120,7 +111,7 @@ class Presence:
             )  # fmt: skip
             tx.sessions.put(fresh)
             if not is_same:
-                tell(event_of("session.registered", fresh, capabilities=list(fresh.capabilities)))
+                tell(_event("session.registered", fresh, capabilities=list(fresh.capabilities)))
             return fresh
 
         fresh = await self.ground.write(change)
@@ -145,7 +136,7 @@ class Presence:
             )  # fmt: skip
             tx.sessions.put(fresh)
             if before.is_over:
-                tell(event_of("session.returned", fresh))
+                tell(_event("session.returned", fresh))
             return fresh, before.reason if before.is_over else ""
 
         fresh, lost = await self.ground.write(change)
@@ -254,7 +245,7 @@ class Presence:
                 kept = replace(said, is_over=False, reason="") if said is not None and not said.life else one
                 session = replace(kept, life=one.life, at=now, last_at=now, seen_at=steady)
                 tx.sessions.put(session)
-                tell(event_of("session.registered", session, capabilities=list(session.capabilities)))
+                tell(_event("session.registered", session, capabilities=list(session.capabilities)))
 
         await self.ground.write(change)
 
@@ -286,7 +277,7 @@ class Presence:
         ended = self.locks.end_session(tx, tell, session.principal, session.session or UNNAMED)
         locks = [grant.target for grant in ended]
         lost = {"tasks": [*before.tasks, *tasks], "locks": [*before.locks, *locks]}
-        tell(event_of("session.ended", over, status=status.value, reason=why, **lost))
+        tell(_event("session.ended", over, status=status.value, reason=why, **lost))
         return over
 
     def _give_back(self, tx: Transaction, tell: Tell, session: Session) -> Sequence[Task]:
@@ -296,3 +287,9 @@ class Presence:
         own = self.agents.session(session.principal)
         is_gone = own is None or own.status is SessionStatus.DEAD
         return self.queue.release_of(tx, tell, session.principal) if is_gone else ()
+
+
+def _event(kind: str, session: Session, **more: object) -> NewEvent:
+    agent = "" if ":" in session.principal else session.principal
+    data = {"session": session.session, "by": session.name, "repo": session.repo, **more}
+    return NewEvent(kind=kind, agent=agent, data=data)
