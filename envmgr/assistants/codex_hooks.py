@@ -15,6 +15,7 @@ HOOKS: Mapping[str, str] = {
     "PreToolUse": "pre_tool_use",
     "PostToolUse": "post_tool_use",
     "PermissionRequest": "permission_request",
+    "PreCompact": "pre_compact",
     "Stop": "stop",
     "Interrupt": "interrupt",
 }
@@ -46,6 +47,7 @@ def understand(hook: str, payload: Mapping[str, object]) -> Report:
         conversation=text_of(payload, "session_id") if is_own and hook == "SessionStart" else "",
         prompt=text_of(payload, "prompt") if hook == "UserPromptSubmit" else "",
         listens=Listens.TURN if is_own and hook == "UserPromptSubmit" else None,
+        compacts=is_own and hook == "PreCompact",
         ends_turn=activity is Activity.READY,
         finishes=hook == "Stop",
     )

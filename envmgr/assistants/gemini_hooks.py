@@ -8,7 +8,10 @@ from envmgr.assistants.launching import text_of
 from envmgr.model.agent import Activity
 from envmgr.protocols.assistant import Listens, Report
 
-HOOKS = ("SessionStart", "SessionEnd", "BeforeAgent", "AfterAgent", "BeforeTool", "AfterTool", "Notification")
+HOOKS = (
+    *("SessionStart", "SessionEnd", "BeforeAgent", "AfterAgent"),
+    *("BeforeTool", "AfterTool", "PreCompress", "Notification"),
+)
 _MEANS = {
     "SessionStart": Activity.READY,
     "BeforeAgent": Activity.WORKING,
@@ -31,6 +34,7 @@ def understand(hook: str, payload: Mapping[str, object]) -> Report:
         conversation=text_of(payload, "session_id") if hook == "SessionStart" else "",
         prompt=text_of(payload, "prompt") if hook == "BeforeAgent" else "",
         listens=Listens.TURN if hook == "BeforeAgent" else None,
+        compacts=hook == "PreCompress",
         ends_turn=hook == "AfterAgent",
         finishes=hook == "AfterAgent",  # also when a person has interrupted it: nothing tells these apart
     )

@@ -30,6 +30,7 @@ def understand(hook: str, payload: Mapping[str, object]) -> Report:
         detail=f"{hook} {remark}".strip()[:_DETAIL_CHARS],
         conversation=text_of(payload, "sessionID") if is_prompt else "",
         prompt=text_of(payload, "prompt") if is_prompt else "",
+        compacts=hook == "session.compacting",
         ends_turn=activity is Activity.READY,
         finishes=activity is Activity.READY and hook != "session.error",
         fails=f"{hook} {remark}"[:_DETAIL_CHARS] if hook == "session.error" else "",

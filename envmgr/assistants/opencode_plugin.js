@@ -50,6 +50,9 @@ export const Envmgr = async () => ({
     known = ""
     report("chat.message", { sessionID: input.sessionID, prompt })
   },
+  "experimental.session.compacting": async (input) => {
+    if (!children.has(input.sessionID)) report("session.compacting", { sessionID: input.sessionID })
+  },
   "tool.execute.before": async (input) => state("tool.execute.before", { tool: input.tool, id: input.callID }),
   "tool.execute.after": async (input) => state("tool.execute.after", { tool: input.tool, id: input.callID }),
 })

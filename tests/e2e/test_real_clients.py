@@ -16,11 +16,13 @@ from tests.support.clis import KINDS, furnish, template
 from tests.support.host import Host, host
 from tests.support.model import ScriptedModel, scripted_model
 from tests.support.requirements import proves
+from tests.support.survive import sessions, tmux
 from tests.support.wait import eventually
 
 # Each starts a whole CLI and a daemon; opencode takes most of a minute where two processors are shared.
 pytestmark = pytest.mark.timeout(240)
 _PROMPT_S = 90
+_SHORTEN = {"gemini": "/compress"}
 
 
 @contextmanager
@@ -37,7 +39,7 @@ def _task(here: Host, task: str) -> Any:
     return here.ok("task", "show", task, "--json").json
 
 
-@proves("CLIENT-001", "CLIENT-002", "CLIENT-003")
+@proves("CLIENT-001", "CLIENT-002", "CLIENT-003", "HAND-003")
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_real_client_locks_claims_and_completes_as_itself_and_comes_back(kind: str, tmp_path: Path) -> None:
     with _client(tmp_path, kind) as (here, model):
@@ -63,7 +65,23 @@ def test_a_real_client_locks_claims_and_completes_as_itself_and_comes_back(kind:
         assert _asked_by(audited, agent["id"]) >= {"lock.acquire", "task.claim", "task.complete"}, audited
         assert _called(model) == ["acquire_lock", "get_work", "complete_work"]
         assert "SCN=coordinate" in json.dumps(model.requests()[-1]["body"]), "the conversation goes on"
+        _shorten(here, kind)
+        eventually(lambda: "compaction" in _left(here), within_s=_PROMPT_S, every_s=0.3)
         here.ok("stop", "c")
+
+
+def _shorten(here: Host, kind: str) -> None:
+    """As a person asks for it."""
+    (session,) = [name for name in sessions(here) if name.startswith("em-")]
+    pane, words = f"{session}:agent", _SHORTEN.get(kind, "/compact")
+    tmux(here, "send-keys", "-t", pane, words)
+    eventually(lambda: words in tmux(here, "capture-pane", "-p", "-t", pane), within_s=20)
+    tmux(here, "send-keys", "-t", pane, "Enter")
+
+
+def _left(here: Host) -> set[str]:
+    """Why handoffs were made."""
+    return {one["kind"] for one in here.ok("handoff", "ls", "c", "--json").json["handoffs"]}
 
 
 def _called(model: ScriptedModel) -> list[str]:

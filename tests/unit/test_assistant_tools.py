@@ -120,6 +120,18 @@ def test_each_hook_means_one_activity(
     assert report.ends_turn is (activity is Activity.READY and hook != "SessionStart")
 
 
+@proves("HAND-003")
+@pytest.mark.parametrize(
+    ("kind", "hook"), [("codex", "PreCompact"), ("gemini", "PreCompress"), ("opencode", "session.compacting")]
+)
+def test_an_assistant_says_before_it_shortens_its_conversation(kind: str, hook: str) -> None:
+    assistant = next(one for one in ASSISTANTS if one.kind == kind)
+
+    report = assistant.understand(hook, {"session_id": "s", "sessionID": "s", "trigger": "manual"})
+
+    assert (report.compacts, report.activity, report.ends_turn) == (True, None, False)
+
+
 @proves("CLIENT-022")
 @pytest.mark.parametrize("assistant", ASSISTANTS, ids=lambda one: one.kind)
 @pytest.mark.parametrize("odd", [None, 1, [], ["x"], {"a": 1}, "x" * 9999])
