@@ -24,6 +24,14 @@ agent:
   kind: command
   command: [sh, -c, 'echo $$$$ > pid; {sys.executable} -m envmgr task claim --json > claimed.json; exec sleep 1000']
 """
+_PHRASE = "corge-grault-waldo"
+# It has a secret that does not look like one.
+_KEEPER = """
+envmgr: 1
+name: keeper
+secrets: {PHRASE: {from: env, name: CORGE}}
+agent: {kind: command, command: [sleep, "1000"]}
+"""
 _PLAN = """
 - key: api
   description: Build the API
@@ -44,8 +52,9 @@ _LINES = "\n".join(
 
 @pytest.fixture(scope="module")
 def here() -> Iterator[Host]:
-    with host(ENVMGR_QUEUE__PERIOD_S="0.2", ENVMGR_QUEUE__BACK_OFF_S="0") as found:
+    with host(ENVMGR_QUEUE__PERIOD_S="0.2", ENVMGR_QUEUE__BACK_OFF_S="0", CORGE=_PHRASE) as found:
         found.template("taker", _TAKER)
+        found.template("keeper", _KEEPER)
         found.ok("daemon", "start")
         yield found
 
@@ -297,3 +306,17 @@ def test_programs_find_the_line_and_what_is_wrong_in_the_details(here: Host) -> 
     details = problem["details"]
     assert (problem["code"], details["file"], details["line"]) == ("usage.invalid", "p.yaml", 4)
     assert details["at"] == ["tasks", 0, "depends_on", 0]
+
+
+@proves("QUEUE-014")
+def test_neither_secrets_of_agents_nor_what_looks_like_one_are_kept_with_a_task(here: Host) -> None:
+    here.ok("spawn", "-t", "keeper", "--name", "k")
+    said = f"log in with {_PHRASE} or PASSWORD=hunter2hunter2"
+
+    task = here.ok("task", "add", said, "-t", "masked", "--input-data", f'{{"how": "{said}"}}', "--json").json
+
+    shown = here.ok("task", "show", task["task_id"], "--json").json
+    kept = "log in with ******** or PASSWORD=********"
+    assert (shown["description"], shown["input_data"]) == (kept, {"how": kept})
+    assert _PHRASE.encode() not in b"".join(file.read_bytes() for file in here.state.glob("envmgr.db*"))
+    here.ok("rm", "k", "--yes", "--stop")
