@@ -29,6 +29,7 @@ def here() -> Iterator[Host]:
         yield made
 
 
+_PING = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
 HANDSHAKE: dict[str, Any] = {
     "protocolVersion": "2025-06-18",
     "capabilities": {},
@@ -109,6 +110,69 @@ def test_what_is_no_message_is_answered_and_the_server_lives_on(server: Bytes) -
     assert server.end() == 0
 
 
+_CALL = b'{"jsonrpc": "2.0", "id": 9, "method": "tools/call", "params": '
+_NOT_THIS: list[tuple[bytes, object, int, str]] = [
+    (b'{"jsonrpc": "2.0", "id"', None, types.PARSE_ERROR, "this is not JSON: "),
+    (bytes(range(128, 200)), None, types.PARSE_ERROR, "this is not JSON: "),
+    (b"[" * 100_000, None, types.PARSE_ERROR, "this is not JSON: "),
+    (_CALL + b'{"name": "\\ud800"}}', 9, types.PARSE_ERROR, "half a character"),
+    (b"[1, 2]", None, types.INVALID_REQUEST, "batches are not taken; send each message by itself"),
+    (b"3", None, types.INVALID_REQUEST, "a message is a JSON object; send one such as {"),
+    (b'{"id": 7, "method": "ping"}', 7, types.INVALID_REQUEST, '`jsonrpc` must be "2.0"'),
+    (b'{"jsonrpc": "2.0", "id": {}, "method": "ping"}', None, types.INVALID_REQUEST, "`id` must be a text or a whole number"),
+    (b'{"jsonrpc": "2.0", "id": null, "method": "ping"}', None, types.INVALID_REQUEST, "`id` must be a text or a whole number"),
+    (b'{"jsonrpc": "2.0", "method": "tools/list"}', None, types.INVALID_REQUEST, "`id` is missing, and tools/list is answered"),
+    (b'{"jsonrpc": "2.0", "id": 4}', 4, types.INVALID_REQUEST, "`method` must be a text"),
+    (b'{"jsonrpc": "2.0", "id": 8, "method": "no/such"}', 8, types.METHOD_NOT_FOUND, "no method is called 'no/such'; there are initialize, "),
+    (_CALL + b"[1]}", 9, types.INVALID_PARAMS, "`params` must be an object"),
+    (_CALL + b"{}}", 9, types.INVALID_PARAMS, "tools/call: params.name is missing"),
+    (_CALL + b'{"name": 5}}', 9, types.INVALID_PARAMS, "tools/call: params.name must be text"),
+    (_CALL + b'{"name": "help", "arguments": []}}', 9, types.INVALID_PARAMS, "params.arguments must be an object"),
+    (_CALL + b'{"name": "nosuch"}}', 9, types.INVALID_PARAMS, "no tool is called 'nosuch'"),
+]  # fmt: skip
+
+
+@proves("MCP-004")
+def test_both_transports_say_in_the_same_plain_words_what_is_wrong_with_a_message(
+    here: Host, server: Bytes
+) -> None:
+    server.begin()
+    transport = httpx.HTTPTransport(uds=str(here.state / "daemon.sock"))
+    head = {"accept": "application/json, text/event-stream", "content-type": "application/json"}
+    with httpx.Client(transport=transport, base_url="http://localhost", headers=head) as client:
+        for data, request, code, says in _NOT_THIS:
+            asked = client.post("/mcp", content=data)
+            answers = {
+                "stdio": server.say(data),
+                "http": json.loads(asked.text.partition("data: ")[2] or asked.text),
+            }
+            for transport_name, answer in answers.items():
+                told = (answer["id"], answer["error"]["code"])
+                assert told == (request, code), (transport_name, data[:80], answer)
+                assert says in answer["error"]["message"], (transport_name, data[:80], answer)
+            assert answers["stdio"] == answers["http"]
+            assert asked.status_code == (200 if "data: " in asked.text else 400)
+
+
+@proves("MCP-004")
+def test_who_asks_before_the_handshake_is_told_to_begin_with_it(server: Bytes) -> None:
+    early = server.say(b'{"jsonrpc": "2.0", "id": 1, "method": "tools/list"}')
+
+    assert early["error"]["code"] == types.INVALID_REQUEST
+    assert "first send `initialize`" in early["error"]["message"]
+    server.begin()
+    assert server.call("tools/list")["tools"]
+
+
+@proves("MCP-004")
+def test_the_error_that_a_client_answers_with_is_not_given_back_to_it(server: Bytes) -> None:
+    server.begin()
+    assert server.process.stdin is not None
+    server.process.stdin.write(b'{"jsonrpc": "2.0", "id": 7, "error": {"code": 1, "message": "no"}}\n')
+
+    assert server.call("ping") == {}
+
+
 @proves("MCP-004")
 def test_a_message_that_is_too_long_is_refused_without_being_kept(server: Bytes) -> None:
     server.begin()
@@ -117,7 +181,7 @@ def test_a_message_that_is_too_long_is_refused_without_being_kept(server: Bytes)
 
     assert refused["error"] == {
         "code": types.INVALID_REQUEST,
-        "message": f"a message may have at most {MOST_BYTES} bytes",
+        "message": f"a message may have at most {MOST_BYTES} bytes; send less at once",
     }
     status = Path(f"/proc/{server.process.pid}/status").read_text(encoding="utf-8")
     peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
@@ -190,14 +254,19 @@ def test_the_endpoint_answers_what_it_does_not_understand(here: Host) -> None:
             "/mcp", content=b"[" + b" " * 5_000_000, headers={"content-type": "application/json"}
         )
         elsewhere = client.post("/mcp", json={}, headers={"origin": "https://evil.example"})
+        one_form = client.post("/mcp", json=_PING, headers={"accept": "application/json"})
         nobody = client.post("/mcp", json={}, headers={"x-api-key": "wrong"})
         well = client.get("/api/v1/version")
 
     assert (looked.status_code, looked.headers["allow"]) == (405, "POST")
     assert "POST only" in looked.json()["message"]
     assert (garbled.status_code, garbled.json()["error"]["code"]) == (400, types.PARSE_ERROR)
-    assert plain.status_code in (400, 406, 415)
-    assert huge.status_code == 413
+    assert (plain.status_code, plain.json()["error"]["code"]) == (415, types.INVALID_REQUEST)
+    assert "`Content-Type: application/json`" in plain.json()["error"]["message"]
+    assert (one_form.status_code, one_form.json()["error"]["code"]) == (406, types.INVALID_REQUEST)
+    assert "`Accept: application/json, text/event-stream`" in one_form.json()["error"]["message"]
+    assert (huge.status_code, huge.json()["error"]["code"]) == (413, types.INVALID_REQUEST)
+    assert f"at most {MOST_BYTES} bytes" in huge.json()["error"]["message"]
     assert elsewhere.status_code == 403
     assert nobody.status_code == 401
     assert well.status_code == 200

@@ -17,6 +17,7 @@ from envmgr.errors import EnvmgrError, NotFound, UsageError
 from envmgr.interfaces.mcp import catalogue, prompts
 from envmgr.interfaces.mcp.backend import Backend
 from envmgr.interfaces.mcp.catalogue import RESOURCES, Choice, Resource, Tool
+from envmgr.interfaces.mcp.messages import plainly
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +93,7 @@ def server(
         on_list_resources=list_resources, on_read_resource=read,
         on_list_prompts=list_prompts, on_get_prompt=prompt,
     )  # fmt: skip
+    made.middleware.append(plainly)
     return made
 
 

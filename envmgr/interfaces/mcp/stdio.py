@@ -6,7 +6,6 @@ between the pipe and the loop.
 
 from __future__ import annotations
 
-import json
 import os
 import select
 from collections.abc import AsyncGenerator
@@ -20,10 +19,10 @@ import anyio.lowlevel
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp import types
 from mcp.shared.message import SessionMessage
-from pydantic import ValidationError
 
 from envmgr.interfaces.mcp.bridge import Bridge
 from envmgr.interfaces.mcp.catalogue import Choice
+from envmgr.interfaces.mcp.messages import NoMessage, read, too_long
 from envmgr.interfaces.mcp.serving import server
 
 LISTED = "ENVMGR_MCP_LISTED"
@@ -82,14 +81,16 @@ class _Asked:
         self._open: set[object] = set()
 
     def begin(self, message: types.JSONRPCMessage) -> None:
-        """It has come in, or is the refusal of what came in."""
+        """It has come in."""
         match message:
             case types.JSONRPCRequest():
                 self._open.add(message.id)
-            case types.JSONRPCError():
-                self._open.add(id(message))
             case types.JSONRPCNotification(method="notifications/cancelled"):
                 self._open.discard((message.params or {}).get("requestId"))
+
+    def refuse(self, message: types.JSONRPCError) -> None:
+        """It is to be written, for what came in was no message."""
+        self._open.add(id(message))
 
     def end(self, message: types.JSONRPCMessage) -> None:
         """It was written."""
@@ -116,42 +117,22 @@ async def _read(
 ) -> None:
     async with incoming, spoken, aclosing(_lines(fd)) as lines:
         async for line in lines:
-            message = _parse(line)
-            asked.begin(message)
-            if isinstance(message, types.JSONRPCError):
-                await spoken.send(SessionMessage(message))
+            try:
+                message = _parse(line)
+            except NoMessage as no:
+                refusal = no.answer()
+                asked.refuse(refusal)
+                await spoken.send(SessionMessage(refusal))
             else:
+                asked.begin(message)
                 await incoming.send(SessionMessage(message))
         await asked.answered()
 
 
 def _parse(line: bytes | None) -> types.JSONRPCMessage:
-    """The message, or the error that answers what is none."""
     if line is None:
-        return _refusal(types.INVALID_REQUEST, f"a message may have at most {MOST_BYTES} bytes", None)
-    try:
-        found = types.jsonrpc_message_adapter.validate_json(line, by_name=False)
-    except ValidationError:
-        pass
-    else:
-        # With an id that is none it would pass for a notification, and whoever asked would wait for ever.
-        if not (
-            isinstance(found, types.JSONRPCNotification) and b'"id"' in line and "id" in json.loads(line)
-        ):
-            return found
-    try:
-        document = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        return _refusal(types.PARSE_ERROR, f"this is not JSON: {error}", None)
-    given = document.get("id") if isinstance(document, dict) else None
-    known = given if isinstance(given, str | int) and not isinstance(given, bool) else None
-    return _refusal(types.INVALID_REQUEST, "this is no JSON-RPC 2.0 message", known)
-
-
-def _refusal(code: int, message: str, request: str | int | None) -> types.JSONRPCError:
-    return types.JSONRPCError(
-        jsonrpc="2.0", id=request, error=types.ErrorData(code=code, message=message[:300])
-    )
+        raise too_long(MOST_BYTES)
+    return read(line)
 
 
 @dataclass(slots=True)
