@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from envmgr.assistants.launching import text_of
 from envmgr.model.agent import Activity
-from envmgr.protocols.assistant import Report
+from envmgr.protocols.assistant import Listens, Report
 
 _MEANS = {
     "chat.message": Activity.WORKING,
@@ -31,6 +31,7 @@ def understand(hook: str, payload: Mapping[str, object]) -> Report:
         conversation=text_of(payload, "sessionID") if is_prompt else "",
         prompt=text_of(payload, "prompt") if is_prompt else "",
         compacts=hook == "session.compacting",
+        listens=Listens.TURN if is_prompt else None,
         ends_turn=activity is Activity.READY,
         finishes=activity is Activity.READY and hook != "session.error",
         fails=f"{hook} {remark}"[:_DETAIL_CHARS] if hook == "session.error" else "",

@@ -13,17 +13,31 @@ function report(hook, payload) {
     () =>
       new Promise((done) => {
         try {
-          const child = spawn(COMMAND[0], [...COMMAND.slice(1), hook], { stdio: ["pipe", "ignore", "ignore"] })
-          child.on("error", done)
-          child.on("close", done)
+          const child = spawn(COMMAND[0], [...COMMAND.slice(1), hook], { stdio: ["pipe", "pipe", "ignore"] })
+          let said = ""
+          child.stdout.on("data", (piece) => (said += piece))
+          child.on("error", () => done(""))
+          child.on("close", () => done(said))
           child.stdin.on("error", () => {})
           child.stdin.end(text)
         } catch {
-          done()
+          done("")
         }
       }),
   )
+  return last
 }
+
+// What is to be told to the model, if anything is.
+function advice(said) {
+  try {
+    return JSON.parse(said).hookSpecificOutput.additionalContext ?? ""
+  } catch {
+    return ""
+  }
+}
+
+const ids = ({ sessionID, messageID }) => ({ sessionID, messageID })
 
 // The same state is said many times; once is enough.
 function state(hook, payload) {
@@ -48,7 +62,10 @@ export const Envmgr = async () => ({
     if (children.has(input.sessionID)) return
     const prompt = (output.parts ?? []).filter((part) => part.type === "text" && !part.synthetic).map((part) => part.text).join("\n")
     known = ""
-    report("chat.message", { sessionID: input.sessionID, prompt })
+    const text = advice(await report("chat.message", { sessionID: input.sessionID, prompt }))
+    const end = output.parts?.at(-1)
+    // Parts are read in the order of their ids.
+    if (text && end) output.parts.push({ ...ids(end), id: `${end.id}z`, type: "text", text, synthetic: true })
   },
   "experimental.session.compacting": async (input) => {
     if (!children.has(input.sessionID)) report("session.compacting", { sessionID: input.sessionID })

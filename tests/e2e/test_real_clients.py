@@ -39,7 +39,7 @@ def _task(here: Host, task: str) -> Any:
     return here.ok("task", "show", task, "--json").json
 
 
-@proves("CLIENT-001", "CLIENT-002", "CLIENT-003", "HAND-003")
+@proves("CLIENT-001", "CLIENT-002", "CLIENT-003", "HAND-003", "CHANGES-006")
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_real_client_locks_claims_and_completes_as_itself_and_comes_back(kind: str, tmp_path: Path) -> None:
     with _client(tmp_path, kind) as (here, model):
@@ -54,6 +54,7 @@ def test_a_real_client_locks_claims_and_completes_as_itself_and_comes_back(kind:
         _has_left_no_trace(here, tmp_path, agent["worktree"])
         here.ok("start", "c")
         eventually(lambda: here.agent("c")["activity"] == "ready", within_s=_PROMPT_S, every_s=0.3)
+        here.ok("lock", "acquire", "web", "--reason", "a person is at it")
         here.ok("send", "c", "SCN=ls")
         eventually(lambda: _turns(here) == 2, within_s=_PROMPT_S, every_s=0.3)
 
@@ -65,6 +66,7 @@ def test_a_real_client_locks_claims_and_completes_as_itself_and_comes_back(kind:
         assert _asked_by(audited, agent["id"]) >= {"lock.acquire", "task.claim", "task.complete"}, audited
         assert _called(model) == ["acquire_lock", "get_work", "complete_work"]
         assert "SCN=coordinate" in json.dumps(model.requests()[-1]["body"]), "the conversation goes on"
+        assert _heard(model, "Locked: web by") == 1, "what others have is told with the prompt"
         _shorten(here, kind)
         eventually(lambda: "compaction" in _left(here), within_s=_PROMPT_S, every_s=0.3)
         here.ok("stop", "c")
@@ -88,6 +90,12 @@ def _called(model: ScriptedModel) -> list[str]:
     """Tools of ours that the model has called."""
     calls = [r["action"] for r in model.requests() if r["action"] and r["action"]["type"] == "Call"]
     return [call["tool"].split("envmgr")[1].strip("_") for call in calls if "envmgr" in call["tool"]]
+
+
+def _heard(model: ScriptedModel, words: str) -> int:
+    """How often the newest request about it says so; older ones are part of the conversation."""
+    texts = [text for request in model.requests() if words in (text := json.dumps(request["body"]))]
+    return texts[-1].count(words) if texts else 0
 
 
 def _asked_by(audited: Any, agent: str) -> set[str]:
