@@ -29,6 +29,7 @@ _MEANS = {
     "Stop": Activity.READY,
     "Interrupt": Activity.READY,
 }
+_LISTENS = {"UserPromptSubmit": Listens.TURN, "PostToolUse": Listens.TOOL}
 _DETAIL_CHARS = 200
 
 
@@ -46,7 +47,7 @@ def understand(hook: str, payload: Mapping[str, object]) -> Report:
         detail=f"{hook} {text_of(payload, 'tool_name')}".strip()[:_DETAIL_CHARS],
         conversation=text_of(payload, "session_id") if is_own and hook == "SessionStart" else "",
         prompt=text_of(payload, "prompt") if hook == "UserPromptSubmit" else "",
-        listens=Listens.TURN if is_own and hook == "UserPromptSubmit" else None,
+        listens=_LISTENS.get(hook) if is_own else None,
         compacts=is_own and hook == "PreCompact",
         ends_turn=activity is Activity.READY,
         finishes=hook == "Stop",

@@ -19,6 +19,7 @@ _MEANS = {
     "AfterTool": Activity.WORKING,
     "AfterAgent": Activity.READY,
 }
+_LISTENS = {"BeforeAgent": Listens.TURN, "AfterTool": Listens.TOOL}
 _DETAIL_CHARS = 200
 
 
@@ -33,7 +34,7 @@ def understand(hook: str, payload: Mapping[str, object]) -> Report:
         detail=f"{hook} {remark}".strip()[:_DETAIL_CHARS],
         conversation=text_of(payload, "session_id") if hook == "SessionStart" else "",
         prompt=text_of(payload, "prompt") if hook == "BeforeAgent" else "",
-        listens=Listens.TURN if hook == "BeforeAgent" else None,
+        listens=_LISTENS.get(hook),
         compacts=hook == "PreCompress",
         ends_turn=hook == "AfterAgent",
         finishes=hook == "AfterAgent",  # also when a person has interrupted it: nothing tells these apart

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -124,13 +124,13 @@ def _late(folder: Path, worker: Any) -> list[Any]:
 
 
 @contextmanager
-def _coder(folder: Path, *, args: Sequence[str] = (), **queue: object) -> Iterator[Host]:
+def _coder(folder: Path, *, runs: Mapping[str, Any] | None = None, **queue: object) -> Iterator[Host]:
     """A host whose template `coder` runs Claude Code against the scripted model, and gets tasks by itself."""
     home = folder / "home"
     furnish(home)
     with scripted_model(folder) as model, host(HOME=str(home), ENVMGR_QUEUE__DISPATCH_S="0.5") as here:
-        agent = {"permission_mode": "acceptEdits", "args": list(args)}
-        document = json.loads(template("claude_code", model.url, **agent))
+        agent = {"kind": "claude_code", "permission_mode": "acceptEdits"} if runs is None else runs
+        document = json.loads(template(url=model.url, **agent))
         here.template("coder", json.dumps(document | {"queue": {"mode": "auto", **queue}}))
         yield here
 
@@ -168,10 +168,18 @@ def test_a_turn_that_failed_is_no_task_that_is_done(tmp_path: Path) -> None:
         assert here.run("lock", "ls", "--json").json["locks"] == []
 
 
+_RUNS_COMMANDS: Mapping[str, Mapping[str, Any]] = {
+    "claude_code": {"args": ["--allowedTools", "Bash"]},
+    "codex": {},
+    "gemini": {"permission_mode": "yolo"},
+}
+
+
 @proves("QUEUE-013")
-def test_an_assistant_is_told_behind_its_tool_that_its_task_was_called_off(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", _RUNS_COMMANDS)
+def test_an_assistant_is_told_behind_its_tool_that_its_task_was_called_off(kind: str, tmp_path: Path) -> None:
     model = tmp_path / "model.jsonl"
-    with _coder(tmp_path, args=["--allowedTools", "Bash"]) as here:
+    with _coder(tmp_path, runs={"kind": kind, **_RUNS_COMMANDS[kind]}) as here:
         task = here.ok("task", "add", "SCN=slow_tool", "--json").json["task_id"]
         here.ok("spawn", "-t", "coder", "--name", "c")
         eventually(lambda: model.exists() and "SCN=slow_tool" in model.read_text(), within_s=60)
