@@ -66,8 +66,8 @@ class Tasks(Protocol):
     def parents(self, task: int) -> Sequence[tuple[Task, Link]]:
         """What it is tied to, the earlier ones, oldest first."""
 
-    def children(self, task: int) -> Sequence[Task]:
-        """Who waits, or waited, for it, oldest first."""
+    def children(self, task: int, *, limit: int = -1) -> Sequence[Task]:
+        """Who waits, or waited, for it, oldest first; at most so many, all when it is negative."""
 
     def meet(self, parent: int) -> Sequence[tuple[int, float | None]]:
         """Nobody needs to wait for it any more.

@@ -55,7 +55,7 @@ SELECT l.kind, l.is_met, {_COLUMNS} FROM task_link l JOIN task t ON t.id = l.par
 """  # noqa: S608 - names of columns
 _CHILDREN = f"""
 SELECT {_COLUMNS} FROM task_link l JOIN task t ON t.id = l.child
-WHERE l.parent = ? AND l.kind = 'blocks' ORDER BY t.id
+WHERE l.parent = ? AND l.kind = 'blocks' ORDER BY t.id LIMIT ?
 """  # noqa: S608 - names of columns
 _WAITING = "t.status IN ('blocked', 'scheduled', 'ready')"
 _ANY_DUE = """
@@ -147,8 +147,8 @@ class TaskRows(TaskTies):
             )
         ]
 
-    def children(self, task: int) -> Sequence[Task]:
-        return [_task(row) for row in self._execute(_CHILDREN, (task,))]
+    def children(self, task: int, *, limit: int = -1) -> Sequence[Task]:
+        return [_task(row) for row in self._execute(_CHILDREN, (task, limit))]
 
     def due(self, now: float, *, limit: int) -> Sequence[Task]:
         return self._tasks("WHERE t.due_at <= ? ORDER BY t.due_at LIMIT ?", (now, limit))

@@ -155,3 +155,26 @@ async def test_however_many_wait_for_a_task_its_end_keeps_nobody_waiting_and_nam
         assert (sum(told), max(told)) == (many, 100)
     assert (await q.task(task_name(many))).status is S.BLOCKED
     assert took_s < 0.8
+
+
+@proves("QUEUE-003", "QUEUE-012")
+async def test_with_a_hundred_thousand_tasks_everybody_is_answered_at_once(q: Bench) -> None:
+    many = 100_000
+    await q.submit(wanted(key="gate"))
+    for start in range(2, many, 1000):  # half of them wait for the first one
+        await q.submit(*(wanted(after=[task_name(1)] * (n % 2), priority=1 + n % 10) for n in range(1000)))
+
+    async def answers() -> None:
+        first = await q.got()
+        await q.queue.heartbeat(by(first))
+        await q.done(first)
+        assert sum((await q.queue.page(REPO, limit=50)).counts.values()) == many + 1
+        for part in ("", task_name(1)):
+            assert (await q.queue.graph(REPO, part, limit=200)).is_cut
+        assert len((await q.queue.see(REPO, task_name(1))).children) == 100
+        for name in (task_name(1), task_name(many)):
+            await q.queue.why(REPO, name)
+
+    before_s = time.process_time()
+    await answers()
+    assert time.process_time() - before_s < 0.5

@@ -12,12 +12,13 @@ from envmgr.protocols.store import Transaction
 from envmgr.protocols.tasks import Link
 from envmgr.services.queue.rules import TaskLocks
 
+_MOST_CHILDREN = 100
 _OPEN = tuple(status for status in TaskStatus if status not in FINAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """All of a task."""
+    """All of a task, and the first hundred of those that wait for it."""
 
     task: Task
     spec: TaskSpec
@@ -77,7 +78,7 @@ def see(tx: Transaction, repo: str, name: str) -> Seen:
         task=task,
         spec=tx.tasks.spec(task.id),
         parents=tx.tasks.parents(task.id),
-        children=tx.tasks.children(task.id),
+        children=tx.tasks.children(task.id, limit=_MOST_CHILDREN),
         attempts=tx.tasks.attempts(task.id),
     )
 
@@ -138,7 +139,8 @@ def _tied(tx: Transaction, start: Task, *, limit: int) -> dict[int, Task]:
     left = [start]
     while left and len(found) < limit:
         here = left.pop()
-        near = [parent for parent, _ in tx.tasks.parents(here.id)] + list(tx.tasks.children(here.id))
+        near = [parent for parent, _ in tx.tasks.parents(here.id)]
+        near += tx.tasks.children(here.id, limit=limit)
         for task in near:
             if task.id not in found:
                 found[task.id] = task
