@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
+
+_WHO = ("agent_id", "agent_type", "session_id")
+"""What clients of other coordinators say about themselves. Here the key says it."""
 
 
 class Ask(BaseModel):
@@ -42,3 +46,21 @@ def option(description: str, *, short: str = "", default: Any = None, **more: An
 def supplied(description: str, by: str, default: Any = None) -> Any:
     """A field that the CLI fills in by itself: `cwd`, `environment`, `terminal`."""
     return Field(description=description, default=default, json_schema_extra={"cli": {"supplied": by}})
+
+
+def nameless(takes: type[Ask], given: dict[str, Any]) -> dict[str, Any]:
+    """Without what only says who asks, where that is no field."""
+    if given.keys().isdisjoint(_WHO):
+        return given
+    return {name: value for name, value in given.items() if name not in _WHO or name in _all_names(takes)}
+
+
+def names(takes: type[Ask], own: str) -> set[str]:
+    """What one of its fields may be called."""
+    also = takes.model_fields[own].validation_alias
+    return {own, *(str(one) for one in (also.choices if isinstance(also, AliasChoices) else ()))}
+
+
+@cache
+def _all_names(takes: type[Ask]) -> frozenset[str]:
+    return frozenset(name for own in takes.model_fields for name in names(takes, own))

@@ -216,7 +216,8 @@ async def test_the_daemon_offers_the_same_over_http_without_a_session(here: Host
     key = _key_of(here, "otter")
     async with mounted(here) as client, mounted(here, **{"X-API-Key": key}) as agent:
         compact = {tool.name for tool in (await client.list_tools()).tools}
-        mine = await agent.call_tool("acquire_lock", {"targets": ["src/http.py"]})
+        said = {"targets": ["src/http.py"], "reason": None, "agent_id": "as others say who they are"}
+        mine = await agent.call_tool("acquire_lock", said)
         theirs = await client.call_tool("acquire_lock", {"targets": ["src/http.py"]})
         wrong = await client.call_tool("acquire_lock", {"targets": 3})
     async with mounted(here, "?tools=all") as client:

@@ -7,10 +7,8 @@ from functools import cache
 from typing import Any, get_args, get_origin
 from urllib.parse import parse_qsl
 
-from pydantic import AliasChoices
-
 from envmgr.app.operations import Operation, parse
-from envmgr.app.shapes import Ask
+from envmgr.app.shapes import Ask, nameless, names
 from envmgr.errors import UsageError, WrongContent
 from envmgr.interfaces.http.request import Request
 from envmgr.interfaces.http.routes import Found
@@ -18,8 +16,6 @@ from envmgr.interfaces.http.routes import Found
 # Any throughout: JSON values.
 
 _RESUMABLE = "events"
-WHO = ("agent_id", "agent_type", "session_id")
-"""What clients of other coordinators say about themselves. Here the key says it, so it is left aside."""
 
 
 async def ask(found: Found, request: Request, *, most: int) -> Ask:
@@ -34,9 +30,7 @@ async def ask(found: Found, request: Request, *, most: int) -> Ask:
     given: dict[str, Any] = _from_query(op, request.query) if request.query else {}
     if request.method not in ("GET", "HEAD"):
         given |= _from_body(request, await request.body(most))
-    for name in WHO:
-        if name in given and name not in _names(op.takes):
-            del given[name]
+    given = nameless(op.takes, given)
     if op.name == _RESUMABLE and (last := request.headers.get("last-event-id")):
         given["after"] = last
     for name, value in found.values.items():
@@ -53,24 +47,13 @@ def _from_query(op: Operation, query: bytes) -> dict[str, Any]:
 
 
 @cache
-def _names(takes: type[Ask]) -> frozenset[str]:
-    """What fields may be called."""
-    return frozenset(name for own in takes.model_fields for name in _calls(takes, own))
-
-
-@cache
 def _lists(takes: type[Ask]) -> frozenset[str]:
     """The same of fields that take several values."""
     found: set[str] = set()
     for own, field in takes.model_fields.items():
         if any(get_origin(kind) is list for kind in (field.annotation, *get_args(field.annotation))):
-            found |= _calls(takes, own)
+            found |= names(takes, own)
     return frozenset(found)
-
-
-def _calls(takes: type[Ask], own: str) -> set[str]:
-    also = takes.model_fields[own].validation_alias
-    return {own, *(str(one) for one in (also.choices if isinstance(also, AliasChoices) else ()))}
 
 
 def _from_body(request: Request, body: bytes) -> dict[str, Any]:

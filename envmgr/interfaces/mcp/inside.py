@@ -13,7 +13,7 @@ from envmgr.app.context import App
 from envmgr.app.operations import Operation, parse
 from envmgr.app.registry import OPERATIONS
 from envmgr.app.saying import said
-from envmgr.app.shapes import Ask
+from envmgr.app.shapes import Ask, nameless
 from envmgr.errors import EnvmgrError
 from envmgr.interfaces.mcp.backend import LONGEST_S, MOST_ITEMS, Outcome, Progress
 from envmgr.interfaces.mcp.catalogue import Tool
@@ -36,7 +36,7 @@ class Inside:
         op = OPERATIONS[tool.operation]
         principal: Principal = request.scope["principal"]
         try:
-            ask = parse(op, {key: value for key, value in arguments.items() if value is not None})
+            ask = parse(op, nameless(op.takes, dict(arguments)))
         except EnvmgrError as error:
             turned_away(op, self._app, error, principal=principal)
             raise
