@@ -193,7 +193,10 @@ async def env(ask: Environment, app: App) -> views.EnvView:
     command="exec",
 )
 async def execute(ask: Execute, app: App) -> views.EnvView:
-    """Run a command in the agent's worktree with its environment; the command line does the running."""
+    """Run a command in the agent's worktree with its environment; the command line does the running.
+
+    Whoever asks stays who they are: an `envmgr` in there acts for you and not for the agent, whose key is not in the environment.
+    """
     whole = Environment(agent=ask.agent, reveal=True, environment=ask.environment)
     view = await _env(whole, app)
     if not Path(view.worktree).is_dir():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -21,6 +22,7 @@ from envmgr.app.context import App
 from envmgr.bootstrap import coordination, observing, outside, policies
 from envmgr.bootstrap.local import engine as container_engine
 from envmgr.bootstrap.local import local
+from envmgr.bootstrap.own_command import own_command
 from envmgr.config import settings as configuration
 from envmgr.config.settings import Settings
 from envmgr.drivers.ending import boot_id
@@ -109,8 +111,10 @@ async def _systems(app: App, settings: Settings) -> AsyncIterator[Systems]:
     try:
         instance = await store.write(outside.instance)
         engine = container_engine(settings, instance)
+        commands = await anyio.to_thread.run_sync(own_command, app.state_dir, sys.executable)
         yield replace(
             outside.systems(app.state_dir, store, terminals, workspaces, told=told),
+            command_folder=commands,
             engine=engine,
             watch=ContainerWatch(engine, instance, outside.open_log),
             steady=await store.write(partial(anchored, boot=boot_id(), wall=time.time())),

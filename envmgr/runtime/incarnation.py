@@ -63,6 +63,7 @@ class Systems:
         talks: By kind of assistant, for those whose conversations can be read.
         steady: Unix time that no setting of the wall clock moves, for budgets, windows and graces (see `runtime.steady`).
         keys: Of agents and programs; None where nobody asks for one.
+        command_folder: Has the command `envmgr`, and nothing else; None when there is none.
     """
 
     store: Store
@@ -78,6 +79,7 @@ class Systems:
     execute: Execute
     open_log: OpenLog
     tools_command: ToolsCommand = lambda which: ()
+    command_folder: Path | None = None
     keys: Keys | None = None
     now: Callable[[], float] = time.time
     steady: Callable[[], float] = time.time

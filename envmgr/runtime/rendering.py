@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
@@ -147,6 +148,15 @@ def shared(inc: Incarnation, secrets: Mapping[str, str], *, viewer: Viewer = Non
     return env | ({} if is_inside else places)
 
 
+def finding_us(inc: Incarnation, env: Mapping[str, str]) -> dict[str, str]:
+    """The same, with `envmgr` found where nothing else on the PATH is called so: last, and nobody needs to look now."""
+    if inc.systems.command_folder is None:
+        return dict(env)
+    ours = str(inc.systems.command_folder)
+    others = [one for one in (env.get("PATH") or os.defpath).split(os.pathsep) if one != ours]
+    return {**env, "PATH": os.pathsep.join([*others, ours])}
+
+
 def exports(
     inc: Incarnation,
     secrets: Mapping[str, str],
@@ -194,7 +204,8 @@ def _service_env(
     own = {
         key: render(_addressed(value, "", viewer), known, shell=False) for key, value in service.env.items()
     }
-    return env | own
+    is_inside = viewer is not None and viewer.container is not None
+    return env | own if is_inside else finding_us(inc, env | own)
 
 
 def _addressed(text: str, owner: str, viewer: Viewer) -> str:
@@ -213,7 +224,8 @@ def assistant_env(inc: Incarnation, secrets: Mapping[str, str], part: str = "ass
     env["TMUX_TMPDIR"] = str(inc.home)
     env |= {key: render(value, known, shell=False) for key, value in inc.spec.assistant.env.items()}
     # What `docker compose` makes here is the agent's own, and never another agent's (R-34).
-    return env | {"COMPOSE_PROJECT_NAME": compose_project(inc.id)} | inc.marker(part)
+    env["COMPOSE_PROJECT_NAME"] = compose_project(inc.id)
+    return finding_us(inc, env) | inc.marker(part)
 
 
 def _without_false_ports(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -75,6 +76,40 @@ def test_a_key_is_its_assistants_alone_good_across_daemons_and_worthless_after_a
         assert here.run("task", "ls", env={KEY: again}).code == 0
         here.ok("rm", "k", "--stop", "--yes")
         assert here.run("task", "ls", env={KEY: again}).code == 6
+
+
+@proves("CLIENT-013", "CLIENT-012")
+def test_an_agent_finds_envmgr_where_the_persons_path_has_none_and_is_itself_there(tmp_path: Path) -> None:
+    folders = os.environ["PATH"].split(os.pathsep)
+    path = os.pathsep.join(one for one in folders if not (Path(one) / "envmgr").exists())
+    with host(PATH=path) as here:
+        line = "envmgr lock acquire src/app.py > said 2>&1; command -v python3 > python; exec sleep 1000"
+        _template(here, command=["sh", "-c", line])
+        here.ok("spawn", "-t", "keyed", "--name", "k")
+        agent = here.agent("k")
+
+        eventually(lambda: (Path(agent["worktree"]) / "python").exists(), within_s=30)
+
+        held = here.ok("lock", "ls", "--json").json["locks"]
+        assert [one["holder_id"] for one in held] == [agent["id"]]
+        python = (Path(agent["worktree"]) / "python").read_text(encoding="utf-8").strip()
+        assert python == (shutil.which("python3", path=path) or "")
+        paths = {command: variables["PATH"] for command, variables in _environments(here).items()}
+        assert paths["sleep 2000"] == f"{path}:{here.state / 'bin'}"
+
+
+@proves("CLIENT-014")
+def test_who_runs_a_command_in_an_agents_environment_stays_who_they_are() -> None:
+    with host() as here:
+        _template(here)
+        here.ok("spawn", "-t", "keyed", "--name", "k")
+        key = here.ok("key", "create", "ci", "--scopes", "read,operate", "--json").json["key"]
+        whoami = ("exec", "k", "--", sys.executable, "-m", "envmgr", "whoami", "--json")
+
+        person, program = here.ok(*whoami).json, here.run(*whoami, env={KEY: key}).json
+
+        assert (person["kind"], person["agent"]) == ("person", "")
+        assert (program["id"], program["scopes"]) == ("program:ci", ["read", "operate"])
 
 
 @proves("CLIENT-011")

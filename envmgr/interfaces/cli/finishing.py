@@ -12,6 +12,9 @@ from envmgr.interfaces.cli.attaching import attach
 
 # Any: results are JSON.
 _ENGINE = ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
+_TERMINAL = ("TERM", "COLORTERM", "NO_COLOR")
+_IDENTITY = ("ENVMGR_AGENT_KEY", "ENVMGR_SESSION")
+"""The caller's own. Without it the command could do what the caller's key is not good for."""
 
 Finish = Callable[[Mapping[str, Any], Mapping[str, Any]], int]
 
@@ -25,7 +28,7 @@ def execute(result: Mapping[str, Any], asked: Mapping[str, Any]) -> int:
             ["docker", "exec", "-i", *(["-t"] if is_terminal else []), container, *asked["command"]],
             {k: v for k, v in os.environ.items() if k not in _ENGINE} | result["engine"],
         )
-    keep = {k: os.environ[k] for k in ("TERM", "COLORTERM", "NO_COLOR") if k in os.environ}
+    keep = {k: os.environ[k] for k in (*_TERMINAL, *_IDENTITY) if k in os.environ}
     return _become(asked["command"], {**result["env"], **keep})
 
 
