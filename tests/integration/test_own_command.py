@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -55,6 +56,7 @@ async def test_an_agent_finds_envmgr_and_still_its_own_python(tmp_path: Path, fo
         {"PATH": _PLAIN}, "command -v python3 || true", cwd=trap
     )
     assert [one.name for one in folder.iterdir()] == ["envmgr"]
+    assert json.loads(_shell(env, "envmgr daemon status --json", cwd=trap))["state_dir"] == str(folder.parent)
 
 
 @pytest.mark.anyio
