@@ -61,15 +61,20 @@ def urgent(news: News) -> list[str]:
 
 
 def rest(news: News) -> list[str]:
-    """What others hold and have changed, in one line each."""
+    """What others hold and have changed, in one line each, save what `urgent` tells."""
     lines = []
-    held = [grant for grant in news.grants if grant.holder != news.agent]
+    violated = _violated(news)
+    held = [
+        grant
+        for grant in news.grants
+        if grant.holder != news.agent and grant.token not in violated and not _of_grant(news, grant)
+    ]
     if held:
         named = [f"{_plain(grant.target)} by {_plain(grant.name)}{_why(grant)}" for grant in held[:_NAMED]]
         lines.append(f"Locked: {'; '.join(named)}{_more(len(held) - _NAMED)}.")
     changed: dict[str, list[str]] = defaultdict(list)
     for change in news.changes:
-        if change.agent not in ("", news.agent):
+        if change.agent not in ("", news.agent) and not _of_change(news, change):
             changed[change.name].append(change.path)
     for name, paths in changed.items():
         named = list(map(_plain, paths[:_NAMED]))
@@ -120,9 +125,13 @@ def _of_change(news: News, change: ObservedChange) -> str:
     return ""
 
 
+def _violated(news: News) -> frozenset[int]:
+    """Tokens of locks that its own changes have met: the lines about those changes name them."""
+    return frozenset(change.violates for change in news.changes if change.agent == news.agent)
+
+
 def _of_grant(news: News, grant: Grant) -> str:
-    violated = {change.violates for change in news.changes if change.agent == news.agent}
-    if grant.holder == news.agent or grant.token in violated:
+    if grant.holder == news.agent or grant.token in _violated(news):
         return ""
     what = f"{_plain(grant.name)} has locked {_plain(grant.target)} ({grant.mode}){_why(grant)}"
     target = parse_target(grant.target)

@@ -173,7 +173,8 @@ class Changes:
         """What somebody (`Principal.id`) should know about the others and has not been told; one line each, no line twice.
 
         Args:
-            is_full: Also what does not concern them; else nothing is told unless something does, and not every time.
+            is_full: Also what does not concern them; else nothing is told unless something does, and then all of it, because
+                nothing is told later that was known now.
         """
         now = self.ground.steady()
         if not is_full and now - self._looked.get(who, 0.0) < _PAUSE_S:
@@ -182,7 +183,7 @@ class Changes:
         known, before, news = await self.ground.read(lambda tx: self._news(tx, who, repo))
         lines = telling.urgent(news)
         is_told = bool(lines) or is_full
-        lines += telling.rest(news) if is_full else []
+        lines += telling.rest(news) if is_told else []
         told = telling.upto(news, before) if is_told else before
         if told != known:
             await self.ground.write(lambda tx, tell: tx.changes.tell(who, told))

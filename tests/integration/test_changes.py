@@ -90,7 +90,10 @@ async def test_a_write_where_another_agent_holds_a_lock_is_a_violation_told_to_b
     assert await yard.told(1, is_full=False) == [
         "You changed src/api.py, which fox-2 has locked. Leave it as it was, or agree with fox-2 first."
     ]
-    assert await yard.told(2, is_full=False) == ["fox-1 changed src/api.py, which you have locked."]
+    assert await yard.told(2, is_full=False) == [
+        "fox-1 changed src/api.py, which you have locked.",
+        "Changed by fox-1: README.md.",
+    ]
     assert await yard.told(3, is_full=False) == []
     rows = await yard.store.read(lambda tx: tx.audit.rows(after=0, limit=100))
     assert [(row.entry.operation, row.entry.target) for row in rows] == [("lock.violation", "src/**")]
@@ -139,7 +142,8 @@ async def test_each_change_of_others_that_concerns_an_agent_is_told_once(yard: Y
     await yard.write(2, "src/api.py", "src/other.py")
 
     assert await yard.told(1, is_full=False) == [
-        "fox-2 changed src/api.py, which you have changed, too: the two will have to be merged."
+        "fox-2 changed src/api.py, which you have changed, too: the two will have to be merged.",
+        "Changed by fox-2: src/other.py.",
     ]
     assert await yard.told(1, is_full=False) == []
     assert await yard.told(1) == []
@@ -161,7 +165,8 @@ async def test_what_others_lock_is_told_once_and_at_once_if_it_was_changed(yard:
     await yard.lock(2, "web/**")
 
     assert await yard.told(1, is_full=False) == [
-        "fox-2 has locked src/api.py (write): mine now; you have changed src/api.py."
+        "fox-2 has locked src/api.py (write): mine now; you have changed src/api.py.",
+        "Locked: web/** by fox-2.",
     ]
     assert await yard.told(1) == []
     assert await yard.told(3) == [
@@ -185,7 +190,7 @@ async def test_announcements_that_meet_are_told(yard: Yard) -> None:
 async def test_nothing_is_told_anew_after_a_restart_of_the_daemon(yard: Yard) -> None:
     await yard.lock(2, "src/api.py")
     await yard.write(1, "src/api.py")
-    assert len(await yard.told(1)) == 2
+    assert len(await yard.told(1)) == 1
     events = len(yard.events)
 
     again = Yard(yard.store, at=yard.at)
