@@ -224,6 +224,20 @@ async def test_files_that_are_very_old_go(tmp_path: Path) -> None:
         assert not file.exists()
 
 
+@proves("TRAIL-005")
+async def test_a_clock_that_is_set_years_ahead_makes_nothing_old(tmp_path: Path) -> None:
+    async with trail(tmp_path, keep_days=1) as kept:
+        await act(kept, 10)
+        await kept.keeping.work(now=NOW + 2 * DAY_S)
+        await act(kept, 10)
+
+        ahead = await kept.keeping.work(now=NOW + 10_000 * DAY_S, steady=NOW + DAY_S / 2)
+
+        assert ahead == (0, 0)
+        assert len(list((tmp_path / "audit" / "segments").iterdir())) == 1
+        assert await kept.recorder.read(count) == 10
+
+
 @proves("TRAIL-003")
 async def test_without_its_key_nothing_new_is_vouched_for(tmp_path: Path) -> None:
     async with trail(tmp_path) as kept:

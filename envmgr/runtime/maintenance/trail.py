@@ -15,6 +15,6 @@ class Trail:
         self._keeping = keeping
 
     async def do(self, order: Order) -> Done:
-        now = order.supervisor.systems.now()
-        moved, freed = await self._keeping.work(now=now, is_dry=order.is_dry)
+        clocks = order.supervisor.systems
+        moved, freed = await self._keeping.work(now=clocks.now(), steady=clocks.steady(), is_dry=order.is_dry)
         return Done(count=moved, bytes=freed)
