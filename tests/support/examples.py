@@ -6,6 +6,7 @@ A new operation needs an entry here; tests/e2e/test_faces.py then calls it throu
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -78,8 +79,8 @@ def _of_agents(scene: Scene) -> dict[str, Any]:
     return {"agents": [scene.agent()]}
 
 
-def _stopped(scene: Scene) -> str:
-    name = scene.agent("seal")
+def _stopped(scene: Scene, kind: str = "seal") -> str:
+    name = scene.agent(kind)
     scene.call("agent.stop", agents=[name])
     return name
 
@@ -87,6 +88,21 @@ def _stopped(scene: Scene) -> str:
 def _snapshot(scene: Scene) -> str:
     made = scene.call("snapshot.create", agent=scene.agent())
     return str(made["id"])
+
+
+def _saved(scene: Scene) -> dict[str, Any]:
+    name = scene.agent("lynx")
+    made = scene.call("snapshot.create", agent=name)
+    scene.call("agent.stop", agents=[name])
+    return {"agent": name, "snapshot": str(made["id"])}
+
+
+def _ended(scene: Scene, kind: str = "gull") -> str:
+    """An entry of the archive: an agent that was removed."""
+    name = _stopped(scene, kind)
+    scene.call("agent.rm", agents=[name])
+    found = scene.call("archive.list", agent=name)["entries"]
+    return str(found[-1]["entry"])
 
 
 def _without_skill(scene: Scene) -> dict[str, Any]:
@@ -101,7 +117,7 @@ _AGENTS = {
     "agent.drift": Example(_of_agent),
     "agent.env": Example(_of_agent),
     "agent.exec": Example(lambda s: {"agent": s.agent(), "command": ["echo", "hello"]}),
-    "agent.fork": Example({"agent": NOBODY}, fails="not_found"),
+    "agent.fork": Example(lambda s: {"agent": s.agent(), "name": "fork-{face}"}, loose=frozenset({"origin"})),
     "agent.health": Example(_of_agent),
     "agent.list": Example({"all": True}),
     "agent.logs": Example(lambda s: {"agent": s.agent(), "service": "agent", "lines": 3}),
@@ -126,10 +142,11 @@ _AGENTS = {
 }
 _HOST = {
     "archive.list": Example(),
-    "archive.pin": Example({"entry": NOBODY}, fails="not_found"),
-    "archive.restore": Example({"entry": NOBODY}, fails="not_found"),
-    "archive.rm": Example({"entries": [NOBODY]}, fails="not_found"),
-    "archive.show": Example({"entry": NOBODY}, fails="not_found"),
+    "archive.pin": Example(lambda s: {"entry": _ended(s)}),
+    # Its branch is taken from then on.
+    "archive.restore": Example(lambda s: {"entry": _ended(s, "tern"), "name": "back-{face}"}),
+    "archive.rm": Example(lambda s: {"entries": [_ended(s)]}),
+    "archive.show": Example(lambda s: {"entry": _ended(s)}),
     "capacity": Example({"template": "sleeper"}, loose=frozenset({"supplies", "fits"})),
     "daemon.info": Example(),
     "daemon.logs": Example({"lines": 1}),
@@ -157,7 +174,7 @@ _HOST = {
     "skills.remove": Example({"agents": "codex"}),
     "snapshot.create": Example(_of_agent),
     "snapshot.list": Example(_of_agent),
-    "snapshot.restore": Example({"agent": NOBODY, "snapshot": NOBODY}, fails="not_found"),
+    "snapshot.restore": Example(_saved, loose=frozenset({"before"})),
     "snapshot.rm": Example(lambda s: {"snapshots": [_snapshot(s)]}, loose=frozenset({"removed"})),
     "template.explain": Example({"template": "sleeper"}),
     "template.import": Example({"files": ["Procfile"], "check": True}),
@@ -177,7 +194,7 @@ def _locked(scene: Scene) -> dict[str, Any]:
 _LOCKS = {
     "lock.acquire": Example({"targets": ["new/{face}.py", "db:{face}"], "reason": "an example"}),
     "lock.force": Example(lambda s: {**_locked(s), "reason": "an example"}),
-    "lock.list": Example({"targets": ["nowhere/**"]}),
+    "lock.list": Example(_locked),
     "lock.overlaps": Example({"targets": ["src/**", "src/app.py"]}),
     "lock.release": Example(_locked),
     "lock.renew": Example(_locked),
@@ -236,6 +253,16 @@ def _memory(scene: Scene) -> str:
     return str(made["memory_id"])
 
 
+def _handoff(scene: Scene) -> dict[str, Any]:
+    scene.call("handoff.write", summary=f"What {scene.word} has left", next_steps=["go on"])
+    return {"limit": 1}
+
+
+def _able(scene: Scene) -> dict[str, Any]:
+    scene.call("session.register", session_id=f"able-{scene.word}", capabilities=[scene.word])
+    return {"capability": "{face}"}
+
+
 def _session(scene: Scene) -> dict[str, Any]:
     scene.call("session.register", session_id=f"s-{scene.word}")
     return {"session_id": "s-{face}"}
@@ -243,11 +270,11 @@ def _session(scene: Scene) -> dict[str, Any]:
 
 _KNOWLEDGE = {
     "changes.list": Example({"limit": 5}),
-    "handoff.list": Example({"limit": 2}),
-    "handoff.read": Example({"limit": 1}),
+    "handoff.list": Example(_handoff),
+    "handoff.read": Example(_handoff),
     "handoff.write": Example({"summary": "Half of {face} is done", "next_steps": ["the other half"]}),
     "principal.show": Example(),
-    "session.discover": Example({"capability": "nobody-has-it"}),
+    "session.discover": Example(_able),
     # What is to be told is told once.
     "session.heartbeat": Example(_session, loose=frozenset({"warnings", "messages"})),
     "session.register": Example({"session_id": "new-{face}", "capabilities": ["python"]}),
@@ -263,12 +290,18 @@ def _key(scene: Scene) -> dict[str, Any]:
     return {"key": f"spare-{scene.word}"}
 
 
+def _row(scene: Scene) -> dict[str, Any]:
+    """One that this face alone has."""
+    scene.call("lock.acquire", targets=[f"recorded/{scene.word}.py"])
+    return {"operation": "lock.acquire", "target": "recorded/{face}.py"}
+
+
 _COUNTED = frozenset({"checked", "last", "sealed", "checkpoints", "path"})
 _AUDIT = {
-    "audit.check": Example({"proof": "{}"}, fails="usage"),
-    "audit.export": Example({"operation": "nothing."}),
+    "audit.check": Example(lambda s: {"proof": json.dumps(s.call("audit.prove", seq=1))}),
+    "audit.export": Example(_row, loose=frozenset({"at_us", "result"})),
     "audit.prove": Example({"seq": 1}, loose=_COUNTED),
-    "audit.query": Example({"operation": "nothing."}),
+    "audit.query": Example(_row, loose=frozenset({"tokens"})),
     "audit.verify": Example(loose=_COUNTED),
     "key.create": Example({"name": "ci-{face}", "scopes": "read,locks"}, loose=frozenset({"key"})),
     "key.list": Example(),
