@@ -85,9 +85,10 @@ async def leave(
 
 async def _is_left(inc: Incarnation, kind: HandoffKind) -> bool:
     """Somebody else has just written it: an end is noticed in several places."""
-    since_at = inc.systems.now() - _AGAIN_S
+    now = inc.systems.now()
     before = await inc.systems.store.read(lambda tx: tx.handoffs.of_occasion(inc.id, _occasion(inc, kind)))
-    return before is not None and before.at >= since_at
+    # One that is of later than now was written before the clock was set back.
+    return before is not None and now - _AGAIN_S <= before.at <= now
 
 
 def _occasion(inc: Incarnation, kind: HandoffKind) -> str:

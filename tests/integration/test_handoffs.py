@@ -187,6 +187,10 @@ async def test_the_same_end_is_written_once_and_another_one_of_the_generation_ta
         again = await newest(inc)
         assert (again.id, again.reason) == (first.id, "again")
 
+        inc.systems = replace(inc.systems, now=lambda: first.at - 3600)
+        await leave(inc, HandoffKind.STOP, "after the clock was set back")
+        assert (await newest(inc)).reason == "after the clock was set back"
+
 
 @proves("HAND-003")
 async def test_what_programs_wrote_is_left_out_while_secrets_in_it_cannot_be_told(tmp_path: Path) -> None:

@@ -158,6 +158,22 @@ async def test_a_call_that_names_no_session_counts_for_the_only_one_there_is(
     assert {one.session for one in ended} == {"one", "two"}, "of two nobody can tell which"
 
 
+@proves("SESS-001")
+@pytest.mark.parametrize("ahead", [1_000_000.0, -1_000_000.0])
+async def test_clocks_that_are_set_neither_end_a_session_nor_keep_it(
+    presence: Presence, clock: Clock, ahead: float
+) -> None:
+    await presence.register(bot("one"))
+    clock.ahead = ahead
+    presence.seen(BOT.id, "one")
+
+    assert await presence.end_silent() == []
+    assert (await statuses(presence))["bot/one"] == "active"
+
+    clock.pass_by(901)
+    assert [one.session for one in await presence.end_silent()] == ["one"]
+
+
 @proves("SESS-002")
 async def test_who_comes_back_is_taken_in_again_and_told_what_it_lost(
     presence: Presence, clock: Clock

@@ -16,12 +16,16 @@ REPO = "/repo"
 
 @dataclass
 class Clock:
-    """Both clocks of a daemon."""
+    """Both clocks of a daemon; the wall clock may be set `ahead` of the steady one, as people and time servers do."""
 
     at: float = 1_800_000_000.0
+    ahead: float = 0.0
     events: list[Event] = field(default_factory=list)
 
     def now(self) -> float:
+        return self.at + self.ahead
+
+    def steady(self) -> float:
         return self.at
 
     def pass_by(self, seconds: float) -> None:
@@ -37,6 +41,6 @@ async def ground(folder: Path, clock: Clock) -> AsyncIterator[Ground]:
     """Closed at the end."""
     store = await SqliteStore.open(folder / "envmgr.db")
     try:
-        yield Ground(store=store, now=clock.now, steady=clock.now, publish=clock.events.extend)
+        yield Ground(store=store, now=clock.now, steady=clock.steady, publish=clock.events.extend)
     finally:
         await store.close()
