@@ -99,6 +99,7 @@ class Changes:
     ) -> dict[int, tuple[Grant, list[Write]]]:
         """By the grant of somebody else that stood when they were made."""
         found: dict[int, tuple[Grant, list[Write]]] = {}
+        now = self.ground.now()
         for write in writes:
             try:
                 near = self.locks.near(tx, writer.repo, path_target(write.path).text)
@@ -106,11 +107,9 @@ class Changes:
                 continue
             for grant in near:
                 is_others = grant.holder != writer.agent and grant.mode is not Mode.INTENT
-                if (
-                    is_others
-                    and grant.since_at <= write.at
-                    and has_path(parse_target(grant.target), write.path)
-                ):
+                # One that is of later than now was taken before the clock was set back.
+                was_there = grant.since_at <= write.at or grant.since_at > now
+                if is_others and was_there and has_path(parse_target(grant.target), write.path):
                     found.setdefault(grant.token, (grant, []))[1].append(write)
                     break
         return found

@@ -114,6 +114,16 @@ async def test_a_violation_goes_on_without_being_told_again(yard: Yard) -> None:
 
 
 @proves("CHANGES-003")
+async def test_a_violation_is_seen_after_the_clock_was_set_back(yard: Yard) -> None:
+    await yard.lock(2, "src/api.py")
+    yard.at -= 500
+
+    await yard.write(1, "src/api.py")
+
+    assert yard.kinds() == [("lock.violation", "a1"), ("lock.violated", "a2")]
+
+
+@proves("CHANGES-003")
 @pytest.mark.parametrize("case", ["own", "intent", "elsewhere", "later", "key", "gone"])
 async def test_other_writes_are_none(yard: Yard, case: str) -> None:
     match case:
