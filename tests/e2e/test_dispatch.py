@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.support import task_worker
-from tests.support.clis import furnish, template
+from tests.support.clis import KINDS, furnish, template
 from tests.support.host import Host, host
 from tests.support.model import scripted_model
 from tests.support.requirements import proves
@@ -151,6 +151,24 @@ def test_an_idle_agent_gets_tasks_and_its_turns_and_checks_end_them(tmp_path: Pa
         shown = here.ok("task", "show", early, "--json").json
         assert shown["result"] == {"ended_by": "end of turn", "checks_passed": 1}
         assert "validating" in [e["data"].get("activity") for e in here.events("c")]
+
+
+@proves("DISPATCH-001", "DISPATCH-002")
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "claude_code"])
+def test_every_assistant_gets_tasks_and_ends_them_with_its_turns(kind: str, tmp_path: Path) -> None:
+    with _coder(tmp_path, runs={"kind": kind}) as here:
+        early = here.ok("task", "add", "SCN=hello", "--json").json["task_id"]
+        here.ok("spawn", "-t", "coder", "--name", "c")
+        late = here.ok("task", "add", "SCN=hello", "--depends-on", early, "--json").json["task_id"]
+
+        eventually(
+            lambda: {t["status"] for t in _tasks(here).values()} == {"done"}, within_s=120, every_s=0.3
+        )
+
+        for task in (early, late):
+            shown = here.ok("task", "show", task, "--json").json
+            assert (shown["claimed_by"], shown["attempt_count"]) == ("c", 1)
+            assert shown["result"]["ended_by"] == "end of turn"
 
 
 @proves("DISPATCH-005")
