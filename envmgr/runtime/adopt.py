@@ -89,9 +89,13 @@ async def _resume(supervisor: Supervisor, performer: Performer, control: Control
         inc = await supervisor.incarnation(actor)
         for task, word in (await run_when.recall(inc)).items():
             actor.services[task] = Outcome(state=ServiceState.DONE, detail=word)
-        performer.health.watch(actor, inc)
-        await replay(supervisor, actor, inc)
-        control.finish(actor)
+        moves = await control.cut_off(actor)
+        try:
+            performer.health.watch(actor, inc)
+            await replay(supervisor, actor, inc)
+        finally:
+            if moves is not None:
+                control.finish(actor, moves)
     except Exception:  # one agent owns its boundary here
         log.exception("agent not adopted in full", extra={"agent": actor.state.id})
 

@@ -172,26 +172,34 @@ class Control:
                     actor.incarnation.spec = spec
             await self._tell(actor, "change.finished", {"next_start": True}, cause=cause)
 
-    def finish(self, actor: Actor) -> None:
-        """At start-up: a change that a crash cut off goes on, in the background."""
-        tasks.start(self._group, "finishing a change", self._finish, actor)
-
-    async def _finish(self, actor: Actor) -> None:
+    async def cut_off(self, actor: Actor) -> Moves | None:
+        """At start-up: the change that a crash cut off, to be passed to `finish`; what it has ended is in hand from here on."""
         store = self._supervisor.systems.store
         noted = await store.read(lambda tx: tx.get(change_key(actor.state.id)))
         if noted is None:
-            return
+            return None
+        moves = Moves.from_json(noted)
+        actor.in_hand |= moves.touched
+        return moves
 
+    def finish(self, actor: Actor, moves: Moves) -> None:
+        """It goes on, in the background."""
+        tasks.start(self._group, "finishing a change", self._finish, actor, moves)
+
+    async def _finish(self, actor: Actor, moves: Moves) -> None:
         async def act(inc: Incarnation) -> tuple[Done, ...]:
-            moves = Moves.from_json(noted)
             await claim_ports(inc)
             return await self._mover.move(actor, inc, moves, as_before(inc, moves, None))
 
         try:
             await self._alone(actor, act, None)
         except EnvmgrError as error:
+            actor.in_hand -= moves.touched
+            self._mover.look_afresh(actor)
             text = f"a change of services that was cut off could not be finished: {error.message}"
             await self._tell(actor, "notice", {"text": text})
+        finally:
+            actor.in_hand -= moves.touched
 
     # --- one at a time ------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from functools import partial
 import anyio
 
 from envmgr.errors import EnvmgrError
+from envmgr.model.agent import Lifecycle
 from envmgr.model.event import NewEvent
 from envmgr.model.ids import AgentId
 from envmgr.model.spec import AgentSpec
@@ -124,6 +125,11 @@ class Mover:
         if moves.gone or moves.come:
             await self._view(inc)
         return done
+
+    def look_afresh(self, actor: Actor) -> None:
+        """What ended while it was in hand, and was not started again, is noticed now."""
+        if actor.state.lifecycle is Lifecycle.RUNNING and actor.incarnation is not None:
+            self._health.watch(actor, actor.incarnation)
 
     async def _view(self, inc: Incarnation) -> None:
         try:
