@@ -26,6 +26,7 @@ _DIALOGS = (  # first match names the dialog
 _ASKED = re.compile(r"Would you like to .*")
 _MARK = re.compile(r"[›•◦■✗⚠]")
 _CLOSED = re.compile(r"Worked for ")
+_INTERRUPTED = "Conversation interrupted"
 _TITLE = "OpenAI Codex"
 _DETAIL_CHARS = 200
 
@@ -47,7 +48,10 @@ def _above(lines: Sequence[str]) -> Report:
         return Report(activity=Activity.WORKING, detail="screen: esc to interrupt")
     said = next((line for line in reversed(lines) if _MARK.match(line)), "")
     if said.startswith("■"):
-        return Report(activity=Activity.READY, detail=f"screen: {said[1:].strip()}"[:_DETAIL_CHARS])
+        told = said[1:].strip()[:_DETAIL_CHARS]
+        is_person = told.startswith(_INTERRUPTED)
+        detail = f"screen: {told}"[:_DETAIL_CHARS]
+        return Report(activity=Activity.READY, detail=detail, fails="" if is_person else told)
     is_closed = bool(lines) and _CLOSED.match(lines[-1]) is not None
     if is_closed or (not said and any(_TITLE in line for line in lines)):
         return Report(activity=Activity.READY, detail="screen: input line")

@@ -20,6 +20,8 @@ _MEANS = {
     "AfterAgent": Activity.READY,
 }
 _LISTENS = {"BeforeAgent": Listens.TURN, "AfterTool": Listens.TOOL}
+_NO_ANSWER = ("", "[no response text]")
+"""What AfterAgent tells as the answer of a turn that had none: it comes after failed and interrupted turns, too."""
 _DETAIL_CHARS = 200
 
 
@@ -29,6 +31,8 @@ def understand(hook: str, payload: Mapping[str, object]) -> Report:
     if hook == "Notification":
         remark = text_of(payload, "notification_type")
         activity = Activity.AWAITING_INPUT if remark == "ToolPermission" else None
+    is_end = hook == "AfterAgent"
+    is_vain = is_end and payload.get("prompt_response", hook) in _NO_ANSWER
     return Report(
         activity=activity,
         detail=f"{hook} {remark}".strip()[:_DETAIL_CHARS],
@@ -36,6 +40,7 @@ def understand(hook: str, payload: Mapping[str, object]) -> Report:
         prompt=text_of(payload, "prompt") if hook == "BeforeAgent" else "",
         listens=_LISTENS.get(hook),
         compacts=hook == "PreCompress",
-        ends_turn=hook == "AfterAgent",
-        finishes=hook == "AfterAgent",  # also when a person has interrupted it: nothing tells these apart
+        ends_turn=is_end,
+        finishes=is_end and not is_vain,
+        fails=f"{hook}: its turn had no answer" if is_vain else "",
     )

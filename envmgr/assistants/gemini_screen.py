@@ -15,6 +15,8 @@ _TAIL = 16
 _CHOICE = re.compile(r"│?\s*●\s*\d+\.")
 _INPUT = re.compile(r"[>*!]\s")
 _WORKING = re.compile(r"\(esc to cancel, \d+[hms]")
+_SAID = re.compile(r"[✕✦>]|ℹ Request cancelled")
+_DETAIL_CHARS = 200
 _DIALOGS = (  # first match names the dialog
     ("login", re.compile(r"How would you like to authenticate|Enter Gemini API Key|Waiting for auth")),
     ("trust dialog", re.compile(r"Do you trust (this|the files in this) folder")),
@@ -39,8 +41,10 @@ def read_screen(screen: str) -> Report:
 def _with_input(above: Sequence[str]) -> Report:
     if any(_WORKING.search(line) for line in above[-4:]):
         return Report(activity=Activity.WORKING, detail="screen: esc to cancel")
-    what = "interrupted" if any("Request cancelled" in line for line in above[-4:]) else "input line"
-    return Report(activity=Activity.READY, detail=f"screen: {what}")
+    last = next((line for line in reversed(above) if _SAID.match(line)), "")
+    failure = "interrupted" if last.startswith("ℹ") else last[1:].strip() if last.startswith("✕") else ""
+    detail = f"screen: {failure or 'input line'}"[:_DETAIL_CHARS]
+    return Report(activity=Activity.READY, detail=detail, fails=failure[:_DETAIL_CHARS])
 
 
 def _dialog(text: str) -> str:

@@ -211,6 +211,19 @@ def test_an_assistant_is_told_behind_its_tool_that_its_task_was_called_off(kind:
         assert last.count(order) == 1
 
 
+@proves("DISPATCH-005")
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "claude_code"])
+def test_no_assistant_ends_a_task_by_a_turn_that_failed(kind: str, tmp_path: Path) -> None:
+    with _coder(tmp_path, runs={"kind": kind}) as here:
+        task = here.ok("task", "add", "SCN=e402", "--json").json["task_id"]
+        here.ok("spawn", "-t", "coder", "--name", "c")
+
+        eventually(lambda: _outcomes(here, task) == ["abandoned"], within_s=90, every_s=0.3)
+
+        (shown,) = _tasks(here).values()
+        assert shown["status"] == "ready"
+
+
 def _outcomes(here: Host, task: str) -> list[str]:
     return [one["outcome"] for one in here.ok("task", "show", task, "--json").json["history"]]
 

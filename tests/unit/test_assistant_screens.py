@@ -44,7 +44,7 @@ def recorded(kind: str, name: str) -> str:
         ("codex", "login", AWAITING, "login"),
         ("gemini", "ready", READY, "input line"),
         ("gemini", "done", READY, "input line"),
-        ("gemini", "error", READY, "input line"),
+        ("gemini", "error", READY, "[API Error"),
         ("gemini", "interrupted", READY, "interrupted"),
         ("gemini", "permission_refused", READY, "interrupted"),
         ("gemini", "working_streaming", WORKING, "esc to cancel"),
@@ -68,6 +68,26 @@ def test_a_recorded_screen_is_read(kind: str, name: str, activity: Activity, det
 
     assert report.activity is activity
     assert report.detail.startswith(f"screen: {detail}")
+
+
+@proves("DISPATCH-005")
+@pytest.mark.parametrize(
+    ("kind", "name", "fails"),
+    [
+        ("codex", "error", "unexpected status 402"),
+        ("codex", "interrupted", ""),  # whoever did that says how it goes on
+        ("codex", "done", ""),
+        ("gemini", "error", "[API Error"),
+        ("gemini", "interrupted", "interrupted"),  # of which its hook says that the turn is done
+        ("gemini", "done", ""),
+        ("gemini", "ready", ""),
+    ],
+)
+def test_a_screen_says_that_a_turn_came_to_nothing(kind: str, name: str, fails: str) -> None:
+    failure = READERS[kind].read_screen(recorded(kind, name)).fails
+
+    assert failure.startswith(fails)
+    assert bool(failure) == bool(fails)
 
 
 @proves("CLIENT-023")

@@ -120,6 +120,16 @@ def test_each_hook_means_one_activity(
     assert report.ends_turn is (activity is Activity.READY and hook != "SessionStart")
 
 
+@proves("DISPATCH-005")
+@pytest.mark.parametrize(("answer", "is_done"), [("Done.", True), ("", False), ("[no response text]", False)])
+def test_gemini_has_done_nothing_when_its_turn_had_no_answer(answer: str, *, is_done: bool) -> None:
+    assistant = next(one for one in ASSISTANTS if one.kind == "gemini")
+
+    report = assistant.understand("AfterAgent", {"prompt": "go", "prompt_response": answer})
+
+    assert (report.finishes, bool(report.fails), report.ends_turn) == (is_done, not is_done, True)
+
+
 @proves("HAND-003")
 @pytest.mark.parametrize(
     ("kind", "hook"), [("codex", "PreCompact"), ("gemini", "PreCompress"), ("opencode", "session.compacting")]

@@ -29,7 +29,7 @@ from envmgr.runtime.conversation import Phase
 from envmgr.runtime.dispatching import errand as errands
 from envmgr.runtime.dispatching import words
 from envmgr.runtime.dispatching.errand import Errand, Stage
-from envmgr.runtime.dispatching.finishing import Finishing
+from envmgr.runtime.dispatching.finishing import Finishing, shown_failure
 from envmgr.runtime.incarnation import Incarnation
 from envmgr.runtime.steps.assistant import alive_pane
 from envmgr.runtime.supervisor import Supervisor
@@ -223,12 +223,15 @@ class Dispatcher:
             await self._find_out(actor, errand)
         elif errand.stage is Stage.FAILED:
             await self._hand_back(actor, errand, errand.reason)
-        elif errand.stage is Stage.ENDED:
-            if self._has_settled(actor):
+        elif await self._is_at_it(actor):
+            if errand.stage is Stage.TOLD:
+                await self._beat(actor, errand)
+        elif self._has_settled(actor):
+            if why := await shown_failure(actor):
+                await self._hand_back(actor, errand, why)
+            elif errand.stage is Stage.ENDED:
                 self._failures.pop(actor.state.id, None)
                 await self._finishing.finish(actor, errand)
-        elif await self._is_at_it(actor):
-            await self._beat(actor, errand)
 
     async def _find_out(self, actor: Actor, errand: Errand) -> None:
         """The last daemon ended somewhere between the claim and the proof that the assistant was told."""

@@ -15,6 +15,7 @@ from envmgr.runtime.actor import Actor
 from envmgr.runtime.dispatching import words
 from envmgr.runtime.dispatching.errand import Errand, Stage
 from envmgr.runtime.incarnation import Incarnation
+from envmgr.runtime.steps.assistant import last_screen
 from envmgr.runtime.supervisor import Supervisor
 from envmgr.services.queue.queue import Queue, Report
 
@@ -95,3 +96,11 @@ class Finishing:
                 error_message=f"{finding}; {error.message}",
             )
             await self._told(inc.id, None)
+
+
+async def shown_failure(actor: Actor) -> str:
+    """Why its last turn came to nothing, as its screen says: some assistants report every end of a turn alike, or none."""
+    inc = actor.incarnation
+    if inc is None or not inc.assistant.reports:
+        return ""
+    return inc.assistant.read_screen(await last_screen(inc)).fails
