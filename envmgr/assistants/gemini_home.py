@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from envmgr.assistants.gemini_hooks import HOOKS
+from envmgr.assistants.gemini_hooks import ASKED_FOR, HOOKS
 from envmgr.assistants.launching import SERVER, hook_line, references, write_json
 from envmgr.errors import ConfigError
 from envmgr.protocols.assistant import Place
@@ -111,11 +111,13 @@ def _part(settings: Mapping[str, Any], name: str) -> Settings:
 def _hooks(place: Place) -> Iterator[tuple[str, list[object]]]:
     for hook in HOOKS:
         commands = [_command(hook_line(place.hook_command, hook))]
-        if hook == "SessionStart" and place.handoff is not None and place.handoff.exists():
+        # With the first prompt: what SessionStart adds is lost when a conversation is gone on with.
+        if hook == "BeforeAgent" and place.handoff is not None and place.handoff.exists():
             told = {"hookEventName": hook, "additionalContext": place.handoff.read_text(encoding="utf-8")}
             file = write_json(place.home / _HANDOFF, {"hookSpecificOutput": told})
-            commands.append(_command(f"cat {shlex.quote(str(file))} 2>/dev/null || true"))
-        yield hook, [{"matcher": "*", "hooks": commands}]
+            new, old = shlex.quote(str(file)), shlex.quote(f"{file}.told")
+            commands.append(_command(f"mv {new} {old} 2>/dev/null && cat {old} || true"))
+        yield hook, [{"matcher": ASKED_FOR if hook == "PreCompress" else "*", "hooks": commands}]
 
 
 def _command(line: str) -> object:

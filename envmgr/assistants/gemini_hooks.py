@@ -20,6 +20,8 @@ _MEANS = {
     "AfterAgent": Activity.READY,
 }
 _LISTENS = {"BeforeAgent": Listens.TURN, "AfterTool": Listens.TOOL}
+ASKED_FOR = "manual"
+"""Of PreCompress, by `/compress`: the other one comes before each request, whether anything is shortened or not."""
 _NO_ANSWER = ("", "[no response text]")
 """What AfterAgent tells as the answer of a turn that had none: it comes after failed and interrupted turns, too."""
 _DETAIL_CHARS = 200
@@ -39,7 +41,7 @@ def understand(hook: str, payload: Mapping[str, object]) -> Report:
         conversation=text_of(payload, "session_id") if hook == "SessionStart" else "",
         prompt=text_of(payload, "prompt") if hook == "BeforeAgent" else "",
         listens=_LISTENS.get(hook),
-        compacts=hook == "PreCompress",
+        compacts=hook == "PreCompress" and text_of(payload, "trigger") == ASKED_FOR,
         ends_turn=is_end,
         finishes=is_end and not is_vain,
         fails=f"{hook}: its turn had no answer" if is_vain else "",

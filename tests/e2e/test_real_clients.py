@@ -39,7 +39,7 @@ def _task(here: Host, task: str) -> Any:
     return here.ok("task", "show", task, "--json").json
 
 
-@proves("CLIENT-001", "CLIENT-002", "CLIENT-003", "HAND-003", "CHANGES-006")
+@proves("CLIENT-001", "CLIENT-002", "CLIENT-003", "HAND-003", "HAND-004", "CHANGES-006")
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_real_client_locks_claims_and_completes_as_itself_and_comes_back(kind: str, tmp_path: Path) -> None:
     with _client(tmp_path, kind) as (here, model):
@@ -65,7 +65,9 @@ def test_a_real_client_locks_claims_and_completes_as_itself_and_comes_back(kind:
         audited = here.ok("audit", "--last", "1h", "--agent", agent["id"], "--json").json
         assert _asked_by(audited, agent["id"]) >= {"lock.acquire", "task.claim", "task.complete"}, audited
         assert _called(model) == ["acquire_lock", "get_work", "complete_work"]
-        assert "SCN=coordinate" in json.dumps(model.requests()[-1]["body"]), "the conversation goes on"
+        said = json.dumps(model.requests()[-1]["body"])
+        assert "SCN=coordinate" in said, "the conversation goes on"
+        assert _left(here)["stop"] in said, "it is told what its last session left"
         assert _heard(model, "Locked: web by") == 1, "what others have is told with the prompt"
         _shorten(here, kind)
         eventually(lambda: "compaction" in _left(here), within_s=_PROMPT_S, every_s=0.3)
@@ -81,9 +83,10 @@ def _shorten(here: Host, kind: str) -> None:
     tmux(here, "send-keys", "-t", pane, "Enter")
 
 
-def _left(here: Host) -> set[str]:
-    """Why handoffs were made."""
-    return {one["kind"] for one in here.ok("handoff", "ls", "c", "--json").json["handoffs"]}
+def _left(here: Host) -> dict[str, str]:
+    """Handoffs, by why they were made."""
+    found = here.ok("handoff", "ls", "c", "--json").json["handoffs"]
+    return {one["kind"]: one["handoff_id"] for one in found}
 
 
 def _called(model: ScriptedModel) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
+import subprocess
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
@@ -107,6 +108,23 @@ def test_gemini_keeps_what_the_person_has_configured(tmp_path: Path) -> None:
     private = Path(begun.env["GEMINI_CLI_HOME"]) / ".gemini"
     assert (private / "oauth_creds.json").read_text(encoding="utf-8") == "login"
     assert begun.env["GEMINI_CLI_TRUST_WORKSPACE"] == "true"
+
+
+@proves("HAND-004")
+def test_gemini_is_told_what_was_left_for_it_with_its_first_prompt(tmp_path: Path) -> None:
+    note = tmp_path / "note.md"
+    note.write_text('h-000001 says "go on"', encoding="utf-8")
+    here = place(tmp_path, handoff=note)
+
+    start(GeminiAssistant(), here)
+
+    (prompted,) = gemini_settings(here)["hooks"]["BeforeAgent"]
+    line = ["/bin/sh", "-c", prompted["hooks"][1]["command"]]
+    first, second = [subprocess.run(line, capture_output=True, text=True, check=True) for _ in range(2)]
+    told = {"hookEventName": "BeforeAgent", "additionalContext": note.read_text(encoding="utf-8")}
+    assert json.loads(first.stdout) == {"hookSpecificOutput": told}
+    assert second.stdout == ""
+    assert len(gemini_settings(here)["hooks"]["SessionStart"][0]["hooks"]) == 1
 
 
 @proves("CLIENT-021")

@@ -142,6 +142,13 @@ def test_an_assistant_says_before_it_shortens_its_conversation(kind: str, hook: 
     assert (report.compacts, report.activity, report.ends_turn) == (True, None, False)
 
 
+@proves("HAND-003")
+def test_gemini_says_so_before_each_request_and_only_what_a_person_asks_for_counts() -> None:
+    assistant = next(one for one in ASSISTANTS if one.kind == "gemini")
+
+    assert not assistant.understand("PreCompress", {"trigger": "auto"}).compacts
+
+
 @proves("CLIENT-022")
 @pytest.mark.parametrize("assistant", ASSISTANTS, ids=lambda one: one.kind)
 @pytest.mark.parametrize("odd", [None, 1, [], ["x"], {"a": 1}, "x" * 9999])
