@@ -106,7 +106,8 @@ def test_a_database_is_saved_while_it_runs_and_has_its_old_rows_after_a_restore(
     assert sql(here, "shop", "SELECT x FROM t") == "old"
     assert (place / "index.html").read_text() == "old\n"
     assert [v["name"] for v in saved["volumes"]] == ["pgdata"]
-    file = snapshot_files(here)[0]
+    agent = here.agent("shop")["id"]
+    file = next(file for file in snapshot_files(here) if file.parent.name.startswith(agent))
     assert file.stat().st_size == saved["bytes"]
     assert (file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777) == (0o600, 0o700)
     last = here.ok("snapshot", "list", "shop", "--json").json["snapshots"][-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -54,9 +55,11 @@ def after(name: str) -> tuple[Dependency, ...]:
     return (Dependency(service=name, condition=Condition.READY),)
 
 
-def told_at(inc: Incarnation, unit: str) -> int:
-    log = (inc.home / "logs" / f"{unit}.log").read_text()
-    return int(log.rpartition("told ")[2].split()[0])
+async def told_at(inc: Incarnation, unit: str) -> int:
+    """The engine tells the last words of a container when it gets to it."""
+    log = inc.home / "logs" / f"{unit}.log"
+    told = await async_eventually(lambda: re.findall(r"told (\d+)\n", log.read_text()))
+    return int(told[-1])
 
 
 def left(inc: Incarnation) -> list[str]:
@@ -79,7 +82,7 @@ async def test_a_chain_of_eight_containers_and_processes_stops_in_exactly_revers
     async with contained(tmp_path, *chain) as inc:
         await start(inc)
         await stop_services(inc)
-        moments = [told_at(inc, f"s{index}") for index in range(8)]
+        moments = [await told_at(inc, f"s{index}") for index in range(8)]
         assert left(inc) == []
 
     assert moments == sorted(moments, reverse=True)
@@ -95,7 +98,7 @@ async def test_who_ignores_the_signal_is_killed_in_time_while_a_polite_sibling_s
         await start(inc)
         begun, begun_ns = time.monotonic(), time.time_ns()
         await stop_services(inc)
-        took_s, polite_s = time.monotonic() - begun, (told_at(inc, "polite") - begun_ns) / 1e9
+        took_s, polite_s = time.monotonic() - begun, (await told_at(inc, "polite") - begun_ns) / 1e9
 
     assert polite_s < 1.0
     assert 1.5 <= took_s < 6.0

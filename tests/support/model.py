@@ -23,8 +23,9 @@ class ScriptedModel:
 
     # Any: it is JSON.
     def requests(self) -> list[Any]:
-        """Everything it was asked so far."""
-        return [json.loads(line) for line in self.log.read_text(encoding="utf-8").splitlines()]
+        """Everything it was asked so far; not what is just being written."""
+        whole, _, _ = self.log.read_text(encoding="utf-8").rpartition("\n")
+        return [json.loads(line) for line in whole.splitlines()]
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import hashlib
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from envmgr.testing.audit import audit
@@ -61,12 +61,18 @@ def held_leases(here: Host) -> list[tuple[str, int]]:
 
 @contextmanager
 def untouched(here: Host, repo: Path | None = None) -> Iterator[None]:
-    """What happens inside leaves branches, worktrees, checkout, processes and leases as they were."""
+    """What happens inside leaves branches, worktrees, checkout, processes and leases as they were.
+
+    Work of agents that were there before is saved from time to time, whatever else happens.
+    """
+    agents = tuple(f"refs/envmgr/{agent['id']}/" for agent in here.ok("ls", "--json").json["agents"])
     before = picture(here, repo)
+    before = replace(before, branches=[ref for ref in before.branches if not ref.startswith(agents)])
     yield
 
     def is_as_before() -> bool:
         now = picture(here, repo)
+        now = replace(now, branches=[ref for ref in now.branches if not ref.startswith(agents)])
         assert now == before, f"before: {before}\nnow: {now}"
         return True
 
