@@ -26,6 +26,7 @@ _SHAPES = (
         )
     ),
 )
+_PLAIN_WORD = re.compile(r"[A-Za-z][a-z'’-]*[.!?)]*")
 _TELLS = (
     "passw", "secret", "token", "apikey", "api_key", "accesskey", "access_key", "privatekey", "private_key", "credential",
     "bearer", "basic", "sk-", "gho_", "ghp_", "ghs_", "ghu_", "ghr_", "github_pat_", "akia", "xox", "eyj",
@@ -39,23 +40,33 @@ def is_secret_name(name: str) -> bool:
     return re.fullmatch(rf"[A-Z0-9_.-]*{_WORDS}", name, re.IGNORECASE) is not None
 
 
-def masked(text: str, values: Iterable[str] = ()) -> str:
+def masked(text: str, values: Iterable[str] = (), *, is_prose: bool = False) -> str:
     """The text without these values, and without what has the shape of a secret.
 
     The shapes are for secrets that nobody here knows: those of the program itself, or, after a restart of the daemon, those
     that came from the environment of a person. Values of a few characters stand in any text by chance, and stay.
+
+    Args:
+        is_prose: Somebody wrote it to be understood: `expired token: users see a blank page` stays as it is.
     """
     for value in sorted({value for value in values if len(value) >= _SHORTEST}, key=len, reverse=True):
         text = text.replace(value, MASK)
-    return _shapeless(text)
+    return _shapeless(text, is_prose=is_prose)
 
 
-def _shapeless(text: str) -> str:
+def _shapeless(text: str, *, is_prose: bool = False) -> str:
     if not may_hold_secrets(text):
         return text
     for shape in _SHAPES:
-        text = shape.sub(rf"\g<keep>{MASK}", text)
+        text = shape.sub(_unless_word if is_prose else rf"\g<keep>{MASK}", text)
     return text
+
+
+def _unless_word(found: re.Match[str]) -> str:
+    """A colon, a space and a plain word is how people write, and no assignment; and there is Basic authentication."""
+    keep = found["keep"]
+    is_word = keep.lower().endswith((": ", "bearer ", "basic ")) and _PLAIN_WORD.fullmatch(found["secret"])
+    return found[0] if is_word else keep + MASK
 
 
 def may_hold_secrets(text: str) -> bool:

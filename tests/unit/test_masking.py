@@ -41,6 +41,23 @@ def test_other_text_stays_as_it_is() -> None:
 
 @proves("MASK-001")
 @pytest.mark.parametrize(
+    ("text", "without"),
+    [
+        ("Expired token: users see a blank page.", "Expired token: users see a blank page."),
+        ("Credentials: Rotate. Add Basic authentication", "Credentials: Rotate. Add Basic authentication"),
+        ("Bearer abcdef123456", f"Bearer {MASK}"),
+        ("--password swordfish", f"--password {MASK}"),
+        ("password: hunter2", f"password: {MASK}"),
+        ("token=users", f"token={MASK}"),
+        ("API_KEY:abcdefgh", f"API_KEY:{MASK}"),
+    ],
+)
+def test_what_people_write_about_secrets_stays_in_prose(text: str, without: str) -> None:
+    assert masked(text, is_prose=True) == without
+
+
+@proves("MASK-001")
+@pytest.mark.parametrize(
     ("name", "is_one"), [("GITHUB_TOKEN", True), ("dbPassword", True), ("PORT", False), ("TOKENS_DIR", False)]
 )
 def test_names_of_secrets_are_known(name: str, *, is_one: bool) -> None:

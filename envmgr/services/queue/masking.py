@@ -40,7 +40,9 @@ def _clean(one: Submission, known: Collection[str]) -> Submission:
     return replace(
         one,
         spec=replace(
-            spec, description=masked(spec.description, known), input_data=_data(spec.input_data, known)
+            spec,
+            description=masked(spec.description, known, is_prose=True),
+            input_data=_data(spec.input_data, known),
         ),
     )
 
