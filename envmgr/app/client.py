@@ -37,11 +37,15 @@ class Response:
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._file = connection.makefile("rb")
-        self.status = int(self._line().split()[1])
         self.headers: dict[str, str] = {}
-        while line := self._line().strip():
-            key, _, value = line.decode("latin-1").partition(":")
-            self.headers[key.lower()] = value.strip()
+        try:
+            self.status = int(self._line().split()[1])
+            while line := self._line().strip():
+                key, _, value = line.decode("latin-1").partition(":")
+                self.headers[key.lower()] = value.strip()
+        except BaseException:
+            self.close()
+            raise
 
     def _line(self) -> bytes:
         return _alive(self._file.readline)

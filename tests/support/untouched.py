@@ -66,7 +66,8 @@ def untouched(here: Host, repo: Path | None = None) -> Iterator[None]:
     Work of agents that were there before is saved from time to time, whatever else happens.
     """
     agents = tuple(f"refs/envmgr/{agent['id']}/" for agent in here.ok("ls", "--json").json["agents"])
-    before = picture(here, repo)
+    # A program that is just being started is a copy of whoever starts it, for a moment.
+    before = eventually(lambda: (found := picture(here, repo)) == picture(here, repo) and found)
     before = replace(before, branches=[ref for ref in before.branches if not ref.startswith(agents)])
     yield
 
