@@ -67,7 +67,8 @@ def untouched(here: Host, repo: Path | None = None) -> Iterator[None]:
     """
     agents = tuple(f"refs/envmgr/{agent['id']}/" for agent in here.ok("ls", "--json").json["agents"])
     # A program that is just being started is a copy of whoever starts it, for a moment.
-    before = eventually(lambda: (found := picture(here, repo)) == picture(here, repo) and found)
+    before = eventually(lambda: found if (found := picture(here, repo)) == picture(here, repo) else None)
+    assert before is not None
     before = replace(before, branches=[ref for ref in before.branches if not ref.startswith(agents)])
     yield
 
