@@ -193,13 +193,14 @@ class Control:
 
         try:
             await self._alone(actor, act, None)
-        except EnvmgrError as error:
+        except Exception as error:
+            # Only here: what was moved is let go of by the move, and may be in the hand of the next one by now.
             actor.in_hand -= moves.touched
             self._mover.look_afresh(actor)
+            if not isinstance(error, EnvmgrError):
+                raise
             text = f"a change of services that was cut off could not be finished: {error.message}"
             await self._tell(actor, "notice", {"text": text})
-        finally:
-            actor.in_hand -= moves.touched
 
     # --- one at a time ------------------------------------------------------------------------------------
 

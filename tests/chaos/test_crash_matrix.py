@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.host import Host, host
 from tests.support.requirements import proves
-from tests.support.survive import remains, sessions, settled
+from tests.support.survive import processes_of, remains, sessions, settled
 from tests.support.wait import eventually
 
 FULL = """
@@ -93,7 +93,7 @@ def assert_usable(here: Host, name: str) -> None:
     assert here.agent(name)["lifecycle"] == "running"
     here.ok("rm", name, "--stop", "--yes")
     assert here.agents() == {}
-    eventually(lambda: remains(here) == [])
+    assert remains(here) == []
 
 
 @proves("CRASH-001")
@@ -106,7 +106,7 @@ def test_a_spawn_cut_off_anywhere_is_taken_back_and_can_be_started_again(here: H
     assert agent["lifecycle"] == "error"
     assert "the daemon was ended in the middle" in agent["reason"]
     assert "nothing was left behind" in agent["reason"]
-    eventually(lambda: remains(here) == [])
+    assert remains(here) == []
     assert_usable(here, "a")
 
 
@@ -134,7 +134,7 @@ def test_an_undo_cut_off_anywhere_is_finished(here: Host, point: str) -> None:
 
     assert agent["lifecycle"] == "error"
     assert "nothing was left behind" in agent["reason"]
-    eventually(lambda: remains(here) == [])
+    assert remains(here) == []
 
 
 @proves("CRASH-002", "R-35")
@@ -148,6 +148,7 @@ def test_a_stop_cut_off_anywhere_is_finished_and_verified(here: Host, point: str
 
     assert agent["lifecycle"] == "stopped"
     assert "verified" in agent["reason"]
+    assert processes_of(here, agent) == []
     # The next daemon may just be writing what the agent leaves to its successor.
     eventually(lambda: [x for x in remains(here) if not x.startswith(("worktree", "branch"))] == [])
     assert_usable(here, "a")
@@ -163,7 +164,7 @@ def test_a_removal_cut_off_anywhere_is_finished_and_can_be_undone(here: Host, po
 
     eventually(lambda: here.agents() == {}, within_s=20)
 
-    eventually(lambda: remains(here) == [])
+    assert remains(here) == []
     here.ok("undo", "a")
     assert (Path(here.agent("a")["worktree"]) / "new.txt").read_text(encoding="utf-8") == "work\n"
     here.ok("rm", "a", "--yes", "--discard", "a")

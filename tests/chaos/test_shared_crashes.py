@@ -53,7 +53,7 @@ def test_who_was_cut_off_while_joining_takes_nothing_from_the_others(here: Host,
     assert sharers(here, "otter") == ["otter"]
     eventually(lambda: here.agent("otter")["services"][0]["state"] == "ready", within_s=10)
     here.ok("stop", "otter")
-    eventually(lambda: remains(here) == [])
+    assert remains(here) == []
 
 
 @proves("SHARE-006")
@@ -62,7 +62,7 @@ def test_the_first_one_cut_off_leaves_nothing(here: Host, point: str) -> None:
     crash(here, point, "spawn", "-t", "shop", "--name", "otter")
 
     assert settled(here, "otter")["lifecycle"] == "error"
-    eventually(lambda: remains(here) == [])
+    assert remains(here) == []
 
 
 @proves("SHARE-006")
@@ -72,4 +72,4 @@ def test_the_last_one_cut_off_while_leaving_ends_it_all_the_same(here: Host, poi
     crash(here, point, "stop", "otter")
 
     assert settled(here, "otter")["lifecycle"] == "stopped"
-    eventually(lambda: remains(here) == [])
+    assert remains(here) == []

@@ -19,12 +19,11 @@ _SPARED = "multiprocessing.resource_tracker"
 
 
 @contextmanager
-def nothing_left(folder: Path, *, grace_s: float = 10.0) -> Iterator[None]:
+def nothing_left(folder: Path, *, grace_s: float = 2.0) -> Iterator[None]:
     """Check on leaving that every process begun inside has ended.
 
     Seen are children, everything that inherited this test's mark in its environment, and whatever works in or serves
-    a socket in `folder`. Processes begun by fixtures of a wider scope were there before and do not count; nor does what ends by
-    itself soon, such as a git that a killed daemon had asked something, on a machine that is busy.
+    a socket in `folder`. Processes begun by fixtures of a wider scope were there before and do not count.
 
     Raises:
         AssertionError: Names what was still there after `grace_s`. It has been killed.

@@ -65,16 +65,20 @@ def untouched(here: Host, repo: Path | None = None) -> Iterator[None]:
 
     Work of agents that were there before is saved from time to time, whatever else happens.
     """
+
+    def is_checkpoint(ref: str) -> bool:
+        return ref.startswith(agents) and not ref.endswith("/handoff")
+
     agents = tuple(f"refs/envmgr/{agent['id']}/" for agent in here.ok("ls", "--json").json["agents"])
     # A program that is just being started is a copy of whoever starts it, for a moment.
     before = eventually(lambda: found if (found := picture(here, repo)) == picture(here, repo) else None)
     assert before is not None
-    before = replace(before, branches=[ref for ref in before.branches if not ref.startswith(agents)])
+    before = replace(before, branches=[ref for ref in before.branches if not is_checkpoint(ref)])
     yield
 
     def is_as_before() -> bool:
         now = picture(here, repo)
-        now = replace(now, branches=[ref for ref in now.branches if not ref.startswith(agents)])
+        now = replace(now, branches=[ref for ref in now.branches if not is_checkpoint(ref)])
         assert now == before, f"before: {before}\nnow: {now}"
         return True
 
